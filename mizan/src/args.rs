@@ -1,0 +1,91 @@
+//! The settings that every Mizan process takes: flags, each with an environment variable.
+
+use std::{net::SocketAddr, time::Duration};
+
+/// Flags of a server, for `#[command(flatten)]` in a service's own.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ServerArgs {
+    /// The registries to register with and to discover others by, comma-separated HOST:PORT.
+    #[arg(
+        long,
+        env = "MIZAN_REGISTRY",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:8500"
+    )]
+    pub registry: Vec<String>,
+
+    /// The HOST:PORT that others connect to, when it is not the listening address.
+    #[arg(long, env = "MIZAN_ADVERTISE")]
+    pub advertise: Option<String>,
+
+    /// The instance's id in the registry [default: SERVICE-HOST:PORT].
+    #[arg(long, env = "MIZAN_INSTANCE_ID")]
+    pub instance_id: Option<String>,
+
+    /// The failure zone, such as a rack or a data centre.
+    #[arg(long, env = "MIZAN_ZONE", default_value = "")]
+    pub zone: String,
+
+    /// The share of the load relative to other instances, 1 to 1000.
+    #[arg(long, env = "MIZAN_WEIGHT", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub weight: u32,
+
+    /// The longest a drain may take, in seconds.
+    #[arg(long, env = "MIZAN_DRAIN_SECONDS", default_value_t = 30)]
+    pub drain_seconds: u64,
+}
+
+impl ServerArgs {
+    /// What tests and embedders start from: no flags read, this registry.
+    #[must_use]
+    pub fn with_registry(registry: Vec<String>) -> Self {
+        Self {
+            registry,
+            advertise: None,
+            instance_id: None,
+            zone: String::new(),
+            weight: 1,
+            drain_seconds: 30,
+        }
+    }
+
+    /// The longest a drain may take.
+    #[must_use]
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+}
+
+/// Flags of the process itself: where it listens and how it logs.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ProcessArgs {
+    /// What to log: a level, or directives such as `info,mizan=debug`.
+    #[arg(long, env = "MIZAN_LOG", default_value = "info")]
+    pub log: String,
+
+    /// How to log: JSON lines, text for people, or text on a terminal and JSON elsewhere.
+    #[arg(long, env = "MIZAN_LOG_FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+
+    /// Drain when standard input closes, so that a child does not outlive its supervisor.
+    #[arg(long, env = "MIZAN_STOP_WITH_STDIN", hide = true)]
+    pub stop_with_stdin: bool,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// Text when standard error is a terminal, JSON otherwise.
+    #[default]
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// Text for people.
+    Pretty,
+}
+
+/// Where a server listens when nobody says.
+#[must_use]
+pub const fn local(port: u16) -> SocketAddr {
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), port)
+}

@@ -1,0 +1,3 @@
+//! mizan
+pub mod args;
+pub mod status;

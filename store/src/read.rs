@@ -1,0 +1,71 @@
+//! Readers: a few read-only connections, handed round.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use crate::{Unavailable, open};
+
+/// The most reads at once; further ones wait for a turn.
+const CONNECTIONS_MAX: usize = 4;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Readers {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    /// Connections that nobody uses now; opened as needed, kept for the next reader.
+    idle: Mutex<Vec<Connection>>,
+    turns: Semaphore,
+}
+
+impl Readers {
+    pub(crate) fn new(path: &Path) -> Self {
+        let shared = Shared {
+            path: path.to_owned(),
+            idle: Mutex::default(),
+            turns: Semaphore::new(CONNECTIONS_MAX),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    pub(crate) async fn run<T, E, F>(&self, job: F) -> Result<T, E>
+    where
+        F: FnOnce(&Connection) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<Unavailable> + Send + 'static,
+    {
+        let shared = self.shared.clone();
+        let Ok(_turn) = self.shared.turns.acquire().await else {
+            return Err(Unavailable::stopped().into());
+        };
+        let read = move || {
+            let idle = shared.idle.lock().pop();
+            let connection = match idle {
+                Some(connection) => connection,
+                None => open::read_only(&shared.path).map_err(Unavailable::from)?,
+            };
+            // One snapshot for all statements of the job.
+            let snapshot = connection
+                .unchecked_transaction()
+                .map_err(Unavailable::from)?;
+            let answer = job(&connection);
+            drop(snapshot);
+            shared.idle.lock().push(connection);
+            answer
+        };
+        tokio::task::spawn_blocking(read)
+            .await
+            .unwrap_or_else(|_| Err(Unavailable::stopped().into()))
+    }
+}
