@@ -1,3 +1,29 @@
-//! mizan
+//! gRPC services that stay up, without a mesh: one client [`Channel`] that discovers, balances,
+//! retries, limits and breaks; one [`Server`] that registers, answers health and reflection, sheds
+//! and drains.
+//!
+//! The channel and the server know no business word; of Mizan's contracts they see only the
+//! registry's. Defaults are documented where they are defined, each with its reason.
+//!
+//! What decides (breaker, limiter, retry, rotation) is a pure state machine in a file named
+//! `state.rs`, with time and randomness passed in; what waits and sends is around it.
+
 pub mod args;
+mod balance;
+pub mod breaker;
+pub mod channel;
+mod connection;
+mod context;
+mod deadline;
+mod discover;
+pub mod limit;
+pub mod process;
+pub mod retry;
+pub mod server;
 pub mod status;
+pub mod telemetry;
+
+pub use channel::{Channel, ChannelBuilder};
+pub use connection::{ConnectError, Connection};
+pub use context::CallContext;
+pub use server::Server;

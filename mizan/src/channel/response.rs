@@ -1,0 +1,128 @@
+//! The body of a response: the call is over only when this is.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Frame, SizeHint};
+use parking_lot::Mutex;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tonic::{Code, Status, body::Body};
+
+use crate::{
+    breaker::{self, Permit},
+    connection, deadline,
+    retry::Budget,
+    status,
+};
+
+/// A response's body that keeps the deadline and tells breaker and budget how the call ended.
+/// Dropped early it says nothing: the caller lost interest.
+pub(super) struct Tracked {
+    inner: Body,
+    authority: Arc<str>,
+    permit: Option<Permit>,
+    budget: Arc<Mutex<Budget>>,
+    deadline: Option<Instant>,
+    /// Made only when there is something to wait for.
+    alarm: Option<Pin<Box<Sleep>>>,
+    over: bool,
+}
+
+impl Tracked {
+    pub(super) fn new(
+        inner: Body,
+        authority: Arc<str>,
+        permit: Option<Permit>,
+        budget: Arc<Mutex<Budget>>,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self {
+            inner,
+            authority,
+            permit,
+            budget,
+            deadline,
+            alarm: None,
+            over: false,
+        }
+    }
+
+    fn finish(&mut self, code: Code) {
+        self.over = true;
+        if let Some(permit) = self.permit.take() {
+            permit.record(breaker::outcome_of(code));
+        }
+        if code == Code::Ok {
+            self.budget.lock().succeeded();
+        }
+    }
+
+    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(deadline) = self.deadline else {
+            return false;
+        };
+        let alarm = self
+            .alarm
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        alarm.as_mut().poll(context).is_ready()
+    }
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        if this.over {
+            return Poll::Ready(None);
+        }
+        match Pin::new(&mut this.inner).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    this.finish(code_of(trailers));
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                this.finish(Code::Unavailable);
+                let message = format!("{}: {}", this.authority, connection::innermost(&error));
+                let status = status::refused(Code::Unavailable, "CONNECTION_LOST", message);
+                Poll::Ready(Some(Err(status)))
+            }
+            Poll::Ready(None) => {
+                // No trailers: the client library reports it; for the breaker it is no answer.
+                this.finish(Code::Unknown);
+                Poll::Ready(None)
+            }
+            Poll::Pending if this.is_late(context) => {
+                this.finish(Code::DeadlineExceeded);
+                this.inner = Body::empty();
+                Poll::Ready(Some(Err(deadline::elapsed("while reading the response"))))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.over || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+fn code_of(trailers: &HeaderMap) -> Code {
+    trailers
+        .get(Status::GRPC_STATUS)
+        .map_or(Code::Unknown, |value| Code::from_bytes(value.as_bytes()))
+}

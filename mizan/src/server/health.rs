@@ -1,0 +1,114 @@
+//! `GET /health`, for people, load balancers and scripts that speak no gRPC.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use axum::{Router, response::IntoResponse, routing::get};
+use http::{StatusCode, header::CONTENT_TYPE};
+use tokio::time::Instant;
+
+/// What a server knows of itself; clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct State(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    started: Instant,
+    draining: AtomicBool,
+    /// Whether the registry knows this instance; true for ever when there is nothing to register.
+    registered: AtomicBool,
+}
+
+impl State {
+    pub(super) fn new(registers: bool) -> Self {
+        Self(Arc::new(Shared {
+            started: Instant::now(),
+            draining: AtomicBool::new(false),
+            registered: AtomicBool::new(!registers),
+        }))
+    }
+
+    pub(super) fn drain(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn set_registered(&self, registered: bool) {
+        self.0.registered.store(registered, Ordering::Relaxed);
+    }
+
+    /// Healthy; degraded while the registry does not know us, though calls are served; unhealthy
+    /// while draining.
+    fn status(&self) -> (&'static str, StatusCode) {
+        if self.0.draining.load(Ordering::Relaxed) {
+            ("unhealthy", StatusCode::SERVICE_UNAVAILABLE)
+        } else if self.0.registered.load(Ordering::Relaxed) {
+            ("healthy", StatusCode::OK)
+        } else {
+            ("degraded", StatusCode::OK)
+        }
+    }
+}
+
+pub(super) fn router(state: State) -> Router {
+    Router::new().route("/health", get(move || async move { answer(&state) }))
+}
+
+fn answer(state: &State) -> impl IntoResponse + use<> {
+    let (status, code) = state.status();
+    let timestamp = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs());
+    let body = serde_json::json!({
+        "status": status,
+        "uptime": words(state.0.started.elapsed()),
+        "timestamp": timestamp,
+    });
+    (code, [(CONTENT_TYPE, "application/json")], body.to_string())
+}
+
+/// A duration as `1h2m3s`, leading zeros left out.
+fn words(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    match (hours, minutes) {
+        (0, 0) => format!("{rest}s"),
+        (0, _) => format!("{minutes}m{rest}s"),
+        _ => format!("{hours}h{minutes}m{rest}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uptime_reads_like_a_duration() {
+        for (seconds, text) in [
+            (0, "0s"),
+            (59, "59s"),
+            (61, "1m1s"),
+            (3600, "1h0m0s"),
+            (3723, "1h2m3s"),
+        ] {
+            assert_eq!(words(Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn an_instance_the_registry_lost_is_degraded_and_a_draining_one_unhealthy() {
+        let state = State::new(true);
+        assert_eq!(state.status(), ("degraded", StatusCode::OK));
+        state.set_registered(true);
+        assert_eq!(state.status(), ("healthy", StatusCode::OK));
+        state.drain();
+        assert_eq!(
+            state.status(),
+            ("unhealthy", StatusCode::SERVICE_UNAVAILABLE)
+        );
+    }
+}

@@ -1,0 +1,261 @@
+//! The server: what every service must do and nobody should write twice.
+//!
+//! *What it does.* Registers with the registry and stays registered, also when the registry forgot;
+//! serves gRPC health and reflection (v1 and v1alpha) and `GET /health` beside the services, on one
+//! port; continues the caller's trace and deadline in the handler; bounds concurrency, handler and
+//! header time and idle connections; turns a panic into INTERNAL; and drains without dropping a
+//! call.
+//!
+//! *Drain*, in this order: deregister → health NOT_SERVING → let watchers see it → stop accepting,
+//! GOAWAY → finish what is in flight → return. What is not finished after the drain limit is cut.
+//!
+//! *What it does not do.* It knows no business word, and it opens no port: it takes a bound
+//! listener, so a port in use is the caller's to report.
+
+mod accept;
+mod body;
+mod calls;
+mod health;
+mod register;
+
+use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::response::IntoResponse;
+use http::Request;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::{body::Body, server::NamedService, service::Routes};
+use tonic_health::{ServingStatus, server::HealthReporter};
+use tower::Service;
+
+use crate::args::ServerArgs;
+
+/// How long a deregistered instance goes on answering before it turns connections away: the time
+/// that watchers get to see it gone. They are told within milliseconds.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// What a server allows, each with its reason.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// The most calls handled at once; further ones are refused with RESOURCE_EXHAUSTED before
+    /// they cost anything. Health and reflection are exempt. 1024: far above what two cores keep
+    /// busy, far below what memory holds.
+    pub calls_max: usize,
+    /// The longest a handler may take until its response begins. 10 s: twice the channel's default
+    /// deadline, for callers that set none.
+    pub handler_timeout: Duration,
+    /// The longest a client may take to send the headers of an HTTP/1 request. 10 s.
+    pub header_timeout: Duration,
+    /// How long a connection may carry nothing before it is told to go. 60 s.
+    pub idle_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            calls_max: 1024,
+            handler_timeout: Duration::from_secs(10),
+            header_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+/// A gRPC server in the making; see the module's documentation.
+#[derive(Debug)]
+pub struct Server {
+    name: String,
+    args: Option<ServerArgs>,
+    limits: Limits,
+    routes: Routes,
+    services: Vec<&'static str>,
+    descriptors: Vec<&'static [u8]>,
+}
+
+/// Why a server could not start or ended early.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The descriptors for reflection do not fit the services.
+    #[error("cannot serve reflection")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The listener is not usable.
+    #[error("cannot use the listener")]
+    Listener(#[from] std::io::Error),
+}
+
+impl Server {
+    /// A server whose instances register as `name`. It registers nowhere unless told by
+    /// [`args`](Self::args).
+    #[must_use]
+    pub fn builder(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            args: None,
+            limits: Limits::default(),
+            routes: Routes::default(),
+            services: Vec::new(),
+            descriptors: vec![mizan_contracts::FILE_DESCRIPTOR_SET],
+        }
+    }
+
+    /// Where and how to register, and how long to drain.
+    #[must_use]
+    pub fn args(mut self, args: &ServerArgs) -> Self {
+        self.args = Some(args.clone());
+        self
+    }
+
+    /// Registers nowhere: for the registry itself, and for tests.
+    #[must_use]
+    pub fn unregistered(mut self) -> Self {
+        self.args = Some(ServerArgs {
+            registry: Vec::new(),
+            ..self
+                .args
+                .unwrap_or_else(|| ServerArgs::with_registry(Vec::new()))
+        });
+        self
+    }
+
+    /// Other limits than the default ones.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Adds an encoded `FileDescriptorSet` for reflection; Mizan's own contracts are known.
+    #[must_use]
+    pub fn descriptors(mut self, encoded: &'static [u8]) -> Self {
+        self.descriptors.push(encoded);
+        self
+    }
+
+    /// Adds a service that tonic generated.
+    #[must_use]
+    pub fn add_service<S>(mut self, service: S) -> Self
+    where
+        S: Service<Request<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Response: IntoResponse,
+        S::Future: Send + 'static,
+    {
+        self.services.push(S::NAME);
+        self.routes = self.routes.add_service(service);
+        self
+    }
+
+    /// Serves until `shutdown` resolves, then drains.
+    ///
+    /// # Errors
+    /// [`ServeError`]; once it serves, nothing that a client does ends it.
+    pub async fn serve<F>(self, listener: TcpListener, shutdown: F) -> Result<(), ServeError>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let address = listener.local_addr()?;
+        let args = self
+            .args
+            .clone()
+            .unwrap_or_else(|| ServerArgs::with_registry(Vec::new()));
+        let state = health::State::new(!args.registry.is_empty());
+        let (reporter, health_service) = tonic_health::server::health_reporter();
+        set_status(&reporter, &self.services, ServingStatus::Serving).await;
+        let router = self.router(health_service, &state)?;
+
+        let stop_registering = CancellationToken::new();
+        let registration = tokio::spawn(register::keep_registered(
+            register::instance(&self.name, address, &args),
+            args.registry.clone(),
+            state.clone(),
+            stop_registering.clone(),
+        ));
+        let closing = CancellationToken::new();
+        let calls = calls::Calls::new(router, &self.limits, closing.clone());
+        let accepting = tokio::spawn(accept::accept(
+            listener,
+            Arc::new(calls),
+            self.limits.clone(),
+            closing.clone(),
+            args.drain(),
+        ));
+        tracing::info!(service = %self.name, %address, "serving");
+
+        shutdown.await;
+        tracing::info!(service = %self.name, %address, "draining");
+        state.drain();
+        stop_registering.cancel();
+        let was_registered = registration.await.unwrap_or(false);
+        set_status(&reporter, &self.services, ServingStatus::NotServing).await;
+        if was_registered {
+            tokio::time::sleep(LINGER).await;
+        }
+        closing.cancel();
+        let unfinished = accepting.await.unwrap_or(0);
+        tracing::info!(service = %self.name, %address, unfinished, "drained");
+        Ok(())
+    }
+
+    fn router(
+        &self,
+        health_service: impl Service<
+            Request<Body>,
+            Error = Infallible,
+            Response = http::Response<Body>,
+            Future: Send + 'static,
+        > + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+        state: &health::State,
+    ) -> Result<axum::Router, ServeError> {
+        let reflection = || {
+            let mut builder = tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                .with_service_name("grpc.health.v1.Health");
+            for encoded in &self.descriptors {
+                builder = builder.register_encoded_file_descriptor_set(encoded);
+            }
+            for name in &self.services {
+                builder = builder.with_service_name(*name);
+            }
+            builder
+        };
+        let routes = self
+            .routes
+            .clone()
+            .add_service(health_service)
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?)
+            .prepare();
+        Ok(routes
+            .into_axum_router()
+            .merge(health::router(state.clone())))
+    }
+}
+
+async fn set_status(reporter: &HealthReporter, services: &[&'static str], status: ServingStatus) {
+    for name in services.iter().copied().chain([""]) {
+        reporter.set_service_status(name, status).await;
+    }
+}
+
+/// The HOST:PORT that others reach a listener by.
+pub(crate) fn advertised(address: SocketAddr, args: &ServerArgs) -> (String, u16) {
+    if let Some((host, port)) = args.advertise.as_deref().and_then(|a| a.rsplit_once(':'))
+        && let Ok(port) = port.parse()
+    {
+        return (host.to_owned(), port);
+    }
+    let host = args
+        .advertise
+        .clone()
+        .unwrap_or_else(|| register::reachable_host(address, args));
+    (host, address.port())
+}

@@ -1,0 +1,236 @@
+//! Being known to the registry, for as long as the server lives.
+
+use std::{
+    net::{IpAddr, SocketAddr, UdpSocket},
+    time::Duration,
+};
+
+use mizan_contracts::registry::v1::{
+    DeregisterRequest, HeartbeatRequest, Instance, RegisterRequest,
+    registry_service_client::RegistryServiceClient,
+};
+use tokio::{
+    sync::mpsc,
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+
+use super::health::State;
+use crate::{Connection, args::ServerArgs};
+
+/// How often an instance shows that it is alive. The stream itself tells the registry of a death
+/// at once; the beat is there to learn that the registry forgot us.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How long one registry may take to answer before the next one is tried.
+const ANSWER: Duration = Duration::from_secs(2);
+
+/// The pause between two tries: short at first, because a registry usually starts beside us.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// What this server registers as.
+pub(super) fn instance(service: &str, address: SocketAddr, args: &ServerArgs) -> Instance {
+    let (host, port) = super::advertised(address, args);
+    let id = args.instance_id.clone();
+    Instance {
+        instance_id: id
+            .unwrap_or_else(|| format!("{service}-{}:{port}", host.trim_matches(['[', ']']))),
+        service: service.to_owned(),
+        address: host,
+        port: u32::from(port),
+        weight: args.weight,
+        zone: args.zone.clone(),
+        ..Instance::default()
+    }
+}
+
+/// The address of a listener, or, when it listens on all of them, the one that the registry is
+/// reached from.
+pub(super) fn reachable_host(listener: SocketAddr, args: &ServerArgs) -> String {
+    let mut ip = listener.ip();
+    if ip.is_unspecified() {
+        ip = args.registry.iter().find_map(|r| route_to(r)).unwrap_or(ip);
+    }
+    match ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    }
+}
+
+/// Which of our addresses packets to `target` leave from. Connecting a UDP socket sends nothing.
+fn route_to(target: &str) -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect(target).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// Registers and stays registered until `stop`, then deregisters. Answers whether it was
+/// registered at the end, so that there is something for watchers to see.
+pub(super) async fn keep_registered(
+    instance: Instance,
+    registries: Vec<String>,
+    state: State,
+    stop: CancellationToken,
+) -> bool {
+    if registries.is_empty() {
+        stop.cancelled().await;
+        return false;
+    }
+    let mut pause = PAUSE_MIN;
+    let mut complained = false;
+    for registry in registries.iter().cycle() {
+        let session = hold(registry, &instance, &state, &stop);
+        match session.await {
+            Ended::Stopped { deregistered } => return deregistered,
+            Ended::Lost {
+                was_registered,
+                reason,
+            } => {
+                state.set_registered(false);
+                if was_registered {
+                    (pause, complained) = (PAUSE_MIN, false);
+                }
+                // Said once, not at every try.
+                if !complained {
+                    complained = true;
+                    tracing::warn!(%registry, %reason, "registry unreachable, retrying");
+                }
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return false,
+            () = sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
+        }
+    }
+    false
+}
+
+enum Ended {
+    /// We were told to stop.
+    Stopped { deregistered: bool },
+    /// The registry went away.
+    Lost {
+        was_registered: bool,
+        reason: String,
+    },
+}
+
+/// One session with one registry: register, then beat until it breaks or we stop.
+async fn hold(
+    registry: &str,
+    instance: &Instance,
+    state: &State,
+    stop: &CancellationToken,
+) -> Ended {
+    let mut was_registered = false;
+    let outcome = tokio::select! {
+        outcome = beat(registry, instance, state, &mut was_registered) => outcome,
+        () = stop.cancelled() => {
+            let deregistered = deregister(registry, instance).await;
+            return Ended::Stopped { deregistered };
+        }
+    };
+    let reason = match outcome {
+        Ok(()) => "the registry closed the stream".to_owned(),
+        Err(reason) => reason,
+    };
+    Ended::Lost {
+        was_registered,
+        reason,
+    }
+}
+
+async fn beat(
+    registry: &str,
+    instance: &Instance,
+    state: &State,
+    was_registered: &mut bool,
+) -> Result<(), String> {
+    let connection = Connection::open(registry, ANSWER)
+        .await
+        .map_err(|e| e.reason().to_owned())?;
+    let mut client = RegistryServiceClient::new(connection);
+    register(&mut client, instance).await?;
+    state.set_registered(true);
+    *was_registered = true;
+    tracing::info!(%registry, instance = %instance.instance_id, "registered");
+
+    let (beats, outgoing) = mpsc::channel(1);
+    let message = HeartbeatRequest {
+        instance_id: instance.instance_id.clone(),
+    };
+    beats.try_send(message.clone()).map_err(|e| e.to_string())?;
+    let call = client.heartbeat(ReceiverStream::new(outgoing));
+    let mut answers = timeout(ANSWER, call)
+        .await
+        .map_err(slow)?
+        .map_err(said)?
+        .into_inner();
+    let mut ticks = interval(HEARTBEAT);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                // Full means that the last beat still waits to be sent: the stream will break.
+                let _ = beats.try_send(message.clone());
+            }
+            answer = answers.next() => match answer {
+                None => return Ok(()),
+                Some(Err(status)) => return Err(said(status)),
+                Some(Ok(answer)) if answer.registered => {}
+                Some(Ok(_)) => {
+                    register(&mut client, instance).await?;
+                    tracing::info!(%registry, instance = %instance.instance_id, "registered again");
+                }
+            },
+        }
+    }
+}
+
+async fn register(
+    client: &mut RegistryServiceClient<Connection>,
+    instance: &Instance,
+) -> Result<(), String> {
+    let request = RegisterRequest {
+        instance: Some(instance.clone()),
+    };
+    timeout(ANSWER, client.register(request))
+        .await
+        .map_err(slow)?
+        .map_err(said)?;
+    Ok(())
+}
+
+async fn deregister(registry: &str, instance: &Instance) -> bool {
+    let request = DeregisterRequest {
+        instance_id: instance.instance_id.clone(),
+    };
+    let call = async {
+        let connection = Connection::open(registry, ANSWER).await.ok()?;
+        RegistryServiceClient::new(connection)
+            .deregister(request)
+            .await
+            .ok()
+    };
+    let removed =
+        matches!(timeout(ANSWER, call).await, Ok(Some(answer)) if answer.get_ref().removed);
+    if !removed {
+        tracing::warn!(%registry, "not deregistered: the registry will notice by itself");
+    }
+    removed
+}
+
+fn slow(_: tokio::time::error::Elapsed) -> String {
+    format!("no answer within {ANSWER:?}")
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function in map_err"
+)]
+fn said(status: Status) -> String {
+    format!("{:?}: {}", status.code(), status.message())
+}
