@@ -18,6 +18,7 @@ mod deadline;
 mod discover;
 pub mod limit;
 pub mod process;
+pub mod request;
 pub mod retry;
 pub mod server;
 pub mod status;

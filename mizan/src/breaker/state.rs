@@ -327,7 +327,9 @@ mod tests {
     fn a_late_result_of_an_earlier_generation_is_ignored() {
         let (mut state, now) = start();
         let late = state.admit(now).unwrap();
-        open(&mut state, now);
+        call(&mut state, Failure, now);
+        call(&mut state, Failure, now);
+        assert_eq!(state.phase(), Phase::Open, "2 of 3");
         state.record(late, Success, now + SECOND);
         assert_eq!(state.phase(), Phase::Open, "a late success does not close");
         let later = now + 31 * SECOND;

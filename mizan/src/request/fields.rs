@@ -1,0 +1,126 @@
+//! Ids, texts and metadata.
+
+use std::collections::BTreeMap;
+
+use crate::status::Violations;
+
+/// The most pairs of metadata, unless a contract says less.
+pub const METADATA_MAX: usize = 64;
+
+const ID_CHARS_MAX: usize = 128;
+const REFERENCE_CHARS_MAX: usize = 256;
+const KEY_CHARS_MAX: usize = 128;
+const VALUE_CHARS_MAX: usize = 512;
+
+/// A required id: 1 to 128 characters of `[A-Za-z0-9._:-]`.
+pub fn id(field: &str, value: &str, violations: &mut Violations) {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
+    if value.is_empty() {
+        violations.add(field, "is required");
+    } else if value.len() > ID_CHARS_MAX || !value.bytes().all(plain) {
+        violations.add(field, "is not 1 to 128 characters of [A-Za-z0-9._:-]");
+    }
+}
+
+/// A text of at most `chars_max` characters; may be empty.
+pub fn text(chars_max: usize, field: &str, value: &str, violations: &mut Violations) {
+    if longer(chars_max, value) {
+        violations.add(field, format!("has more than {chars_max} characters"));
+    }
+}
+
+/// A text of 1 to `chars_max` characters.
+pub fn required_text(chars_max: usize, field: &str, value: &str, violations: &mut Violations) {
+    violations.require(!value.is_empty(), field, "is required");
+    text(chars_max, field, value, violations);
+}
+
+/// The caller's own reference: at most 256 characters.
+pub fn reference(value: &str, violations: &mut Violations) {
+    text(REFERENCE_CHARS_MAX, "reference", value, violations);
+}
+
+/// Free key-value pairs: at most `pairs_max`, keys of 1 to 128 characters, values of at most 512.
+pub fn metadata(pairs_max: usize, pairs: &BTreeMap<String, String>, violations: &mut Violations) {
+    if pairs.len() > pairs_max {
+        violations.add("metadata", format!("has more than {pairs_max} pairs"));
+        return;
+    }
+    for (key, value) in pairs {
+        if key.is_empty() || longer(KEY_CHARS_MAX, key) {
+            let rule = format!("has a key that is not 1 to {KEY_CHARS_MAX} characters");
+            violations.add("metadata", rule);
+        } else {
+            text(
+                VALUE_CHARS_MAX,
+                &format!("metadata[{key}]"),
+                value,
+                violations,
+            );
+        }
+    }
+}
+
+fn longer(chars_max: usize, value: &str) -> bool {
+    value.chars().nth(chars_max).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(check: impl Fn(&mut Violations)) -> bool {
+        let mut violations = Violations::new();
+        check(&mut violations);
+        violations.check().is_err()
+    }
+
+    #[test]
+    fn ids_are_plain_and_bounded() {
+        let long = "a".repeat(128);
+        for good in ["a", "A-b_c.d:9", &long] {
+            assert!(!refused(|v| id("request_id", good, v)), "{good}");
+        }
+        let longer = "a".repeat(129);
+        for bad in ["", " ", "a b", "a/b", "é", "a\0", &longer] {
+            assert!(refused(|v| id("request_id", bad, v)), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn texts_are_counted_in_characters() {
+        assert!(!refused(|v| text(3, "name", "ééé", v)));
+        assert!(refused(|v| text(3, "name", "éééé", v)));
+        assert!(refused(|v| required_text(3, "name", "", v)));
+    }
+
+    #[test]
+    fn metadata_is_bounded_in_pairs_keys_and_values() {
+        let pairs = |n: usize, key: &str, value: &str| -> BTreeMap<String, String> {
+            (0..n)
+                .map(|i| (format!("{key}{i}"), value.to_owned()))
+                .collect()
+        };
+        assert!(!refused(|v| metadata(
+            2,
+            &pairs(2, "k", &"v".repeat(512)),
+            v
+        )));
+        assert!(refused(|v| metadata(2, &pairs(3, "k", "v"), v)));
+        assert!(refused(|v| metadata(
+            2,
+            &pairs(1, &"k".repeat(128), "v"),
+            v
+        )));
+        assert!(refused(|v| metadata(
+            2,
+            &pairs(1, "k", &"v".repeat(513)),
+            v
+        )));
+        assert!(refused(|v| metadata(
+            2,
+            &BTreeMap::from([(String::new(), String::new())]),
+            v
+        )));
+    }
+}
