@@ -1,1 +1,75 @@
-//! invoice-svc
+//! The invoice service (`mizan.invoice.v1.InvoiceService`).
+//!
+//! Invoices and credit notes: drafted, finalized under a gap-free number, paid in one or several
+//! parts, or voided; each change exactly once, however often it is asked for.
+//!
+//! A request passes `grpc.rs` (calls and statuses), `request.rs` (the contract's rules), [`store`]
+//! (one transaction of the file), [`domain`] (the state machine, pure) and `answer.rs`.
+
+mod answer;
+mod config;
+pub mod domain;
+mod grpc;
+mod page;
+mod repeat;
+mod request;
+pub mod store;
+
+use std::{future::Future, process::ExitCode};
+
+use tokio::net::TcpListener;
+
+pub use config::{Args, Config};
+
+/// The name in the registry.
+pub const NAME: &str = "invoice";
+
+/// Where the service listens when nobody says.
+pub const DEFAULT_PORT: u16 = 50061;
+
+/// The service's file in its data folder.
+const FILE: &str = "invoice.db";
+
+/// Why the service could not start or ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Its file cannot be opened.
+    #[error(transparent)]
+    Store(#[from] ::store::OpenError),
+    /// The server cannot run.
+    #[error(transparent)]
+    Server(#[from] mizan::server::ServeError),
+}
+
+/// Serves until `shutdown`, then drains.
+///
+/// # Errors
+/// When the file cannot be opened, or as [`mizan::Server`] says.
+pub async fn serve(
+    listener: TcpListener,
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let invoices = store::Invoices::open(&config.data.join(FILE))?;
+    mizan::Server::builder(NAME)
+        .args(&config.server)
+        .add_service(grpc::service(invoices))
+        .serve(listener, shutdown)
+        .await?;
+    Ok(())
+}
+
+/// Runs the service as a process, until it is told to stop.
+#[must_use]
+pub fn run(args: Args) -> ExitCode {
+    let Args {
+        listen,
+        config,
+        process,
+    } = args;
+    mizan::process::run(NAME, &process, |shutdown| async move {
+        let listener = mizan::process::bind(listen).await?;
+        serve(listener, config, shutdown).await?;
+        Ok(())
+    })
+}

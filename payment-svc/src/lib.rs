@@ -1,1 +1,108 @@
-//! payment-svc
+//! Payments: each becomes a paid invoice and a balanced ledger transaction, exactly once.
+//!
+//! The payment is durable before anything is done for it. Then: the invoice is created and
+//! finalized (through a circuit breaker), the transaction is recorded (through a rate limiter; from
+//! here on the money has moved), the invoice is marked paid. When the ledger refuses, the invoice is
+//! voided. Every step is a request with an id of its own, derived from the payment's, so it can be
+//! repeated by any process at any time; what one leaves unfinished another takes over.
+//!
+//! [`domain`] says where a payment stands and what is next, [`saga`] does it, [`store`] remembers.
+
+mod answer;
+mod config;
+mod domain;
+mod grpc;
+mod request;
+mod saga;
+mod store;
+
+use std::{future::Future, process::ExitCode};
+
+use mizan::{Channel, Server, limit::Rate, server::ServeError};
+use mizan_contracts::payment::v1::payment_service_server::PaymentServiceServer;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use config::{Args, Config};
+
+/// The port the service listens on when nobody says.
+pub const DEFAULT_PORT: u16 = 50081;
+
+/// Why the service could not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] ::store::OpenError),
+    /// The store was opened and cannot be written.
+    #[error("cannot write the payments' store")]
+    Unwritable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The server could not start.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
+
+/// Serves until `shutdown`, then drains: calls are finished, payments that are not are left to
+/// another instance or the next start.
+///
+/// # Errors
+/// [`Error`], before anything is served.
+pub async fn serve<F>(listener: TcpListener, config: Config, shutdown: F) -> Result<(), Error>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let worker = uuid::Uuid::new_v4().to_string();
+    let store = store::Store::open(&config.data, worker)?;
+    saga::show_alive(&store)
+        .await
+        .map_err(|e| Error::Unwritable(e.into()))?;
+    let coordinator = saga::Coordinator::new(store.clone(), peers(&config));
+    let stop = CancellationToken::new();
+    let recovery = tokio::spawn(saga::recover(
+        store.clone(),
+        coordinator.clone(),
+        stop.clone(),
+    ));
+    let payments = grpc::Payments {
+        store,
+        coordinator: coordinator.clone(),
+    };
+    let served = Server::builder("payment")
+        .args(&config.server)
+        .add_service(PaymentServiceServer::new(payments))
+        .serve(listener, shutdown)
+        .await;
+    stop.cancel();
+    // It never panics, and if it did there is nothing more to do.
+    let _ = recovery.await;
+    coordinator.stop().await;
+    Ok(served?)
+}
+
+/// Runs the service as a process, to its end.
+#[must_use]
+pub fn run(args: Args) -> ExitCode {
+    let Args {
+        listen,
+        config,
+        process,
+    } = args;
+    mizan::process::run("payment", &process, |shutdown| async move {
+        let listener = mizan::process::bind(listen).await?;
+        Ok(serve(listener, config, shutdown).await?)
+    })
+}
+
+/// The channels to invoicing, with a breaker, and to accounting, with a limiter besides.
+fn peers(config: &Config) -> saga::Peers {
+    let registry = &config.server.registry;
+    let invoices = Channel::builder("invoice")
+        .registry(registry.clone())
+        .connect();
+    let mut ledger = Channel::builder("accounting").registry(registry.clone());
+    if let Some(rate) = Rate::new(config.ledger_rate, config.ledger_burst) {
+        ledger = ledger.limit(rate);
+    }
+    saga::Peers::new(invoices, ledger.connect())
+}

@@ -218,7 +218,8 @@ impl Server {
         let reflection = || {
             let mut builder = tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-                .with_service_name("grpc.health.v1.Health");
+                .with_service_name("grpc.health.v1.Health")
+                .with_service_name("grpc.reflection.v1.ServerReflection");
             for encoded in &self.descriptors {
                 builder = builder.register_encoded_file_descriptor_set(encoded);
             }

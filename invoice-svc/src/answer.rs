@@ -1,0 +1,111 @@
+//! Writes invoices as messages.
+
+use mizan_contracts::{invoice::v1 as wire, r#type::v1 as types};
+use money::{Error, Money};
+use prost_types::Timestamp;
+
+use crate::domain::{DocumentType, Invoice, Line, Micros, Record, State, Tombstone};
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+
+/// The message of a record.
+///
+/// # Errors
+/// [`Error::Overflow`] for an amount that a message cannot hold; what was read from a message, or
+/// adds up to an `i64` of smallest units, always can.
+pub(crate) fn record(record: &Record) -> Result<wire::Invoice, Error> {
+    let mut message = match record {
+        Record::Invoice(invoice) => self::invoice(invoice)?,
+        Record::Tombstone(tombstone) => self::tombstone(tombstone),
+    };
+    message.etag = record.etag();
+    Ok(message)
+}
+
+fn invoice(invoice: &Invoice) -> Result<wire::Invoice, Error> {
+    let document = &invoice.document;
+    let standing = &invoice.standing;
+    Ok(wire::Invoice {
+        invoice_id: invoice.id.clone(),
+        number: invoice.number().unwrap_or_default(),
+        document_type: match document.document_type {
+            DocumentType::Invoice => wire::DocumentType::Invoice,
+            DocumentType::CreditNote => wire::DocumentType::CreditNote,
+        }
+        .into(),
+        state: state(standing.state()).into(),
+        party: Some(wire::Party {
+            party_id: document.party.id.clone(),
+            name: document.party.name.clone(),
+        }),
+        lines: document.lines.iter().map(line).collect::<Result<_, _>>()?,
+        total: Some(standing.total().try_into()?),
+        amount_paid: Some(standing.paid().try_into()?),
+        amount_due: Some(standing.due().try_into()?),
+        reference: document.reference.clone(),
+        metadata: document.metadata.clone(),
+        etag: String::new(),
+        create_time: Some(timestamp(invoice.create_time)),
+        finalize_time: invoice.finalize_time.map(timestamp),
+        paid_time: invoice.paid_time.map(timestamp),
+        void_time: invoice.void_time.map(timestamp),
+        void_reason: invoice.void_reason.clone(),
+    })
+}
+
+/// Only what is known of an invoice that was never created.
+fn tombstone(tombstone: &Tombstone) -> wire::Invoice {
+    wire::Invoice {
+        invoice_id: tombstone.id.clone(),
+        state: wire::InvoiceState::Void.into(),
+        void_time: Some(timestamp(tombstone.void_time)),
+        void_reason: tombstone.void_reason.clone(),
+        ..wire::Invoice::default()
+    }
+}
+
+fn line(line: &Line) -> Result<wire::InvoiceLine, Error> {
+    let money = |amount: Money| types::Money::try_from(amount).map(Some);
+    Ok(wire::InvoiceLine {
+        description: line.description().to_owned(),
+        quantity: line.quantity(),
+        unit_price: money(line.unit_price())?,
+        amount: money(line.amount())?,
+    })
+}
+
+const fn state(state: State) -> wire::InvoiceState {
+    match state {
+        State::Draft => wire::InvoiceState::Draft,
+        State::Open => wire::InvoiceState::Open,
+        State::Paid => wire::InvoiceState::Paid,
+        State::Void => wire::InvoiceState::Void,
+    }
+}
+
+fn timestamp(Micros(micros): Micros) -> Timestamp {
+    // Less than a second of microseconds always fits.
+    let nanos = i32::try_from(micros.rem_euclid(MICROS_PER_SECOND) * 1000).unwrap_or_default();
+    Timestamp {
+        seconds: micros.div_euclid(MICROS_PER_SECOND),
+        nanos,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_before_and_after_1970_are_exact() {
+        for (micros, seconds, nanos) in [
+            (0, 0, 0),
+            (1_700_000_000_123_456, 1_700_000_000, 123_456_000),
+            (-1, -1, 999_999_000),
+            (i64::MAX, 9_223_372_036_854, 775_807_000),
+        ] {
+            let written = timestamp(Micros(micros));
+            assert_eq!((written.seconds, written.nanos), (seconds, nanos));
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The flags of the service, each with an environment variable.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use mizan::args::{ProcessArgs, ServerArgs, local};
+
+use crate::DEFAULT_PORT;
+
+/// What [`serve`](crate::serve) needs to know.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Config {
+    /// The folder for the service's file, `invoice.db`; instances that share it share their invoices.
+    #[arg(long, env = "MIZAN_DATA", default_value = ".mizan")]
+    pub data: PathBuf,
+
+    /// The flags that every server takes.
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// What the process needs to know.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// The address to listen on.
+    #[arg(long, env = "MIZAN_LISTEN", default_value_t = local(DEFAULT_PORT))]
+    pub listen: SocketAddr,
+
+    /// What the service takes.
+    #[command(flatten)]
+    pub config: Config,
+
+    /// What every process takes.
+    #[command(flatten)]
+    pub process: ProcessArgs,
+}

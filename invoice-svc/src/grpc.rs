@@ -1,0 +1,273 @@
+//! `mizan.invoice.v1.InvoiceService`: reads the request, asks the store, writes the answer.
+//!
+//! **Repeats.** A mutation that was done is remembered by (operation, request id) with its request.
+//! The same request again is answered with the invoice as it stands *today*, as AIP-155 allows, and
+//! nothing is done; another request under the same id is ALREADY_EXISTS, REQUEST_ID_REUSED. What
+//! was refused is *not* remembered: the same request again is decided again, on the invoice as it
+//! stands then. So a refused id may be used again, also with another request.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use mizan::status::{Violations, refused, refused_field, retry_later};
+use mizan_contracts::invoice::v1::{
+    self as wire, CreateInvoiceRequest, FinalizeInvoiceRequest, GetInvoiceRequest,
+    ListInvoicesRequest, ListInvoicesResponse, RecordInvoicePaymentRequest, VoidInvoiceRequest,
+    invoice_service_server::{InvoiceService, InvoiceServiceServer},
+};
+use tonic::{Code, Request, Response, Status};
+
+use crate::{
+    answer,
+    domain::{Invoice, Micros, Record, Refusal},
+    page,
+    repeat::Mutation,
+    request,
+    store::{self, Error, Filter, Invoices},
+};
+
+/// The invoices of a page when the caller does not say.
+const PAGE_SIZE_DEFAULT: u16 = 50;
+
+/// The most invoices of a page: bounds the answer, lines included, and the time of one read.
+const PAGE_SIZE_MAX: u16 = 1000;
+
+/// When to try again after the file could not be used: long enough for another process's
+/// transaction to end.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// The service as a server takes it.
+pub(crate) fn service(invoices: Invoices) -> InvoiceServiceServer<Api> {
+    InvoiceServiceServer::new(Api { invoices })
+}
+
+/// The calls.
+#[derive(Debug)]
+pub(crate) struct Api {
+    invoices: Invoices,
+}
+
+#[tonic::async_trait]
+impl InvoiceService for Api {
+    async fn create_invoice(
+        &self,
+        request: Request<CreateInvoiceRequest>,
+    ) -> Result<Response<wire::Invoice>, Status> {
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        request::id("request_id", &request.request_id, &mut violations);
+        let document = kept(request::document(&request, &mut violations), violations)?;
+        let now = now();
+        let id = request.request_id.clone();
+        let draft = Invoice::draft(id.clone(), document, now).ok_or_else(unread)?;
+        let asked = asked(&request, &request.request_id, &id, "", now);
+        answered(&request, self.invoices.create(asked, draft).await)
+    }
+
+    async fn get_invoice(
+        &self,
+        request: Request<GetInvoiceRequest>,
+    ) -> Result<Response<wire::Invoice>, Status> {
+        let GetInvoiceRequest { invoice_id } = request.into_inner();
+        let mut violations = Violations::new();
+        request::id("invoice_id", &invoice_id, &mut violations);
+        violations.check()?;
+        let record = self.invoices.get(invoice_id).await.map_err(status)?;
+        message(&record).map(Response::new)
+    }
+
+    async fn list_invoices(
+        &self,
+        request: Request<ListInvoicesRequest>,
+    ) -> Result<Response<ListInvoicesResponse>, Status> {
+        let request = request.into_inner();
+        let (filter, before, limit) = read_list(&request)?;
+        let listed = self.invoices.list(filter.clone(), before, limit).await;
+        let page = listed.map_err(status)?;
+        Ok(Response::new(ListInvoicesResponse {
+            invoices: page.records.iter().map(message).collect::<Result<_, _>>()?,
+            next_page_token: page
+                .next
+                .map(|place| page::token(place, &filter))
+                .unwrap_or_default(),
+        }))
+    }
+
+    async fn finalize_invoice(
+        &self,
+        request: Request<FinalizeInvoiceRequest>,
+    ) -> Result<Response<wire::Invoice>, Status> {
+        let request = request.into_inner();
+        read_ids(&request.request_id, &request.invoice_id).check()?;
+        let (id, etag) = (&request.invoice_id, &request.etag);
+        let asked = asked(&request, &request.request_id, id, etag, now());
+        answered(&request, self.invoices.finalize(asked).await)
+    }
+
+    async fn record_invoice_payment(
+        &self,
+        request: Request<RecordInvoicePaymentRequest>,
+    ) -> Result<Response<wire::Invoice>, Status> {
+        let request = request.into_inner();
+        let mut violations = read_ids(&request.request_id, &request.invoice_id);
+        request::reference(&request.reference, &mut violations);
+        let payment = kept(request::payment(&request, &mut violations), violations)?;
+        let (id, etag) = (&request.invoice_id, &request.etag);
+        let asked = asked(&request, &request.request_id, id, etag, now());
+        let reference = request.reference.clone();
+        answered(&request, self.invoices.pay(asked, payment, reference).await)
+    }
+
+    async fn void_invoice(
+        &self,
+        request: Request<VoidInvoiceRequest>,
+    ) -> Result<Response<wire::Invoice>, Status> {
+        let request = request.into_inner();
+        let mut violations = read_ids(&request.request_id, &request.invoice_id);
+        request::reason(&request.reason, &mut violations);
+        violations.check()?;
+        let (id, etag) = (&request.invoice_id, &request.etag);
+        let asked = asked(&request, &request.request_id, id, etag, now());
+        let (reason, allow_missing) = (request.reason.clone(), request.allow_missing);
+        answered(
+            &request,
+            self.invoices.void(asked, reason, allow_missing).await,
+        )
+    }
+}
+
+fn read_ids(request_id: &str, invoice_id: &str) -> Violations {
+    let mut violations = Violations::new();
+    request::id("request_id", request_id, &mut violations);
+    request::id("invoice_id", invoice_id, &mut violations);
+    violations
+}
+
+fn read_list(request: &ListInvoicesRequest) -> Result<(Filter, i64, u16), Status> {
+    let mut violations = Violations::new();
+    let filter = Filter {
+        state: request::state_filter(request.state, &mut violations),
+        reference: request.reference.clone(),
+    };
+    request::reference(&request.reference, &mut violations);
+    violations.require(request.page_size >= 0, "page_size", "is negative");
+    let limit = match u16::try_from(request.page_size) {
+        Ok(0) => PAGE_SIZE_DEFAULT,
+        Ok(size) => size.min(PAGE_SIZE_MAX),
+        Err(_) => PAGE_SIZE_MAX,
+    };
+    let before = page::place(&request.page_token, &filter);
+    violations.require(
+        before.is_some(),
+        "page_token",
+        "was not given for a list with these filters",
+    );
+    let before = kept(before, violations)?;
+    Ok((filter, before, limit))
+}
+
+/// The value, once nothing is wrong with the request.
+fn kept<T>(value: Option<T>, violations: Violations) -> Result<T, Status> {
+    violations.check()?;
+    value.ok_or_else(unread)
+}
+
+/// Whatever cannot be read is noted as a violation, so this is a defect of ours.
+fn unread() -> Status {
+    refused(Code::Internal, "INTERNAL", "a bad request was not refused")
+}
+
+fn asked(
+    request: &impl Mutation,
+    request_id: &str,
+    invoice_id: &str,
+    etag: &str,
+    now: Micros,
+) -> store::Request {
+    store::Request {
+        request_id: request_id.to_owned(),
+        invoice_id: invoice_id.to_owned(),
+        etag: etag.to_owned(),
+        body: request.encode_to_vec(),
+        now,
+    }
+}
+
+/// The service's one clock.
+fn now() -> Micros {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let micros = since.unwrap_or_default().as_micros();
+    Micros(i64::try_from(micros).unwrap_or(i64::MAX))
+}
+
+fn answered(
+    request: &impl Mutation,
+    outcome: Result<Record, Error>,
+) -> Result<Response<wire::Invoice>, Status> {
+    match outcome {
+        Ok(record) => message(&record).map(Response::new),
+        Err(Error::RequestIdReused(first)) => Err(reused(request.first_difference(&first))),
+        Err(error) => Err(status(error)),
+    }
+}
+
+fn message(record: &Record) -> Result<wire::Invoice, Status> {
+    answer::record(record).map_err(|error| {
+        tracing::error!(%error, "an invoice does not fit its message");
+        refused(Code::Internal, "INTERNAL", "the invoice cannot be written")
+    })
+}
+
+fn reused(field: &str) -> Status {
+    refused_field(
+        Code::AlreadyExists,
+        "REQUEST_ID_REUSED",
+        field,
+        "differs from the first request with this request_id",
+    )
+}
+
+/// The one place where errors of the store become statuses.
+fn status(error: Error) -> Status {
+    match error {
+        Error::Unavailable(unavailable) => {
+            let cause = std::error::Error::source(&unavailable).map(ToString::to_string);
+            tracing::error!(cause, "store unavailable");
+            let message = unavailable.to_string();
+            retry_later(Code::Unavailable, "STORE_UNAVAILABLE", message, STORE_RETRY)
+        }
+        Error::Refused(refusal) => refused_by_state(refusal),
+        Error::NotFound => refused_field(
+            Code::NotFound,
+            "INVOICE_NOT_FOUND",
+            "invoice_id",
+            "is not the id of an invoice",
+        ),
+        Error::EtagMismatch => refused_field(
+            Code::Aborted,
+            "ETAG_MISMATCH",
+            "etag",
+            "is not the invoice's current one",
+        ),
+        Error::RequestIdReused(_) => reused("request_id"),
+    }
+}
+
+fn refused_by_state(refusal: Refusal) -> Status {
+    let code = Code::FailedPrecondition;
+    match refusal {
+        Refusal::Overpayment => {
+            refused_field(code, refusal.reason(), "amount", "is more than is due")
+        }
+        Refusal::CurrencyMismatch => refused_field(
+            code,
+            refusal.reason(),
+            "amount",
+            "is in another currency than the invoice",
+        ),
+        Refusal::NotDraft
+        | Refusal::NotOpen
+        | Refusal::Paid
+        | Refusal::Voided
+        | Refusal::PaymentApplied => refused(code, refusal.reason(), refusal.to_string()),
+    }
+}

@@ -1,0 +1,252 @@
+//! Balancing, retrying, deadlines and what travels with a call.
+
+use std::time::Duration;
+
+use mizan::{Channel, retry::Policy, status};
+use mizan_contracts::registry::v1::{
+    ListServicesRequest, registry_service_client::RegistryServiceClient,
+};
+use tonic::{Code, Request, Status};
+
+use crate::support::{Client, Running, Scripted, call, client, nowhere};
+
+fn unavailable() -> Status {
+    Status::unavailable("try again")
+}
+
+#[tokio::test]
+async fn instances_take_turns() {
+    let services = [Scripted::ok(), Scripted::ok(), Scripted::ok()];
+    let mut authorities = Vec::new();
+    let mut servers = Vec::new();
+    for service in &services {
+        let server = Running::start(service).await;
+        authorities.push(server.authority());
+        servers.push(server);
+    }
+    let client = client(authorities);
+    // The first calls may find only some connected.
+    while services.iter().any(|service| service.calls() == 0) {
+        call(&client).await.unwrap();
+    }
+    let before: Vec<_> = services.iter().map(Scripted::calls).collect();
+    for _ in 0..300 {
+        call(&client).await.unwrap();
+    }
+    let served: Vec<_> = services
+        .iter()
+        .zip(before)
+        .map(|(s, before)| s.calls() - before)
+        .collect();
+    assert_eq!(served, [100, 100, 100]);
+}
+
+#[tokio::test]
+async fn a_dead_instance_among_live_ones_fails_no_call() {
+    let service = Scripted::ok();
+    let servers = [
+        Running::start(&service).await,
+        Running::start(&service).await,
+    ];
+    let client = client(vec![
+        servers[0].authority(),
+        nowhere().await,
+        servers[1].authority(),
+    ]);
+    for _ in 0..2_000 {
+        call(&client).await.unwrap();
+    }
+    assert_eq!(service.calls(), 2_000, "and none was sent twice");
+}
+
+#[tokio::test]
+async fn an_instance_that_goes_away_under_load_fails_no_call() {
+    let service = Scripted::ok();
+    let mut servers = vec![
+        Running::start(&service).await,
+        Running::start(&service).await,
+    ];
+    let client = client(servers.iter().map(Running::authority).collect());
+    let load: Vec<_> = (0..8)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                for _ in 0..200 {
+                    call(&client).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    while service.calls() < 200 {
+        tokio::task::yield_now().await;
+    }
+    servers.remove(0).stopped().await;
+    for task in load {
+        task.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn with_nobody_there_a_call_fails_fast_and_says_so() {
+    let client = client(vec![nowhere().await]);
+    let refusal = call(&client).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::Unavailable);
+    assert_eq!(status::reason(&refusal).as_deref(), Some("NO_INSTANCES"));
+    assert!(
+        refusal.message().contains("Connection refused"),
+        "{}",
+        refusal.message()
+    );
+}
+
+#[tokio::test]
+async fn with_no_registry_a_call_fails_fast_and_says_so() {
+    let channel = Channel::builder("scripted")
+        .registry(vec![nowhere().await])
+        .connect();
+    let refusal = call(&RegistryServiceClient::new(channel))
+        .await
+        .unwrap_err();
+    assert_eq!(status::reason(&refusal).as_deref(), Some("NO_INSTANCES"));
+    assert!(
+        refusal.message().contains("registry"),
+        "{}",
+        refusal.message()
+    );
+}
+
+#[tokio::test]
+async fn unavailable_is_retried_and_the_attempts_are_counted() {
+    let service =
+        Scripted::new(|call| async move { if call < 2 { Err(unavailable()) } else { Ok(()) } });
+    let server = Running::start(&service).await;
+    call(&client(vec![server.authority()])).await.unwrap();
+    let previous: Vec<_> = service
+        .seen()
+        .iter()
+        .map(|headers| {
+            headers
+                .get("grpc-previous-rpc-attempts")
+                .map(|v| v.to_str().unwrap().to_owned())
+        })
+        .collect();
+    assert_eq!(previous, [None, Some("1".to_owned()), Some("2".to_owned())]);
+}
+
+#[tokio::test]
+async fn after_three_attempts_the_callees_own_answer_is_returned() {
+    let service = Scripted::new(|_| async {
+        Err(status::refused(
+            Code::Unavailable,
+            "CLOSED_FOR_LUNCH",
+            "come back later",
+        ))
+    });
+    let server = Running::start(&service).await;
+    let answer = call(&client(vec![server.authority()])).await.unwrap_err();
+    assert_eq!(status::reason(&answer).as_deref(), Some("CLOSED_FOR_LUNCH"));
+    assert_eq!(service.calls(), 3);
+}
+
+#[tokio::test]
+async fn a_callers_own_mistake_is_not_retried() {
+    for code in [
+        Code::InvalidArgument,
+        Code::Aborted,
+        Code::Internal,
+        Code::DeadlineExceeded,
+    ] {
+        let service = Scripted::new(move |_| async move { Err(Status::new(code, "no")) });
+        let server = Running::start(&service).await;
+        assert_eq!(
+            call(&client(vec![server.authority()]))
+                .await
+                .unwrap_err()
+                .code(),
+            code
+        );
+        assert_eq!(service.calls(), 1, "{code:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_callee_can_forbid_the_retry() {
+    let service = Scripted::new(|_| async {
+        let mut status = unavailable();
+        status
+            .metadata_mut()
+            .insert("grpc-retry-pushback-ms", "-1".parse().unwrap());
+        Err(status)
+    });
+    let server = Running::start(&service).await;
+    call(&client(vec![server.authority()])).await.unwrap_err();
+    assert_eq!(service.calls(), 1);
+}
+
+fn hasty(authority: String) -> Client {
+    let channel = Channel::builder("scripted")
+        .fixed(vec![authority])
+        .deadline(Duration::from_millis(200));
+    RegistryServiceClient::new(channel.retry(Policy::never()).unwrap().connect())
+}
+
+#[tokio::test]
+async fn a_silent_server_is_a_deadline_exceeded() {
+    let server = Running::start(&Scripted::silent()).await;
+    let late = call(&hasty(server.authority())).await.unwrap_err();
+    assert_eq!(late.code(), Code::DeadlineExceeded);
+    assert_eq!(status::reason(&late).as_deref(), Some("DEADLINE_EXCEEDED"));
+}
+
+#[tokio::test]
+async fn a_timeout_that_the_caller_sets_holds_too() {
+    let server = Running::start(&Scripted::silent()).await;
+    let mut request = Request::new(ListServicesRequest::default());
+    request.set_timeout(Duration::from_millis(100));
+    let late = client(vec![server.authority()])
+        .list_services(request)
+        .await
+        .unwrap_err();
+    assert_eq!(late.code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn deadline_and_trace_cross_hops_untold() {
+    let last = Scripted::ok();
+    let last_server = Running::start(&last).await;
+    let onward = client(vec![last_server.authority()]);
+    let middle = Scripted::new(move |_| {
+        let onward = onward.clone();
+        async move { call(&onward).await }
+    });
+    let middle_server = Running::start(&middle).await;
+    let mut request = Request::new(ListServicesRequest::default());
+    request.set_timeout(Duration::from_secs(2));
+    client(vec![middle_server.authority()])
+        .list_services(request)
+        .await
+        .unwrap();
+
+    let header = |service: &Scripted, name: &str| {
+        service.seen()[0]
+            .get(name)
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned()
+    };
+    let trace = |service: &Scripted| {
+        header(service, "traceparent")
+            .split('-')
+            .nth(1)
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(trace(&middle), trace(&last));
+    let timeout = header(&last, "grpc-timeout");
+    let micros: u64 = timeout.strip_suffix('u').unwrap().parse().unwrap();
+    assert!(
+        micros < 2_000_000,
+        "less than the first caller's two seconds: {timeout}"
+    );
+}

@@ -1,0 +1,66 @@
+//! Draining: nothing in flight is lost, and it ends.
+
+use std::{sync::Arc, time::Duration};
+
+use mizan::Connection;
+use mizan_contracts::registry::v1::{
+    ListServicesRequest, registry_service_client::RegistryServiceClient,
+};
+use tokio::sync::Notify;
+use tonic::Code;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use crate::support::{Running, Scripted};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test]
+async fn a_call_in_flight_is_finished_and_new_connections_are_refused() {
+    let release = Arc::new(Notify::new());
+    let released = release.clone();
+    let service = Scripted::new(move |_| {
+        let released = released.clone();
+        async move {
+            released.notified().await;
+            Ok(())
+        }
+    });
+    let server = Running::start(&service).await;
+    let connection = Connection::open(&server.authority(), SECOND).await.unwrap();
+    let mut raw = RegistryServiceClient::new(connection.clone());
+    let call = tokio::spawn(async move { raw.list_services(ListServicesRequest::default()).await });
+    while service.calls() == 0 {
+        tokio::task::yield_now().await;
+    }
+    server.begin_stop();
+    while Connection::open(&server.authority(), SECOND).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!call.is_finished());
+    release.notify_one();
+    call.await.unwrap().expect("finished, not cut");
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn health_watches_see_the_drain_and_do_not_hold_it_up() {
+    let server = Running::start(&Scripted::ok()).await;
+    let connection = Connection::open(&server.authority(), SECOND).await.unwrap();
+    let watch = HealthClient::new(connection)
+        .watch(HealthCheckRequest::default())
+        .await;
+    let mut watch = watch.unwrap().into_inner();
+    assert_eq!(
+        watch.message().await.unwrap().unwrap().status(),
+        ServingStatus::Serving
+    );
+    server.begin_stop();
+    assert_eq!(
+        watch.message().await.unwrap().unwrap().status(),
+        ServingStatus::NotServing
+    );
+    assert_eq!(watch.message().await.unwrap_err().code(), Code::Unavailable);
+    server.stopped().await;
+}

@@ -1,0 +1,8 @@
+//! The channel and the server, over real sockets.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod breaking;
+mod calling;
+mod draining;
+mod serving;
+mod support;

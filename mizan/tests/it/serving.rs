@@ -1,0 +1,226 @@
+//! What every server serves: health, reflection, `/health`; and what it survives.
+
+use std::time::Duration;
+
+use mizan::{Connection, Server, server::Limits, status};
+use mizan_contracts::registry::v1::{
+    ListServicesRequest, RegisterRequest, registry_service_client::RegistryServiceClient,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+use tokio_stream::StreamExt as _;
+use tonic::Code;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+
+use crate::support::{Running, Scripted, call, client};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+async fn connection(server: &Running) -> Connection {
+    Connection::open(&server.authority(), SECOND).await.unwrap()
+}
+
+async fn get_health(server: &Running) -> String {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream
+        .write_all(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn health_is_served_for_the_server_and_for_each_service() {
+    let server = Running::start(&Scripted::ok()).await;
+    let mut health = HealthClient::new(connection(&server).await);
+    for service in ["", "mizan.registry.v1.RegistryService"] {
+        let request = HealthCheckRequest {
+            service: service.to_owned(),
+        };
+        let answer = health.check(request).await.unwrap().into_inner();
+        assert_eq!(answer.status(), ServingStatus::Serving);
+    }
+    let unknown = HealthCheckRequest {
+        service: "unknown".to_owned(),
+    };
+    assert_eq!(
+        health.check(unknown).await.unwrap_err().code(),
+        Code::NotFound
+    );
+}
+
+#[tokio::test]
+async fn reflection_lists_the_services_in_both_versions() {
+    use tonic_reflection::pb::{v1, v1alpha};
+    let server = Running::start(&Scripted::ok()).await;
+    let expected = [
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+        "mizan.registry.v1.RegistryService",
+    ];
+
+    let list = v1::server_reflection_request::MessageRequest::ListServices(String::new());
+    let request = v1::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(list),
+    };
+    let mut reflection =
+        v1::server_reflection_client::ServerReflectionClient::new(connection(&server).await);
+    let stream = reflection
+        .server_reflection_info(tokio_stream::once(request))
+        .await
+        .unwrap();
+    let answer = stream
+        .into_inner()
+        .next()
+        .await
+        .unwrap()
+        .unwrap()
+        .message_response
+        .unwrap();
+    let v1::server_reflection_response::MessageResponse::ListServicesResponse(listed) = answer
+    else {
+        panic!("{answer:?}");
+    };
+    let mut names: Vec<_> = listed.service.into_iter().map(|s| s.name).collect();
+    names.sort();
+    assert_eq!(names, expected);
+
+    let list = v1alpha::server_reflection_request::MessageRequest::ListServices(String::new());
+    let request = v1alpha::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(list),
+    };
+    let mut reflection =
+        v1alpha::server_reflection_client::ServerReflectionClient::new(connection(&server).await);
+    let stream = reflection
+        .server_reflection_info(tokio_stream::once(request))
+        .await
+        .unwrap();
+    let answer = stream
+        .into_inner()
+        .next()
+        .await
+        .unwrap()
+        .unwrap()
+        .message_response
+        .unwrap();
+    let v1alpha::server_reflection_response::MessageResponse::ListServicesResponse(listed) = answer
+    else {
+        panic!("{answer:?}");
+    };
+    assert!(
+        listed
+            .service
+            .iter()
+            .any(|s| s.name == "mizan.registry.v1.RegistryService")
+    );
+}
+
+#[tokio::test]
+async fn plain_http_on_the_same_port_tells_the_health() {
+    let server = Running::start(&Scripted::ok()).await;
+    let answer = get_health(&server).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+    assert!(
+        answer.contains(r#""status":"healthy""#) && answer.contains(r#""uptime":"0s""#),
+        "{answer}"
+    );
+}
+
+#[tokio::test]
+async fn an_instance_that_the_registry_does_not_know_is_degraded() {
+    let args = mizan::args::ServerArgs::with_registry(vec![crate::support::nowhere().await]);
+    let server =
+        Running::start_server(Server::builder("scripted").args(&args), &Scripted::ok()).await;
+    let answer = get_health(&server).await;
+    assert!(answer.contains(r#""status":"degraded""#), "{answer}");
+}
+
+#[tokio::test]
+async fn a_panic_is_an_internal_error_and_the_server_lives() {
+    let server = Running::start(&Scripted::ok()).await;
+    let mut raw = RegistryServiceClient::new(connection(&server).await);
+    let status = raw.register(RegisterRequest::default()).await.unwrap_err();
+    assert_eq!(status.code(), Code::Internal);
+    assert_eq!(status::reason(&status).as_deref(), Some("PANICKED"));
+    call(&client(vec![server.authority()])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_full_server_sheds_and_still_answers_health() {
+    let service = Scripted::silent();
+    let limits = Limits {
+        calls_max: 1,
+        ..Limits::default()
+    };
+    let server = Running::start_server(
+        Server::builder("scripted").unregistered().limits(limits),
+        &service,
+    )
+    .await;
+    let raw = RegistryServiceClient::new(connection(&server).await);
+    let mut held = raw.clone();
+    let held =
+        tokio::spawn(async move { held.list_services(ListServicesRequest::default()).await });
+    while service.calls() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let shed = raw
+        .clone()
+        .list_services(ListServicesRequest::default())
+        .await
+        .unwrap_err();
+    assert_eq!(shed.code(), Code::ResourceExhausted);
+    assert_eq!(status::reason(&shed).as_deref(), Some("OVERLOADED"));
+    assert!(status::retry_after(&shed).is_some());
+    let mut health = HealthClient::new(connection(&server).await);
+    health.check(HealthCheckRequest::default()).await.unwrap();
+    held.abort();
+}
+
+#[tokio::test]
+async fn a_handler_that_takes_too_long_is_a_deadline_exceeded() {
+    let limits = Limits {
+        handler_timeout: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let server = Server::builder("scripted").unregistered().limits(limits);
+    let server = Running::start_server(server, &Scripted::silent()).await;
+    let mut raw = RegistryServiceClient::new(connection(&server).await);
+    let late = raw
+        .list_services(ListServicesRequest::default())
+        .await
+        .unwrap_err();
+    assert_eq!(late.code(), Code::DeadlineExceeded);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
+    let service = Scripted::silent();
+    let limits = Limits {
+        idle_timeout: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let server = Running::start_server(
+        Server::builder("scripted").unregistered().limits(limits),
+        &service,
+    )
+    .await;
+    let busy = connection(&server).await;
+    let mut raw = RegistryServiceClient::new(busy.clone());
+    let call = tokio::spawn(async move { raw.list_services(ListServicesRequest::default()).await });
+    while service.calls() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let idle = connection(&server).await;
+    idle.closed().await;
+    assert!(!busy.is_closed());
+    call.abort();
+}

@@ -1,0 +1,172 @@
+//! A server whose answers a test scripts, and clients for it.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use mizan::{Channel, Server};
+use mizan_contracts::registry::v1::{
+    registry_service_client::RegistryServiceClient,
+    registry_service_server::{RegistryService, RegistryServiceServer},
+    *,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
+
+type Answer = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
+type Script = Arc<dyn Fn(usize) -> Answer + Send + Sync>;
+
+/// Answers ListServices by a script, given the number of calls before, and notes what came.
+#[derive(Clone)]
+pub(crate) struct Scripted {
+    script: Script,
+    calls: Arc<AtomicUsize>,
+    seen: Arc<Mutex<Vec<MetadataMap>>>,
+}
+
+impl Scripted {
+    pub(crate) fn new<F, A>(script: F) -> Self
+    where
+        F: Fn(usize) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<(), Status>> + Send + 'static,
+    {
+        Self {
+            script: Arc::new(move |call| Box::pin(script(call))),
+            calls: Arc::default(),
+            seen: Arc::default(),
+        }
+    }
+
+    pub(crate) fn ok() -> Self {
+        Self::new(|_| async { Ok(()) })
+    }
+
+    pub(crate) fn silent() -> Self {
+        Self::new(|_| std::future::pending())
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn seen(&self) -> Vec<MetadataMap> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+#[tonic::async_trait]
+impl RegistryService for Scripted {
+    type HeartbeatStream = tokio_stream::Empty<Result<HeartbeatResponse, Status>>;
+    type WatchInstancesStream = tokio_stream::Empty<Result<WatchInstancesResponse, Status>>;
+
+    async fn list_services(
+        &self,
+        request: Request<ListServicesRequest>,
+    ) -> Result<Response<ListServicesResponse>, Status> {
+        self.seen.lock().unwrap().push(request.metadata().clone());
+        (self.script)(self.calls.fetch_add(1, Ordering::SeqCst)).await?;
+        Ok(Response::new(ListServicesResponse::default()))
+    }
+
+    async fn register(
+        &self,
+        _: Request<RegisterRequest>,
+    ) -> Result<Response<RegisterResponse>, Status> {
+        panic!("a handler with a bug")
+    }
+
+    async fn deregister(
+        &self,
+        _: Request<DeregisterRequest>,
+    ) -> Result<Response<DeregisterResponse>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
+
+    async fn heartbeat(
+        &self,
+        _: Request<Streaming<HeartbeatRequest>>,
+    ) -> Result<Response<Self::HeartbeatStream>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
+
+    async fn list_instances(
+        &self,
+        _: Request<ListInstancesRequest>,
+    ) -> Result<Response<ListInstancesResponse>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
+
+    async fn watch_instances(
+        &self,
+        _: Request<WatchInstancesRequest>,
+    ) -> Result<Response<Self::WatchInstancesStream>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
+}
+
+/// A running server.
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    stop: CancellationToken,
+    done: JoinHandle<()>,
+}
+
+impl Running {
+    pub(crate) async fn start(service: &Scripted) -> Self {
+        Self::start_server(Server::builder("scripted").unregistered(), service).await
+    }
+
+    pub(crate) async fn start_server(server: Server, service: &Scripted) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let server = server.add_service(RegistryServiceServer::new(service.clone()));
+        let shutdown = stop.clone().cancelled_owned();
+        let done = tokio::spawn(async move { server.serve(listener, shutdown).await.unwrap() });
+        Self {
+            address,
+            stop,
+            done,
+        }
+    }
+
+    pub(crate) fn authority(&self) -> String {
+        self.address.to_string()
+    }
+
+    pub(crate) fn begin_stop(&self) {
+        self.stop.cancel();
+    }
+
+    pub(crate) async fn stopped(self) {
+        self.stop.cancel();
+        self.done.await.unwrap();
+    }
+}
+
+/// An address where nobody listens.
+pub(crate) async fn nowhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+pub(crate) type Client = RegistryServiceClient<Channel>;
+
+pub(crate) fn client(authorities: Vec<String>) -> Client {
+    RegistryServiceClient::new(Channel::builder("scripted").fixed(authorities).connect())
+}
+
+pub(crate) async fn call(client: &Client) -> Result<(), Status> {
+    client
+        .clone()
+        .list_services(ListServicesRequest::default())
+        .await
+        .map(drop)
+}

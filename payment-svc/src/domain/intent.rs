@@ -1,0 +1,101 @@
+//! What is to be paid: fixed when the payment is accepted, never changed after.
+
+use std::collections::BTreeMap;
+
+use money::Money;
+use uuid::Uuid;
+
+/// The namespace of the ids that a payment derives for its steps.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6d69_7a61_6e00_4000_8000_7061_796d_656e);
+
+/// Which way the money goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// To the counterparty.
+    Outgoing,
+    /// Back from it.
+    Refund,
+}
+
+/// What a caller asked for, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Intent {
+    /// The request's id, which is the payment's.
+    pub(crate) id: String,
+    /// Above zero.
+    pub(crate) amount: Money,
+    pub(crate) direction: Direction,
+    pub(crate) counterparty_id: String,
+    pub(crate) counterparty_name: String,
+    pub(crate) description: String,
+    pub(crate) reference: String,
+    pub(crate) metadata: BTreeMap<String, String>,
+    /// Empty: the default one of the currency.
+    pub(crate) expense_account: String,
+    /// Empty: the default one of the currency.
+    pub(crate) cash_account: String,
+    /// Microseconds since 1970; `None`: when it was accepted.
+    pub(crate) effective_micros: Option<i64>,
+}
+
+impl Intent {
+    /// The id that a step's request goes out with: derived, so that every repetition, by whichever
+    /// process, is the same request.
+    pub(crate) fn child_id(&self, step: &str) -> String {
+        Uuid::new_v5(&NAMESPACE, format!("{}/{step}", self.id).as_bytes()).to_string()
+    }
+
+    pub(crate) fn expense_account(&self) -> String {
+        self.account(&self.expense_account, "expense")
+    }
+
+    pub(crate) fn cash_account(&self) -> String {
+        self.account(&self.cash_account, "cash")
+    }
+
+    fn account(&self, named: &str, default: &str) -> String {
+        if named.is_empty() {
+            format!("{default}-{}", self.amount.currency().code().to_lowercase())
+        } else {
+            named.to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn intent(id: &str) -> Intent {
+        Intent {
+            id: id.to_owned(),
+            amount: Money::from_minor(1, "GBP".parse().unwrap()),
+            direction: Direction::Outgoing,
+            counterparty_id: String::new(),
+            counterparty_name: "n".to_owned(),
+            description: String::new(),
+            reference: String::new(),
+            metadata: BTreeMap::new(),
+            expense_account: String::new(),
+            cash_account: "till".to_owned(),
+            effective_micros: None,
+        }
+    }
+
+    #[test]
+    fn child_ids_are_the_same_for_ever_and_differ_by_step_and_payment() {
+        let one = intent("p1");
+        assert_eq!(
+            one.child_id("invoice"),
+            "ef4f4b57-4d19-5c9b-b0c5-cd1a8f2a5d3f"
+        );
+        assert_ne!(one.child_id("invoice"), one.child_id("ledger"));
+        assert_ne!(one.child_id("invoice"), intent("p2").child_id("invoice"));
+    }
+
+    #[test]
+    fn accounts_default_by_currency() {
+        assert_eq!(intent("p").expense_account(), "expense-gbp");
+        assert_eq!(intent("p").cash_account(), "till");
+    }
+}

@@ -1,0 +1,209 @@
+//! Reads requests: every rule of the contract that needs no payment to be checked.
+
+use mizan::{
+    request::{id, metadata, read_micros, reference, required_text, text},
+    status::Violations,
+};
+use mizan_contracts::{
+    payment::v1::{self as wire, ProcessPaymentRequest},
+    r#type::v1 as types,
+};
+use money::Money;
+use tonic::Status;
+
+use crate::domain::{Direction, Intent, State};
+
+const NAME_CHARS_MAX: usize = 256;
+const DESCRIPTION_CHARS_MAX: usize = 512;
+
+/// The most pairs of metadata: leaves room for what the payment adds for its steps.
+const METADATA_MAX: usize = 48;
+
+/// The largest amount, in smallest units: what the books can add up many times over.
+const AMOUNT_MAX: i128 = 1_000_000_000_000_000;
+
+/// The payment that is asked for, or all that is wrong with it.
+pub(crate) fn intent(request: &ProcessPaymentRequest) -> Result<Intent, Status> {
+    let mut violations = Violations::new();
+    id("request_id", &request.request_id, &mut violations);
+    let amount = amount(request, &mut violations);
+    let direction = direction(request.direction, &mut violations);
+    let counterparty = request.counterparty.clone().unwrap_or_default();
+    text(
+        NAME_CHARS_MAX,
+        "counterparty.counterparty_id",
+        &counterparty.counterparty_id,
+        &mut violations,
+    );
+    required_text(
+        NAME_CHARS_MAX,
+        "counterparty.name",
+        &counterparty.name,
+        &mut violations,
+    );
+    text(
+        DESCRIPTION_CHARS_MAX,
+        "description",
+        &request.description,
+        &mut violations,
+    );
+    reference(&request.reference, &mut violations);
+    metadata(METADATA_MAX, &request.metadata, &mut violations);
+    for (field, account) in [
+        ("expense_account_id", &request.expense_account_id),
+        ("cash_account_id", &request.cash_account_id),
+    ] {
+        if !account.is_empty() {
+            id(field, account, &mut violations);
+        }
+    }
+    let effective = request.effective_time.as_ref().map(read_micros).transpose();
+    let effective_micros = violations.keep("effective_time", effective).flatten();
+    violations.check()?;
+    let (Some(amount), Some(direction)) = (amount, direction) else {
+        // What could not be read was noted above.
+        return Err(Status::internal("a request was refused without a reason"));
+    };
+    Ok(Intent {
+        id: request.request_id.clone(),
+        amount,
+        direction,
+        counterparty_id: counterparty.counterparty_id,
+        counterparty_name: counterparty.name,
+        description: request.description.clone(),
+        reference: request.reference.clone(),
+        metadata: request.metadata.clone(),
+        expense_account: request.expense_account_id.clone(),
+        cash_account: request.cash_account_id.clone(),
+        effective_micros,
+    })
+}
+
+fn amount(request: &ProcessPaymentRequest, violations: &mut Violations) -> Option<Money> {
+    let amount = violations.keep("amount", types::Money::read(request.amount.as_ref()))?;
+    violations.require(amount.is_positive(), "amount", "is not above zero");
+    violations.require(amount.minor() <= AMOUNT_MAX, "amount", "is too large");
+    Some(amount)
+}
+
+fn direction(number: i32, violations: &mut Violations) -> Option<Direction> {
+    match wire::Direction::try_from(number) {
+        Ok(wire::Direction::Unspecified | wire::Direction::Outgoing) => Some(Direction::Outgoing),
+        Ok(wire::Direction::Refund) => Some(Direction::Refund),
+        Err(_) => {
+            violations.add("direction", "is not a Direction");
+            None
+        }
+    }
+}
+
+/// The state that a list is limited to; `None` for all.
+pub(crate) fn state_filter(number: i32, violations: &mut Violations) -> Option<State> {
+    let state = State::from_number(i64::from(number));
+    violations.require(
+        state.is_some() || number == 0,
+        "state",
+        "is not a PaymentState",
+    );
+    state
+}
+
+#[cfg(test)]
+mod tests {
+    use mizan_contracts::payment::v1::Counterparty;
+    use prost_types::Timestamp;
+    use tonic_types::StatusExt as _;
+
+    use super::*;
+
+    fn good() -> ProcessPaymentRequest {
+        ProcessPaymentRequest {
+            request_id: "p-1".to_owned(),
+            amount: Some(types::Money {
+                currency_code: "GBP".to_owned(),
+                units: 12,
+                nanos: 0,
+            }),
+            counterparty: Some(Counterparty {
+                counterparty_id: String::new(),
+                name: "A supplier".to_owned(),
+            }),
+            ..ProcessPaymentRequest::default()
+        }
+    }
+
+    fn fields(request: &ProcessPaymentRequest) -> Vec<String> {
+        let status = intent(request).unwrap_err();
+        let violations = status.get_details_bad_request().unwrap().field_violations;
+        violations
+            .into_iter()
+            .map(|violation| violation.field)
+            .collect()
+    }
+
+    #[test]
+    fn a_good_request_is_read() {
+        let intent = intent(&good()).unwrap();
+        assert_eq!(intent.amount.to_string(), "12.00 GBP");
+        assert_eq!(intent.direction, Direction::Outgoing);
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_at_once() {
+        let all_wrong = ProcessPaymentRequest {
+            request_id: "no spaces".to_owned(),
+            amount: None,
+            direction: 9,
+            counterparty: None,
+            description: "d".repeat(513),
+            reference: "r".repeat(257),
+            metadata: (0..49).map(|i| (i.to_string(), String::new())).collect(),
+            expense_account_id: "é".to_owned(),
+            cash_account_id: "a b".to_owned(),
+            effective_time: Some(Timestamp {
+                seconds: i64::MAX,
+                nanos: 0,
+            }),
+        };
+        assert_eq!(
+            fields(&all_wrong),
+            [
+                "request_id",
+                "amount",
+                "direction",
+                "counterparty.name",
+                "description",
+                "reference",
+                "metadata",
+                "expense_account_id",
+                "cash_account_id",
+                "effective_time",
+            ]
+        );
+    }
+
+    #[test]
+    fn only_exact_amounts_above_zero_are_paid() {
+        for (currency_code, units, nanos) in [
+            ("GBP", 0, 0),
+            ("GBP", -1, 0),
+            ("GBP", 1, -1),
+            ("GBP", 0, 1),
+            ("ZZZ", 1, 0),
+            ("GBP", i64::MAX, 0),
+        ] {
+            let amount = types::Money {
+                currency_code: currency_code.to_owned(),
+                units,
+                nanos,
+            };
+            assert_eq!(
+                fields(&ProcessPaymentRequest {
+                    amount: Some(amount),
+                    ..good()
+                }),
+                ["amount"]
+            );
+        }
+    }
+}
