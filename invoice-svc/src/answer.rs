@@ -6,8 +6,6 @@ use prost_types::Timestamp;
 
 use crate::domain::{DocumentType, Invoice, Line, Micros, Record, State, Tombstone};
 
-const MICROS_PER_SECOND: i64 = 1_000_000;
-
 /// The message of a record.
 ///
 /// # Errors
@@ -84,28 +82,5 @@ const fn state(state: State) -> wire::InvoiceState {
 }
 
 fn timestamp(Micros(micros): Micros) -> Timestamp {
-    // Less than a second of microseconds always fits.
-    let nanos = i32::try_from(micros.rem_euclid(MICROS_PER_SECOND) * 1000).unwrap_or_default();
-    Timestamp {
-        seconds: micros.div_euclid(MICROS_PER_SECOND),
-        nanos,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments_before_and_after_1970_are_exact() {
-        for (micros, seconds, nanos) in [
-            (0, 0, 0),
-            (1_700_000_000_123_456, 1_700_000_000, 123_456_000),
-            (-1, -1, 999_999_000),
-            (i64::MAX, 9_223_372_036_854, 775_807_000),
-        ] {
-            let written = timestamp(Micros(micros));
-            assert_eq!((written.seconds, written.nanos), (seconds, nanos));
-        }
-    }
+    mizan::request::timestamp(micros)
 }

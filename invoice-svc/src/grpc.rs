@@ -6,30 +6,38 @@
 //! was refused is *not* remembered: the same request again is decided again, on the invoice as it
 //! stands then. So a refused id may be used again, also with another request.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
-use mizan::status::{Violations, refused, refused_field, retry_later};
+use mizan::{
+    request::{PageToken, first_difference, id, micros, page_size, reference, text},
+    status::{Violations, refused, refused_field, retry_later},
+};
 use mizan_contracts::invoice::v1::{
     self as wire, CreateInvoiceRequest, FinalizeInvoiceRequest, GetInvoiceRequest,
     ListInvoicesRequest, ListInvoicesResponse, RecordInvoicePaymentRequest, VoidInvoiceRequest,
     invoice_service_server::{InvoiceService, InvoiceServiceServer},
 };
+use prost::Message;
 use tonic::{Code, Request, Response, Status};
 
 use crate::{
     answer,
     domain::{Invoice, Micros, Record, Refusal},
-    page,
-    repeat::Mutation,
     request,
     store::{self, Error, Filter, Invoices},
 };
 
 /// The invoices of a page when the caller does not say.
-const PAGE_SIZE_DEFAULT: u16 = 50;
+const PAGE_SIZE_DEFAULT: u32 = 50;
 
 /// The most invoices of a page: bounds the answer, lines included, and the time of one read.
-const PAGE_SIZE_MAX: u16 = 1000;
+const PAGE_SIZE_MAX: u32 = 1000;
+
+/// The most characters of the reason of a void.
+const REASON_CHARS_MAX: usize = 512;
+
+/// The place that is before every invoice in the order of lists.
+const FIRST: i64 = i64::MAX;
 
 /// When to try again after the file could not be used: long enough for another process's
 /// transaction to end.
@@ -54,13 +62,17 @@ impl InvoiceService for Api {
     ) -> Result<Response<wire::Invoice>, Status> {
         let request = request.into_inner();
         let mut violations = Violations::new();
-        request::id("request_id", &request.request_id, &mut violations);
+        id("request_id", &request.request_id, &mut violations);
         let document = kept(request::document(&request, &mut violations), violations)?;
         let now = now();
         let id = request.request_id.clone();
         let draft = Invoice::draft(id.clone(), document, now).ok_or_else(unread)?;
         let asked = asked(&request, &request.request_id, &id, "", now);
-        answered(&request, self.invoices.create(asked, draft).await)
+        answered(
+            "CreateInvoiceRequest",
+            &request,
+            self.invoices.create(asked, draft).await,
+        )
     }
 
     async fn get_invoice(
@@ -69,7 +81,7 @@ impl InvoiceService for Api {
     ) -> Result<Response<wire::Invoice>, Status> {
         let GetInvoiceRequest { invoice_id } = request.into_inner();
         let mut violations = Violations::new();
-        request::id("invoice_id", &invoice_id, &mut violations);
+        id("invoice_id", &invoice_id, &mut violations);
         violations.check()?;
         let record = self.invoices.get(invoice_id).await.map_err(status)?;
         message(&record).map(Response::new)
@@ -80,15 +92,25 @@ impl InvoiceService for Api {
         request: Request<ListInvoicesRequest>,
     ) -> Result<Response<ListInvoicesResponse>, Status> {
         let request = request.into_inner();
-        let (filter, before, limit) = read_list(&request)?;
-        let listed = self.invoices.list(filter.clone(), before, limit).await;
-        let page = listed.map_err(status)?;
+        let mut violations = Violations::new();
+        let filter = Filter {
+            state: request::state_filter(request.state, &mut violations),
+            reference: request.reference.clone(),
+        };
+        reference(&request.reference, &mut violations);
+        let (default, max) = (PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX);
+        let limit = page_size(request.page_size, default, max, &mut violations);
+        let state = request.state.to_string();
+        let filters = [state.as_str(), &request.reference];
+        let tokens = PageToken::of("mizan.invoice.v1.ListInvoices", &filters);
+        let before = tokens.read(&request.page_token, &mut violations);
+        violations.check()?;
+        let listed = self.invoices.list(filter, before.unwrap_or(FIRST), limit);
+        let page = listed.await.map_err(status)?;
+        let next = page.next.map(|place| tokens.write(place));
         Ok(Response::new(ListInvoicesResponse {
             invoices: page.records.iter().map(message).collect::<Result<_, _>>()?,
-            next_page_token: page
-                .next
-                .map(|place| page::token(place, &filter))
-                .unwrap_or_default(),
+            next_page_token: next.unwrap_or_default(),
         }))
     }
 
@@ -100,7 +122,11 @@ impl InvoiceService for Api {
         read_ids(&request.request_id, &request.invoice_id).check()?;
         let (id, etag) = (&request.invoice_id, &request.etag);
         let asked = asked(&request, &request.request_id, id, etag, now());
-        answered(&request, self.invoices.finalize(asked).await)
+        answered(
+            "FinalizeInvoiceRequest",
+            &request,
+            self.invoices.finalize(asked).await,
+        )
     }
 
     async fn record_invoice_payment(
@@ -109,12 +135,16 @@ impl InvoiceService for Api {
     ) -> Result<Response<wire::Invoice>, Status> {
         let request = request.into_inner();
         let mut violations = read_ids(&request.request_id, &request.invoice_id);
-        request::reference(&request.reference, &mut violations);
+        reference(&request.reference, &mut violations);
         let payment = kept(request::payment(&request, &mut violations), violations)?;
         let (id, etag) = (&request.invoice_id, &request.etag);
         let asked = asked(&request, &request.request_id, id, etag, now());
         let reference = request.reference.clone();
-        answered(&request, self.invoices.pay(asked, payment, reference).await)
+        answered(
+            "RecordInvoicePaymentRequest",
+            &request,
+            self.invoices.pay(asked, payment, reference).await,
+        )
     }
 
     async fn void_invoice(
@@ -123,12 +153,13 @@ impl InvoiceService for Api {
     ) -> Result<Response<wire::Invoice>, Status> {
         let request = request.into_inner();
         let mut violations = read_ids(&request.request_id, &request.invoice_id);
-        request::reason(&request.reason, &mut violations);
+        text(REASON_CHARS_MAX, "reason", &request.reason, &mut violations);
         violations.check()?;
         let (id, etag) = (&request.invoice_id, &request.etag);
         let asked = asked(&request, &request.request_id, id, etag, now());
         let (reason, allow_missing) = (request.reason.clone(), request.allow_missing);
         answered(
+            "VoidInvoiceRequest",
             &request,
             self.invoices.void(asked, reason, allow_missing).await,
         )
@@ -137,32 +168,9 @@ impl InvoiceService for Api {
 
 fn read_ids(request_id: &str, invoice_id: &str) -> Violations {
     let mut violations = Violations::new();
-    request::id("request_id", request_id, &mut violations);
-    request::id("invoice_id", invoice_id, &mut violations);
+    id("request_id", request_id, &mut violations);
+    id("invoice_id", invoice_id, &mut violations);
     violations
-}
-
-fn read_list(request: &ListInvoicesRequest) -> Result<(Filter, i64, u16), Status> {
-    let mut violations = Violations::new();
-    let filter = Filter {
-        state: request::state_filter(request.state, &mut violations),
-        reference: request.reference.clone(),
-    };
-    request::reference(&request.reference, &mut violations);
-    violations.require(request.page_size >= 0, "page_size", "is negative");
-    let limit = match u16::try_from(request.page_size) {
-        Ok(0) => PAGE_SIZE_DEFAULT,
-        Ok(size) => size.min(PAGE_SIZE_MAX),
-        Err(_) => PAGE_SIZE_MAX,
-    };
-    let before = page::place(&request.page_token, &filter);
-    violations.require(
-        before.is_some(),
-        "page_token",
-        "was not given for a list with these filters",
-    );
-    let before = kept(before, violations)?;
-    Ok((filter, before, limit))
 }
 
 /// The value, once nothing is wrong with the request.
@@ -177,7 +185,7 @@ fn unread() -> Status {
 }
 
 fn asked(
-    request: &impl Mutation,
+    request: &impl Message,
     request_id: &str,
     invoice_id: &str,
     etag: &str,
@@ -194,18 +202,22 @@ fn asked(
 
 /// The service's one clock.
 fn now() -> Micros {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    let micros = since.unwrap_or_default().as_micros();
-    Micros(i64::try_from(micros).unwrap_or(i64::MAX))
+    Micros(micros(SystemTime::now()))
 }
 
+/// The answer to a mutation whose request is the message `name`.
 fn answered(
-    request: &impl Mutation,
+    name: &str,
+    request: &impl Message,
     outcome: Result<Record, Error>,
 ) -> Result<Response<wire::Invoice>, Status> {
     match outcome {
         Ok(record) => message(&record).map(Response::new),
-        Err(Error::RequestIdReused(first)) => Err(reused(request.first_difference(&first))),
+        Err(Error::RequestIdReused(first)) => {
+            let name = format!("mizan.invoice.v1.{name}");
+            let field = first_difference(&name, &first, &request.encode_to_vec());
+            Err(reused(field.as_deref().unwrap_or("request_id")))
+        }
         Err(error) => Err(status(error)),
     }
 }

@@ -10,8 +10,6 @@ mod answer;
 mod config;
 pub mod domain;
 mod grpc;
-mod page;
-mod repeat;
 mod request;
 pub mod store;
 

@@ -2,9 +2,10 @@
 //!
 //! Each function notes all that is wrong, field by field, and returns what it could read.
 
-use std::collections::BTreeMap;
-
-use mizan::status::Violations;
+use mizan::{
+    request::{METADATA_MAX, metadata, reference, required_text, text},
+    status::Violations,
+};
 use mizan_contracts::{
     invoice::v1::{self as wire, CreateInvoiceRequest, RecordInvoicePaymentRequest},
     r#type::v1 as types,
@@ -13,42 +14,14 @@ use money::Money;
 
 use crate::domain::{Document, DocumentType, InvalidLine, Line, Lines, Party, Payment, State};
 
-/// The most characters of an id.
-const ID_CHARS_MAX: usize = 128;
 /// The most characters of a name.
 const NAME_CHARS_MAX: usize = 256;
 /// The most characters of a party's id, which is the caller's own.
 const PARTY_ID_CHARS_MAX: usize = 256;
-/// The most characters of a reference.
-const REFERENCE_CHARS_MAX: usize = 256;
-/// The most characters of a description, of a metadata value, and of a reason.
+/// The most characters of a line's description.
 const TEXT_CHARS_MAX: usize = 512;
-/// The most characters of a metadata key.
-const KEY_CHARS_MAX: usize = 128;
 /// The most lines of an invoice.
 const LINES_MAX: usize = 1000;
-/// The most pairs of metadata.
-const METADATA_MAX: usize = 64;
-
-/// An id that the caller gives: of a request or of an invoice.
-pub(crate) fn id(field: &str, value: &str, violations: &mut Violations) {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b':' | b'-');
-    if value.is_empty() {
-        violations.add(field, "is required");
-    } else if value.len() > ID_CHARS_MAX || !value.bytes().all(plain) {
-        violations.add(field, "is not 1 to 128 characters of [A-Za-z0-9._:-]");
-    }
-}
-
-/// The caller's own reference.
-pub(crate) fn reference(value: &str, violations: &mut Violations) {
-    at_most(REFERENCE_CHARS_MAX, "reference", value, violations);
-}
-
-/// The reason of a void.
-pub(crate) fn reason(value: &str, violations: &mut Violations) {
-    at_most(TEXT_CHARS_MAX, "reason", value, violations);
-}
 
 /// The document that a draft is created with.
 pub(crate) fn document(
@@ -59,7 +32,7 @@ pub(crate) fn document(
     let party = party(request.party.as_ref(), violations);
     let lines = lines(&request.lines, violations);
     reference(&request.reference, violations);
-    metadata(&request.metadata, violations);
+    metadata(METADATA_MAX, &request.metadata, violations);
     Some(Document {
         document_type: document_type?,
         party: party?,
@@ -113,13 +86,13 @@ fn party(party: Option<&wire::Party>, violations: &mut Violations) -> Option<Par
         violations.add("party", "is required");
         return None;
     };
-    at_most(
+    text(
         PARTY_ID_CHARS_MAX,
         "party.party_id",
         &party.party_id,
         violations,
     );
-    required(NAME_CHARS_MAX, "party.name", &party.name, violations);
+    required_text(NAME_CHARS_MAX, "party.name", &party.name, violations);
     Some(Party {
         id: party.party_id.clone(),
         name: party.name.clone(),
@@ -143,7 +116,7 @@ fn lines(lines: &[wire::InvoiceLine], violations: &mut Violations) -> Option<Lin
 
 fn line(index: usize, line: &wire::InvoiceLine, violations: &mut Violations) -> Option<Line> {
     let field = |name: &str| format!("lines[{index}].{name}");
-    required(
+    required_text(
         TEXT_CHARS_MAX,
         &field("description"),
         &line.description,
@@ -161,39 +134,4 @@ fn line(index: usize, line: &wire::InvoiceLine, violations: &mut Violations) -> 
             violations.add(field(at), e.to_string());
         })
         .ok()
-}
-
-fn metadata(pairs: &BTreeMap<String, String>, violations: &mut Violations) {
-    if pairs.len() > METADATA_MAX {
-        violations.add("metadata", format!("has more than {METADATA_MAX} pairs"));
-        return;
-    }
-    for (key, value) in pairs {
-        if key.is_empty() || longer(KEY_CHARS_MAX, key) {
-            let rule = format!("has a key that is not 1 to {KEY_CHARS_MAX} characters");
-            violations.add("metadata", rule);
-        } else {
-            at_most(
-                TEXT_CHARS_MAX,
-                &format!("metadata[{key}]"),
-                value,
-                violations,
-            );
-        }
-    }
-}
-
-fn required(chars_max: usize, field: &str, value: &str, violations: &mut Violations) {
-    violations.require(!value.is_empty(), field, "is required");
-    at_most(chars_max, field, value, violations);
-}
-
-fn at_most(chars_max: usize, field: &str, value: &str, violations: &mut Violations) {
-    if longer(chars_max, value) {
-        violations.add(field, format!("has more than {chars_max} characters"));
-    }
-}
-
-fn longer(chars_max: usize, value: &str) -> bool {
-    value.chars().nth(chars_max).is_some()
 }

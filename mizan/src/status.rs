@@ -14,7 +14,13 @@ pub const DOMAIN: &str = "mizan";
 /// The reason of a request that breaks the contract; the `BadRequest` detail names the fields.
 pub const INVALID_REQUEST: &str = "INVALID_REQUEST";
 
-/// What is wrong with a request, field by field: all of it is told, not only the first.
+/// The most violations that one status tells, and the most characters of each part of one. A
+/// status travels in HTTP headers, which clients bound to some 16 KiB; one that is larger would
+/// reach the caller as a broken connection, to be retried.
+const TOLD_MAX: usize = 16;
+const CHARS_MAX: usize = 160;
+
+/// What is wrong with a request, field by field: not only the first, up to 16.
 #[derive(Debug, Default)]
 pub struct Violations {
     fields: Vec<(String, String)>,
@@ -30,7 +36,10 @@ impl Violations {
     /// Notes what is wrong with a field. `description` is a clause that fits after the name:
     /// "is required".
     pub fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.fields.push((field.into(), description.into()));
+        if self.fields.len() < TOLD_MAX {
+            self.fields
+                .push((shortened(field.into()), shortened(description.into())));
+        }
     }
 
     /// Notes it unless `holds`.
@@ -67,6 +76,14 @@ impl Violations {
             message,
             details,
         ))
+    }
+}
+
+/// A text whose end is cut off when it is too long for a status.
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
     }
 }
 
@@ -140,6 +157,27 @@ mod tests {
         let fields = status.get_details_bad_request().unwrap().field_violations;
         assert_eq!(fields[1].field, "party.name");
         assert_eq!(reason(&status).as_deref(), Some(INVALID_REQUEST));
+    }
+
+    #[test]
+    fn a_status_stays_small_enough_to_travel() {
+        let mut violations = Violations::new();
+        for index in 0..1000 {
+            violations.add(
+                format!("lines[{index}].{}", "é".repeat(1000)),
+                "x".repeat(1000),
+            );
+        }
+        let status = violations.check().unwrap_err();
+        assert!(status.details().len() + status.message().len() < 10_000);
+        assert_eq!(
+            status
+                .get_details_bad_request()
+                .unwrap()
+                .field_violations
+                .len(),
+            TOLD_MAX
+        );
     }
 
     #[test]

@@ -99,7 +99,8 @@ fn write_groups(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>)
         let mut group = vec![first];
         let committed = write_group(connection, &mut group, &mut jobs);
         if let Err(error) = &committed {
-            tracing::error!(error = %error, writes = group.len(), "group not written");
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            tracing::error!(cause, writes = group.len(), "group not written");
             if !connection.is_autocommit() {
                 // If even this fails, the next BEGIN does too, and its callers are told.
                 let _ = connection.execute_batch("ROLLBACK");

@@ -113,7 +113,7 @@ impl Invoices {
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn list(&self, filter: Filter, before: i64, limit: u16) -> Result<Page, Error> {
+    pub async fn list(&self, filter: Filter, before: i64, limit: u32) -> Result<Page, Error> {
         self.database
             .read(move |connection| list(connection, &filter, before, limit))
             .await
@@ -278,7 +278,7 @@ fn current(connection: &Connection, request: &Request) -> Result<(i64, Invoice),
     Ok((serial, record.invoice()?))
 }
 
-fn list(connection: &Connection, filter: &Filter, before: i64, limit: u16) -> Result<Page, Error> {
+fn list(connection: &Connection, filter: &Filter, before: i64, limit: u32) -> Result<Page, Error> {
     // One more than asked for tells whether there is a next page.
     let ahead = i64::from(limit) + 1;
     let Filter { state, reference } = filter;
@@ -307,8 +307,9 @@ fn list(connection: &Connection, filter: &Filter, before: i64, limit: u16) -> Re
             },
         )?,
     };
-    let more = found.len() > usize::from(limit);
-    found.truncate(limit.into());
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = found.len() > limit;
+    found.truncate(limit);
     let next = found.last().map(|(serial, _)| *serial).filter(|_| more);
     let records = found.into_iter().map(|(_, record)| record).collect();
     Ok(Page { records, next })

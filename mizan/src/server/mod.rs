@@ -99,10 +99,12 @@ impl Server {
         }
     }
 
-    /// Where and how to register, and how long to drain.
+    /// Where and how to register, and how long to drain. With no registry it registers nowhere.
     #[must_use]
     pub fn args(mut self, args: &ServerArgs) -> Self {
-        self.args = Some(args.clone());
+        let mut args = args.clone();
+        args.registry.retain(|registry| !registry.is_empty());
+        self.args = Some(args);
         self
     }
 

@@ -76,6 +76,7 @@ pub(super) async fn keep_registered(
     stop: CancellationToken,
 ) -> bool {
     if registries.is_empty() {
+        // Nothing to register with: `--registry ""`, or a test.
         stop.cancelled().await;
         return false;
     }
