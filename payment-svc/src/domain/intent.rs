@@ -87,7 +87,7 @@ mod tests {
         let one = intent("p1");
         assert_eq!(
             one.child_id("invoice"),
-            "ef4f4b57-4d19-5c9b-b0c5-cd1a8f2a5d3f"
+            "d2df80db-db67-5aa7-a28f-595a09ff1e42"
         );
         assert_ne!(one.child_id("invoice"), one.child_id("ledger"));
         assert_ne!(one.child_id("invoice"), intent("p2").child_id("invoice"));

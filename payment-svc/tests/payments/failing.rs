@@ -1,0 +1,103 @@
+//! Payments whose services refuse, are away, or die.
+
+use mizan_contracts::{
+    invoice::v1::InvoiceState,
+    payment::v1::{PaymentState, ProcessPaymentRequest},
+};
+use tonic::Code;
+
+use crate::world::{World, pounds, request, until};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_ledger_refuses_the_invoice_is_voided() {
+    let (world, _servers) = World::complete().await;
+    let to_nowhere = ProcessPaymentRequest {
+        expense_account_id: "no-such-account".to_owned(),
+        ..request("p1")
+    };
+    let payment = world.pay(to_nowhere.clone()).await.unwrap();
+    assert_eq!(payment.state(), PaymentState::Compensated);
+    let failure = payment.failure.clone().unwrap();
+    assert_eq!(
+        (&*failure.step, &*failure.reason),
+        ("ledger", "ACCOUNT_NOT_FOUND")
+    );
+    assert_eq!(payment.transaction_id, "");
+    assert_eq!(
+        world.invoices("p1").await.unwrap()[0].state(),
+        InvoiceState::Void
+    );
+    assert_eq!(world.books().await.unwrap().transactions, 0);
+    assert_eq!(
+        world.pay(to_nowhere).await.unwrap(),
+        payment,
+        "and every repetition says the same"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_ledger_the_payment_is_kept_and_goes_on_when_it_is_back() {
+    let world = World::new().await;
+    let _servers = [world.invoice().await, world.payment().await];
+    let waiting = until(async || {
+        world
+            .pay(request("p1"))
+            .await
+            .err()
+            .filter(|s| s.message().contains("accepted"))
+    });
+    let status = waiting.await;
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(
+        mizan::status::reason(&status).as_deref(),
+        Some("NO_INSTANCES")
+    );
+    assert!(mizan::status::retry_after(&status).is_some());
+    world.reaches("p1", PaymentState::Invoiced).await;
+    let _ledger = world.accounting().await;
+    let payment = world.reaches("p1", PaymentState::Completed).await;
+    assert_eq!(world.pay(request("p1")).await.unwrap(), payment);
+    assert_eq!(world.books().await.unwrap().transactions, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_payment_is_resumed_by_the_next_start() {
+    let world = World::new().await;
+    let _invoice = world.invoice().await;
+    let first = world.payment().await;
+    until(async || {
+        world
+            .pay(request("p1"))
+            .await
+            .err()
+            .filter(|s| s.message().contains("accepted"))
+    })
+    .await;
+    world.reaches("p1", PaymentState::Invoiced).await;
+    first.stop().await;
+    let _servers = [world.accounting().await, world.payment().await];
+    world.reaches("p1", PaymentState::Completed).await;
+    let books = world.books().await.unwrap();
+    assert_eq!((books.transactions, pounds(&books)), (1, [1234, 1234, 0]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_killed_instance_leaves_another_finishes() {
+    let world = World::new().await;
+    let invoice = world.invoice().await;
+    let killed = world.payment().await;
+    until(async || {
+        world
+            .pay(request("p1"))
+            .await
+            .err()
+            .filter(|s| s.message().contains("accepted"))
+    })
+    .await;
+    world.reaches("p1", PaymentState::Invoiced).await;
+    drop(killed);
+    let _servers = [invoice, world.accounting().await, world.payment().await];
+    world.reaches("p1", PaymentState::Completed).await;
+    assert_eq!(world.books().await.unwrap().transactions, 1);
+    assert_eq!(world.invoices("p1").await.unwrap().len(), 1);
+}
