@@ -93,8 +93,14 @@ async fn watch_instances(
 }
 
 fn endpoint(instance: &Instance) -> Endpoint {
+    let Instance { address, port, .. } = instance;
+    let ipv6 = address.contains(':');
     Endpoint {
-        authority: format!("{}:{}", instance.address, instance.port),
+        authority: if ipv6 {
+            format!("[{address}]:{port}")
+        } else {
+            format!("{address}:{port}")
+        },
         weight: instance.weight.max(1),
     }
 }

@@ -249,16 +249,40 @@ async fn set_status(reporter: &HealthReporter, services: &[&'static str], status
     }
 }
 
-/// The HOST:PORT that others reach a listener by.
-pub(crate) fn advertised(address: SocketAddr, args: &ServerArgs) -> (String, u16) {
-    if let Some((host, port)) = args.advertise.as_deref().and_then(|a| a.rsplit_once(':'))
-        && let Ok(port) = port.parse()
+/// The host, without the brackets of IPv6, and the port that others reach a listener by.
+fn advertised(address: SocketAddr, args: &ServerArgs) -> (String, u16) {
+    let plain = |host: &str| host.trim_matches(['[', ']']).to_owned();
+    let Some(advertise) = args.advertise.as_deref() else {
+        return (register::reachable_host(address, args), address.port());
+    };
+    match advertise
+        .rsplit_once(':')
+        .map(|(host, port)| (host, port.parse()))
     {
-        return (host.to_owned(), port);
+        Some((host, Ok(port))) => (plain(host), port),
+        _ => (plain(advertise), address.port()),
     }
-    let host = args
-        .advertise
-        .clone()
-        .unwrap_or_else(|| register::reachable_host(address, args));
-    (host, address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_advertised_wins_over_where_it_listens() {
+        let args = |advertise: Option<&str>| ServerArgs {
+            advertise: advertise.map(str::to_owned),
+            ..ServerArgs::with_registry(Vec::new())
+        };
+        let listening: SocketAddr = "[::1]:50051".parse().unwrap();
+        for (advertise, host, port) in [
+            (None, "::1", 50051),
+            (Some("svc.example:80"), "svc.example", 80),
+            (Some("svc.example"), "svc.example", 50051),
+            (Some("[2001:db8::1]:80"), "2001:db8::1", 80),
+        ] {
+            let found = advertised(listening, &args(advertise));
+            assert_eq!(found, (host.to_owned(), port), "{advertise:?}");
+        }
+    }
 }

@@ -54,10 +54,7 @@ pub(super) fn reachable_host(listener: SocketAddr, args: &ServerArgs) -> String 
     if ip.is_unspecified() {
         ip = args.registry.iter().find_map(|r| route_to(r)).unwrap_or(ip);
     }
-    match ip {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("[{ip}]"),
-    }
+    ip.to_string()
 }
 
 /// Which of our addresses packets to `target` leave from. Connecting a UDP socket sends nothing.
@@ -127,13 +124,17 @@ async fn hold(
     stop: &CancellationToken,
 ) -> Ended {
     let mut was_registered = false;
+    let mut session = Box::pin(beat(registry, instance, state, &mut was_registered));
     let outcome = tokio::select! {
-        outcome = beat(registry, instance, state, &mut was_registered) => outcome,
+        outcome = &mut session => outcome,
+        // The session is still open here: were it dropped first, the registry would take us for
+        // dead before it learns that we leave.
         () = stop.cancelled() => {
             let deregistered = deregister(registry, instance).await;
             return Ended::Stopped { deregistered };
         }
     };
+    drop(session);
     let reason = match outcome {
         Ok(()) => "the registry closed the stream".to_owned(),
         Err(reason) => reason,

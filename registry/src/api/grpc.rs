@@ -1,0 +1,231 @@
+//! RegistryService over gRPC.
+
+use std::{collections::BTreeSet, future::ready, sync::Arc, time::Duration};
+
+use futures_util::{StreamExt as _, stream::BoxStream};
+use mizan::{
+    request::page_size,
+    status::{Violations, invalid, refused, retry_later},
+};
+use mizan_contracts::registry::v1::{
+    DeregisterRequest, DeregisterResponse, HeartbeatRequest, HeartbeatResponse,
+    ListInstancesRequest, ListInstancesResponse, ListServicesRequest, ListServicesResponse,
+    RegisterRequest, RegisterResponse, WatchInstancesRequest, WatchInstancesResponse,
+    registry_service_server::RegistryService,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use crate::{
+    api::{convert, heartbeat, page, watch},
+    catalogue::{Candidate, Full, View, Violation, check_instance_id, check_service},
+    registry::Registry,
+};
+
+/// Services of a page when nobody says.
+const PAGE_DEFAULT: u32 = 100;
+
+/// The most services of a page.
+const PAGE_MAX: u32 = 1000;
+
+/// The most services one call may watch.
+const WATCHED_SERVICES_MAX: usize = 100;
+
+/// The most watches open at once: each holds memory for as long as its client likes.
+const WATCHES_MAX: usize = 20_000;
+
+/// The most heartbeat streams open at once: one for each instance the registry may hold, and as
+/// many again while all of them reconnect.
+const HEARTBEATS_MAX: usize = 40_000;
+
+/// When to try again to open a stream that was one too many.
+const STREAM_RETRY: Duration = Duration::from_secs(1);
+
+/// What the generated server serves.
+#[derive(Debug)]
+pub(crate) struct Api {
+    registry: Registry,
+    watches: Arc<Semaphore>,
+    heartbeats: Arc<Semaphore>,
+}
+
+impl Api {
+    /// Serves this registry.
+    pub(crate) fn new(registry: Registry) -> Self {
+        Self {
+            registry,
+            watches: Arc::new(Semaphore::new(WATCHES_MAX)),
+            heartbeats: Arc::new(Semaphore::new(HEARTBEATS_MAX)),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl RegistryService for Api {
+    type HeartbeatStream = BoxStream<'static, Result<HeartbeatResponse, Status>>;
+    type WatchInstancesStream = BoxStream<'static, Result<WatchInstancesResponse, Status>>;
+
+    async fn register(
+        &self,
+        request: Request<RegisterRequest>,
+    ) -> Result<Response<RegisterResponse>, Status> {
+        let instance = request
+            .into_inner()
+            .instance
+            .ok_or_else(|| invalid("instance", "is required"))?;
+        let instance = match Candidate::from(instance).validate() {
+            Ok(instance) => instance,
+            Err(violations) => return Err(refusal("instance.", violations)),
+        };
+        let entry = self.registry.register(instance).map_err(full)?;
+        Ok(Response::new(RegisterResponse {
+            instance: Some(convert::instance(&entry)),
+        }))
+    }
+
+    async fn deregister(
+        &self,
+        request: Request<DeregisterRequest>,
+    ) -> Result<Response<DeregisterResponse>, Status> {
+        let id = request.into_inner().instance_id;
+        allow(check_instance_id("instance_id", &id))?;
+        let removed = self.registry.deregister(&id);
+        Ok(Response::new(DeregisterResponse { removed }))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<Streaming<HeartbeatRequest>>,
+    ) -> Result<Response<Self::HeartbeatStream>, Status> {
+        let admission = admit(&self.heartbeats, "heartbeat streams")?;
+        // A stream that broke and one that ended mean the same: the instance is gone.
+        let ids = request.into_inner().scan((), |(), message| {
+            ready(message.ok().map(|beat| beat.instance_id))
+        });
+        let answers = heartbeat::beats(self.registry.clone(), ids, admission).map(|beat| {
+            beat.map(|registered| HeartbeatResponse { registered })
+                .map_err(|violation| refusal("", [violation]))
+        });
+        Ok(Response::new(answers.boxed()))
+    }
+
+    async fn list_services(
+        &self,
+        request: Request<ListServicesRequest>,
+    ) -> Result<Response<ListServicesResponse>, Status> {
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let size = page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX, &mut violations);
+        let first = request.page_token.is_empty();
+        let after = page::after(&request.page_token);
+        violations.require(
+            first || after.is_some(),
+            "page_token",
+            "is not one that ListServices gave out",
+        );
+        violations.check()?;
+        let (services, more) = self.registry.services(
+            after.as_deref(),
+            usize::try_from(size).unwrap_or(usize::MAX),
+        );
+        let next = services.last().filter(|_| more);
+        Ok(Response::new(ListServicesResponse {
+            next_page_token: next.map_or_else(String::new, |last| page::token(&last.service)),
+            services: services.into_iter().map(convert::summary).collect(),
+        }))
+    }
+
+    async fn list_instances(
+        &self,
+        request: Request<ListInstancesRequest>,
+    ) -> Result<Response<ListInstancesResponse>, Status> {
+        let request = request.into_inner();
+        allow(check_service("service", &request.service))?;
+        let view = view(request.include_unhealthy);
+        let snapshot = self.registry.snapshot(&request.service);
+        Ok(Response::new(ListInstancesResponse {
+            instances: convert::instances(&snapshot, view),
+            revision: snapshot.revision(view),
+        }))
+    }
+
+    async fn watch_instances(
+        &self,
+        request: Request<WatchInstancesRequest>,
+    ) -> Result<Response<Self::WatchInstancesStream>, Status> {
+        let request = request.into_inner();
+        let services = watched(request.services)?;
+        let view = view(request.include_unhealthy);
+        let admission = admit(&self.watches, "watches")?;
+        let snapshots = watch::snapshots(&self.registry, services, view, admission);
+        let answers = snapshots.map(move |snapshot| {
+            Ok(WatchInstancesResponse {
+                service: snapshot.service().to_owned(),
+                instances: convert::instances(&snapshot, view),
+                revision: snapshot.revision(view),
+            })
+        });
+        Ok(Response::new(answers.boxed()))
+    }
+}
+
+fn view(include_unhealthy: bool) -> View {
+    if include_unhealthy {
+        View::All
+    } else {
+        View::Passing
+    }
+}
+
+fn watched(services: Vec<String>) -> Result<BTreeSet<String>, Status> {
+    if !(1..=WATCHED_SERVICES_MAX).contains(&services.len()) {
+        return Err(invalid(
+            "services",
+            &format!("must be 1 to {WATCHED_SERVICES_MAX} names"),
+        ));
+    }
+    let violations = services
+        .iter()
+        .enumerate()
+        .filter_map(|(index, service)| check_service(&format!("services[{index}]"), service))
+        .collect::<Vec<_>>();
+    if violations.is_empty() {
+        Ok(services.into_iter().collect())
+    } else {
+        Err(refusal("", violations))
+    }
+}
+
+fn allow(violation: Option<Violation>) -> Result<(), Status> {
+    violation.map_or(Ok(()), |violation| Err(refusal("", [violation])))
+}
+
+/// INVALID_ARGUMENT that names every field, below `prefix`.
+fn refusal(prefix: &str, found: impl IntoIterator<Item = Violation>) -> Status {
+    let mut violations = Violations::new();
+    for violation in found {
+        violations.add(
+            format!("{prefix}{}", violation.field),
+            violation.description,
+        );
+    }
+    match violations.check() {
+        Err(status) => status,
+        Ok(()) => invalid(prefix.trim_end_matches('.'), "is not valid"),
+    }
+}
+
+fn full(full: Full) -> Status {
+    refused(Code::ResourceExhausted, "REGISTRY_FULL", full.to_string())
+}
+
+fn admit(streams: &Arc<Semaphore>, what: &str) -> Result<OwnedSemaphorePermit, Status> {
+    Arc::clone(streams).try_acquire_owned().map_err(|_| {
+        retry_later(
+            Code::ResourceExhausted,
+            "TOO_MANY_STREAMS",
+            format!("the registry has as many {what} open as it takes"),
+            STREAM_RETRY,
+        )
+    })
+}

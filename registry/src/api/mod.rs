@@ -1,0 +1,7 @@
+//! The ways in: today gRPC.
+
+mod convert;
+pub(crate) mod grpc;
+mod heartbeat;
+mod page;
+mod watch;

@@ -1,0 +1,69 @@
+//! Every bound of the catalogue, in one place. Those on an instance are the contract's.
+
+use std::time::Duration;
+
+/// Instances of all services together. A thousand times the fleets this registry is built for
+/// would still be a bug of the caller, and each costs memory and a poll.
+pub(crate) const INSTANCES_MAX: usize = 20_000;
+
+/// Services without instances whose revision is remembered. Names are the caller's, so the memory
+/// of past ones needs an end.
+pub(crate) const EMPTY_SERVICES_MAX: usize = 10_000;
+
+/// Characters of an instance id.
+pub(crate) const INSTANCE_ID_CHARS_MAX: usize = 128;
+
+/// Characters of a service name: a DNS label.
+pub(crate) const SERVICE_CHARS_MAX: usize = 63;
+
+/// Characters of a host: a DNS name.
+pub(crate) const ADDRESS_CHARS_MAX: usize = 253;
+
+/// Characters between two dots of a DNS name.
+pub(crate) const ADDRESS_LABEL_CHARS_MAX: usize = 63;
+
+/// Tags of an instance.
+pub(crate) const TAGS_MAX: usize = 64;
+
+/// Characters of a tag.
+pub(crate) const TAG_CHARS_MAX: usize = 128;
+
+/// Metadata pairs of an instance.
+pub(crate) const METADATA_MAX: usize = 64;
+
+/// Characters of a metadata key.
+pub(crate) const METADATA_KEY_CHARS_MAX: usize = 128;
+
+/// Characters of a metadata value.
+pub(crate) const METADATA_VALUE_CHARS_MAX: usize = 512;
+
+/// The greatest weight of an instance.
+pub(crate) const WEIGHT_MAX: u32 = 1000;
+
+/// Characters of a zone. The contract names no bound; this is that of the other labels.
+pub(crate) const ZONE_CHARS_MAX: usize = 128;
+
+/// Characters of the service name a gRPC check asks about. The contract names no bound; full
+/// protobuf names are far shorter.
+pub(crate) const CHECK_SERVICE_CHARS_MAX: usize = 256;
+
+/// The shortest time between two checks.
+pub(crate) const INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// The longest time between two checks.
+pub(crate) const INTERVAL_MAX: Duration = Duration::from_secs(3600);
+
+/// The time between two checks when nobody says.
+pub(crate) const INTERVAL_DEFAULT: Duration = Duration::from_secs(10);
+
+/// The shortest time one check may be given.
+pub(crate) const TIMEOUT_MIN: Duration = Duration::from_millis(10);
+
+/// The longest time one check may be given.
+pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(60);
+
+/// The time one check is given when nobody says.
+pub(crate) const TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
+
+/// Characters kept of a failure's reason: it comes from the checked instance.
+pub(crate) const REASON_CHARS_MAX: usize = 256;

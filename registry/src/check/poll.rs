@@ -1,0 +1,201 @@
+//! When to check: one task per polled instance.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::FutureExt as _;
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore},
+    task::AbortHandle,
+    time::{Instant, sleep_until},
+};
+use tokio_util::task::TaskTracker;
+
+use crate::{catalogue::Target, check::probe::Probe};
+
+/// Checks under way at once. Each holds a socket; the rest wait their turn, and waiting does not
+/// count against a check's timeout.
+const CHECKS_MAX: usize = 256;
+
+/// Starts polls and waits for their end.
+#[derive(Debug)]
+pub(crate) struct Poller {
+    turns: Arc<Semaphore>,
+    tasks: TaskTracker,
+    /// Polls are also started while a connection's streams are dropped, which may be outside any
+    /// runtime's context.
+    runtime: Handle,
+}
+
+impl Poller {
+    /// A poller on the current runtime.
+    pub(crate) fn new() -> Self {
+        Self {
+            turns: Arc::new(Semaphore::new(CHECKS_MAX)),
+            tasks: TaskTracker::new(),
+            runtime: Handle::current(),
+        }
+    }
+
+    /// Checks the target at once and then at its interval, until `report` answers that it is over
+    /// or the handle is dropped.
+    pub(crate) fn start<R>(&self, target: Target, report: R) -> Polled
+    where
+        R: Fn(Result<(), String>) -> bool + Send + Sync + 'static,
+    {
+        let hurry = Arc::new(Notify::new());
+        let task = poll(target, Arc::clone(&self.turns), Arc::clone(&hurry), report);
+        let task = self.tasks.spawn_on(task, &self.runtime).abort_handle();
+        Polled { hurry, task }
+    }
+
+    /// Waits until every poll whose handle was dropped ended.
+    pub(crate) async fn close(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+/// The polling of one instance; ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Polled {
+    hurry: Arc<Notify>,
+    task: AbortHandle,
+}
+
+impl Polled {
+    /// Checks at once, or once more when a check is under way that fails.
+    pub(crate) fn hurry(&self) {
+        self.hurry.notify_one();
+    }
+}
+
+impl Drop for Polled {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn poll<R>(target: Target, turns: Arc<Semaphore>, hurry: Arc<Notify>, report: R)
+where
+    R: Fn(Result<(), String>) -> bool,
+{
+    let interval = target.check.interval;
+    let mut probe = Probe::new(target);
+    // Whether this check runs because of something that happened, which then often happened to
+    // many instances together: their next checks are spread over the interval.
+    let mut hurried = true;
+    loop {
+        // The semaphore is never closed.
+        let Ok(turn) = turns.acquire().await else {
+            return;
+        };
+        let began = Instant::now();
+        let outcome = probe.check().await;
+        drop(turn);
+        if outcome.is_ok() {
+            // Whoever hurried a check that was under way asked for no more than this.
+            let _ = hurry.notified().now_or_never();
+        }
+        if !report(outcome) {
+            return;
+        }
+        let pause = if hurried {
+            spread(interval, fastrand::u32(..))
+        } else {
+            interval
+        };
+        hurried = tokio::select! {
+            () = sleep_until(began + pause) => false,
+            () = hurry.notified() => true,
+        };
+    }
+}
+
+/// A part of the interval, in proportion to `random`.
+fn spread(interval: Duration, random: u32) -> Duration {
+    let part = interval.as_nanos() * u128::from(random) / u128::from(u32::MAX);
+    // A part of an interval that fits into 64 bits of nanoseconds does too.
+    Duration::from_nanos(u64::try_from(part).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{sync::mpsc, time::advance};
+
+    use super::*;
+    use crate::catalogue::{Check, CheckKind};
+
+    const INTERVAL: Duration = Duration::from_secs(10);
+
+    /// Checks that pass at once, and the times at which they did.
+    fn polled() -> (Polled, mpsc::UnboundedReceiver<Instant>) {
+        let target = Target {
+            instance_id: "a".to_owned(),
+            epoch: 1,
+            address: "127.0.0.1".to_owned(),
+            port: 1,
+            check: Check {
+                kind: CheckKind::None,
+                interval: INTERVAL,
+                timeout: INTERVAL,
+            },
+        };
+        let (tell, times) = mpsc::unbounded_channel();
+        let report = move |_| tell.send(Instant::now()).is_ok();
+        (Poller::new().start(target, report), times)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_check_is_at_once_and_the_second_within_the_interval() {
+        let (_polled, mut times) = polled();
+        let start = Instant::now();
+        assert_eq!(times.recv().await, Some(start));
+        let second = times.recv().await.unwrap();
+        assert!(second <= start + INTERVAL + Duration::from_millis(1));
+        // The clock of a paused runtime ticks in milliseconds.
+        let third = times.recv().await.unwrap() - second;
+        assert!(third >= INTERVAL && third <= INTERVAL + Duration::from_millis(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hurried_check_does_not_wait_and_is_spread_anew() {
+        let (polled, mut times) = polled();
+        times.recv().await.unwrap();
+        times.recv().await.unwrap();
+        advance(Duration::from_secs(3)).await;
+        let hurried = Instant::now();
+        polled.hurry();
+        assert_eq!(times.recv().await, Some(hurried));
+        let next = times.recv().await.unwrap();
+        assert!(next <= hurried + INTERVAL + Duration::from_millis(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hurry_during_a_check_that_passes_is_answered_by_it() {
+        let (polled, mut times) = polled();
+        polled.hurry();
+        let first = times.recv().await.unwrap();
+        times.recv().await.unwrap();
+        let third = times.recv().await.unwrap();
+        // Had the hurry been kept, it would be the third that is spread.
+        assert!(third - first >= INTERVAL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dropping_the_handle_ends_the_polling() {
+        let (polled, mut times) = polled();
+        times.recv().await.unwrap();
+        drop(polled);
+        assert_eq!(times.recv().await, None);
+    }
+
+    #[test]
+    fn polls_are_spread_over_the_whole_interval() {
+        let interval = Duration::from_secs(10);
+        assert_eq!(spread(interval, 0), Duration::ZERO);
+        assert_eq!(spread(interval, u32::MAX), interval);
+        let half = spread(interval, u32::MAX / 2);
+        assert!(half > Duration::from_millis(4_999) && half < Duration::from_millis(5_001));
+    }
+}

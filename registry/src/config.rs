@@ -1,0 +1,47 @@
+//! The registry's settings: flags, each with an environment variable.
+
+use std::net::SocketAddr;
+
+use mizan::args::{ProcessArgs, ServerArgs, local};
+
+use crate::DEFAULT_PORT;
+
+/// What the registry itself can be told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Config {
+    /// The longest a drain may take, in seconds.
+    #[arg(long, env = "MIZAN_DRAIN_SECONDS", default_value_t = 30)]
+    pub drain_seconds: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { drain_seconds: 30 }
+    }
+}
+
+impl Config {
+    /// The registry is registered nowhere.
+    pub(crate) fn server(&self) -> ServerArgs {
+        ServerArgs {
+            drain_seconds: self.drain_seconds,
+            ..ServerArgs::with_registry(Vec::new())
+        }
+    }
+}
+
+/// What the process can be told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// The address to listen on.
+    #[arg(long, env = "MIZAN_LISTEN", default_value_t = local(DEFAULT_PORT))]
+    pub listen: SocketAddr,
+
+    /// The registry's own settings.
+    #[command(flatten)]
+    pub config: Config,
+
+    /// How the process behaves.
+    #[command(flatten)]
+    pub process: ProcessArgs,
+}

@@ -1,0 +1,10 @@
+//! The registry over real sockets: what instances and clients of it see.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod checks;
+mod discovery;
+mod heartbeats;
+mod refusals;
+mod support;
+mod target;

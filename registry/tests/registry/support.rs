@@ -1,0 +1,205 @@
+//! A registry on a port of its own, and what talks to it.
+
+use std::{future::Future, net::SocketAddr, time::Duration};
+
+use mizan::{Connection, server::ServeError};
+use mizan_contracts::registry::v1::{
+    HealthCheck, HeartbeatRequest, HeartbeatResponse, Instance, InstanceStatus,
+    ListInstancesRequest, ListInstancesResponse, RegisterRequest, WatchInstancesRequest,
+    WatchInstancesResponse, health_check::Kind, registry_service_client::RegistryServiceClient,
+};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::Streaming;
+
+/// Longer than anything here takes on a loaded machine; only a failing test waits for it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) type Client = RegistryServiceClient<Connection>;
+
+/// Awaits what must happen.
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what)
+        .await
+        .expect("it did not happen")
+}
+
+pub(crate) async fn listen() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+/// A registry in this process.
+pub(crate) struct Registry {
+    address: SocketAddr,
+    stop: CancellationToken,
+    served: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Registry {
+    pub(crate) async fn start() -> Self {
+        let listener = listen().await;
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let shutdown = stop.clone().cancelled_owned();
+        let config = registry::Config::default();
+        let served = tokio::spawn(registry::serve(listener, config, shutdown));
+        Self {
+            address,
+            stop,
+            served,
+        }
+    }
+
+    /// HOST:PORT.
+    pub(crate) fn authority(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// A client on a connection of its own.
+    pub(crate) async fn client(&self) -> Client {
+        let connection = Connection::open(&self.authority(), PATIENCE).await.unwrap();
+        Client::new(connection)
+    }
+
+    /// Asks it to stop and waits until it did.
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        soon(self.served).await.unwrap().unwrap();
+    }
+}
+
+/// A registration with the default check.
+pub(crate) fn instance(id: &str, port: u16) -> Instance {
+    Instance {
+        instance_id: id.to_owned(),
+        service: "invoice".to_owned(),
+        address: "127.0.0.1".to_owned(),
+        port: u32::from(port),
+        ..Instance::default()
+    }
+}
+
+/// The same, checked so.
+pub(crate) fn checked(id: &str, port: u16, kind: Option<Kind>, interval: Duration) -> Instance {
+    let check = HealthCheck {
+        kind,
+        interval: Some(interval.try_into().unwrap()),
+        timeout: None,
+    };
+    Instance {
+        check: Some(check),
+        ..instance(id, port)
+    }
+}
+
+pub(crate) async fn register(client: &mut Client, instance: Instance) -> Instance {
+    let request = RegisterRequest {
+        instance: Some(instance),
+    };
+    let answer = soon(client.register(request)).await.unwrap();
+    answer.into_inner().instance.unwrap()
+}
+
+pub(crate) async fn list(client: &mut Client, include_unhealthy: bool) -> ListInstancesResponse {
+    let request = ListInstancesRequest {
+        service: "invoice".to_owned(),
+        include_unhealthy,
+    };
+    soon(client.list_instances(request))
+        .await
+        .unwrap()
+        .into_inner()
+}
+
+/// A watch of one service or several.
+pub(crate) struct Watch(Streaming<WatchInstancesResponse>);
+
+impl Watch {
+    pub(crate) async fn open(
+        client: &mut Client,
+        services: &[&str],
+        include_unhealthy: bool,
+    ) -> Self {
+        let request = WatchInstancesRequest {
+            services: services.iter().map(|&service| service.to_owned()).collect(),
+            include_unhealthy,
+        };
+        Self(
+            soon(client.watch_instances(request))
+                .await
+                .unwrap()
+                .into_inner(),
+        )
+    }
+
+    /// The next message, or none when the stream ended.
+    pub(crate) async fn next(&mut self) -> Option<WatchInstancesResponse> {
+        soon(self.0.message()).await.unwrap()
+    }
+
+    /// The first message that satisfies `wanted`: a watcher sees the latest, not every one.
+    pub(crate) async fn until(
+        &mut self,
+        wanted: impl Fn(&WatchInstancesResponse) -> bool,
+    ) -> WatchInstancesResponse {
+        loop {
+            let message = self.next().await.expect("the watch ended");
+            if wanted(&message) {
+                return message;
+            }
+        }
+    }
+
+    /// Waits until its only instance is passing.
+    pub(crate) async fn until_passing(&mut self) -> WatchInstancesResponse {
+        self.until(|message| {
+            matches!(&message.instances[..], [one] if one.status() == InstanceStatus::Passing)
+        })
+        .await
+    }
+
+    /// Waits until its only instance is critical for this reason.
+    pub(crate) async fn until_critical(&mut self, reason: &str) -> WatchInstancesResponse {
+        self.until(|message| {
+            matches!(&message.instances[..], [one]
+                if one.status() == InstanceStatus::Critical && one.status_reason == reason)
+        })
+        .await
+    }
+}
+
+/// A heartbeat stream.
+pub(crate) struct Heartbeat {
+    beats: mpsc::UnboundedSender<HeartbeatRequest>,
+    answers: Streaming<HeartbeatResponse>,
+}
+
+impl Heartbeat {
+    pub(crate) async fn open(client: &mut Client) -> Self {
+        let (beats, outgoing) = mpsc::unbounded_channel();
+        let call = client.heartbeat(UnboundedReceiverStream::new(outgoing));
+        let answers = soon(call).await.unwrap().into_inner();
+        Self { beats, answers }
+    }
+
+    /// Beats and tells whether the instance is known.
+    pub(crate) async fn beat(&mut self, id: &str) -> Result<bool, tonic::Status> {
+        let instance_id = id.to_owned();
+        self.beats.send(HeartbeatRequest { instance_id }).unwrap();
+        let answer = soon(self.answers.message()).await?;
+        Ok(answer.expect("the heartbeat ended").registered)
+    }
+
+    /// Waits for the registry to end it.
+    pub(crate) async fn ended(mut self) {
+        assert_eq!(soon(self.answers.message()).await.unwrap(), None);
+    }
+
+    /// Ends it in good order and waits until the registry saw that.
+    pub(crate) async fn close(self) {
+        let Self { beats, mut answers } = self;
+        drop(beats);
+        assert_eq!(soon(answers.message()).await.unwrap(), None);
+    }
+}
