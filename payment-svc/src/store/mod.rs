@@ -187,6 +187,13 @@ fn insert(
     worker: &str,
     now: i64,
 ) -> Result<Payment, Error> {
+    // Strictly later than the payment before it, whatever the clocks of the callers say: the order
+    // of create times is the order of the list, so "before that one" has a meaning.
+    let latest: Option<i64> = c
+        .prepare_cached("SELECT create_micros FROM payment ORDER BY place DESC LIMIT 1")?
+        .query_row([], |row| row.get(0))
+        .optional()?;
+    let now = latest.map_or(now, |latest| now.max(latest + 1));
     c.prepare_cached(
         "INSERT INTO payment
              (payment_id, request, reference, state, version, worker, create_micros, update_micros)

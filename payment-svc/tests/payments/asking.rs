@@ -81,6 +81,20 @@ async fn lists_are_newest_first_filtered_and_paged() {
         (vec!["p0".to_owned()], "")
     );
 
+    let times: Vec<_> = world
+        .list(ListPaymentsRequest::default())
+        .await
+        .unwrap()
+        .payments;
+    let times: Vec<_> = times
+        .iter()
+        .map(|p| p.create_time.map(|t| (t.seconds, t.nanos)))
+        .collect();
+    assert!(
+        times.is_sorted_by(|newer, older| newer > older),
+        "{times:?}"
+    );
+
     page.reference = "odd".to_owned();
     assert_eq!(field(&world.list(page).await.unwrap_err()), "page_token");
     let completed = ListPaymentsRequest {
