@@ -1,0 +1,207 @@
+//! What the registry holds, as tables and as JSON.
+
+use std::collections::BTreeMap;
+
+use mizan_contracts::registry::v1 as pb;
+use serde::Serialize;
+
+use crate::terminal::table;
+
+/// A service, as shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Service {
+    service: String,
+    passing: u32,
+    instances: u32,
+    revision: u64,
+}
+
+/// The instances of a service, as shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Listing {
+    service: String,
+    pub(super) revision: u64,
+    pub(super) instances: Vec<Instance>,
+}
+
+/// An instance, as shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Instance {
+    pub(super) instance_id: String,
+    pub(super) address: String,
+    pub(super) status: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) status_reason: String,
+    weight: u32,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    zone: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: BTreeMap<String, String>,
+}
+
+impl From<pb::ServiceSummary> for Service {
+    fn from(summary: pb::ServiceSummary) -> Self {
+        Self {
+            service: summary.service,
+            passing: summary.passing,
+            instances: summary.instances,
+            revision: summary.revision,
+        }
+    }
+}
+
+impl Listing {
+    pub(super) fn new(service: String, revision: u64, instances: Vec<pb::Instance>) -> Self {
+        Self {
+            service,
+            revision,
+            instances: instances.into_iter().map(Instance::from).collect(),
+        }
+    }
+}
+
+impl From<pb::Instance> for Instance {
+    fn from(instance: pb::Instance) -> Self {
+        Self {
+            status: status(instance.status()),
+            address: address(&instance),
+            instance_id: instance.instance_id,
+            status_reason: instance.status_reason,
+            weight: instance.weight.max(1),
+            zone: instance.zone,
+            tags: instance.tags,
+            metadata: instance.metadata,
+        }
+    }
+}
+
+/// The HOST:PORT of an instance.
+pub(crate) fn address(instance: &pb::Instance) -> String {
+    let (host, port) = (&instance.address, instance.port);
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
+}
+
+fn status(status: pb::InstanceStatus) -> &'static str {
+    match status {
+        pb::InstanceStatus::Passing => "passing",
+        pb::InstanceStatus::Warning => "warning",
+        pb::InstanceStatus::Critical => "critical",
+        pb::InstanceStatus::Unspecified => "unknown",
+    }
+}
+
+/// The table of `mizan services`.
+pub(super) fn services(services: &[Service]) -> String {
+    let mut lines = vec![["SERVICE", "PASSING", "INSTANCES"].map(str::to_owned)];
+    lines.extend(services.iter().map(|service| {
+        [
+            service.service.clone(),
+            service.passing.to_string(),
+            service.instances.to_string(),
+        ]
+    }));
+    table(&lines)
+}
+
+/// The table of `mizan instances`.
+pub(super) fn instances(instances: &[Instance]) -> String {
+    let mut lines = vec![["INSTANCE", "ADDRESS", "STATUS", "ZONE", "WHY"].map(str::to_owned)];
+    lines.extend(instances.iter().map(|instance| {
+        [
+            instance.instance_id.clone(),
+            instance.address.clone(),
+            instance.status.to_owned(),
+            instance.zone.clone(),
+            instance.status_reason.clone(),
+        ]
+    }));
+    table(&lines)
+}
+
+/// The lines that tell one snapshot from the one before: what came, what went, what changed.
+pub(super) fn changes(before: &[Instance], after: &[Instance]) -> Vec<String> {
+    let find = |all: &[Instance], id: &str| all.iter().find(|i| i.instance_id == id).cloned();
+    let mut lines = Vec::new();
+    for instance in before {
+        if find(after, &instance.instance_id).is_none() {
+            lines.push(format!("- {} {}", instance.instance_id, instance.address));
+        }
+    }
+    for instance in after {
+        let sign = match find(before, &instance.instance_id) {
+            None => '+',
+            Some(same) if same == *instance => continue,
+            Some(_) => '~',
+        };
+        let line = format!(
+            "{sign} {} {} {} {}",
+            instance.instance_id, instance.address, instance.status, instance.status_reason
+        );
+        lines.push(line.trim_end().to_owned());
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(id: &str, status: pb::InstanceStatus) -> Instance {
+        Instance::from(pb::Instance {
+            instance_id: id.to_owned(),
+            address: "127.0.0.1".to_owned(),
+            port: 50_081,
+            status: status.into(),
+            ..pb::Instance::default()
+        })
+    }
+
+    #[test]
+    fn a_change_is_what_came_what_went_and_what_is_different() {
+        use pb::InstanceStatus::{Critical, Passing};
+        let before = [
+            instance("a", Passing),
+            instance("b", Passing),
+            instance("c", Passing),
+        ];
+        let after = [
+            instance("b", Critical),
+            instance("c", Passing),
+            instance("d", Passing),
+        ];
+        assert_eq!(
+            changes(&before, &after),
+            [
+                "- a 127.0.0.1:50081",
+                "~ b 127.0.0.1:50081 critical",
+                "+ d 127.0.0.1:50081 passing",
+            ]
+        );
+        assert!(changes(&after, &after).is_empty());
+    }
+
+    #[test]
+    fn an_ipv6_address_is_told_from_its_port() {
+        let instance = pb::Instance {
+            address: "::1".to_owned(),
+            port: 8500,
+            ..pb::Instance::default()
+        };
+        assert_eq!(address(&instance), "[::1]:8500");
+    }
+
+    #[test]
+    fn json_leaves_out_what_is_empty() {
+        let shown = instance("a", pb::InstanceStatus::Passing);
+        assert_eq!(
+            serde_json::to_string(&shown).unwrap(),
+            r#"{"instance_id":"a","address":"127.0.0.1:50081","status":"passing","weight":1}"#
+        );
+    }
+}

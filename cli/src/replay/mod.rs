@@ -1,0 +1,175 @@
+//! `mizan replay`: pays every row of spending files through ProcessPayment.
+//!
+//! ```text
+//! bytes ─ text ─ records ─ sheet (words, roles, columns) ─ row (reference, amount, date) ─ request
+//!                                                                                      │
+//!                          report ◄── tally ◄── run (answer, patience) ◄── sources ◄───┘
+//! ```
+//!
+//! Everything up to the request is pure. A row's request id derives from its transaction number
+//! alone, so a run can be repeated and nothing is paid twice. *Already paid* is what came to the
+//! payment service no later than the latest of the payments it had when the run began. Both times
+//! are the service's own, so the clock of this machine does not matter; those of the payment
+//! instances' machines do.
+
+mod amount;
+mod answer;
+mod columns;
+mod date;
+mod patience;
+mod progress;
+mod records;
+mod reference;
+mod report;
+mod request;
+mod roles;
+mod row;
+mod run;
+mod sheet;
+mod sources;
+mod tally;
+mod text;
+mod text_report;
+mod words;
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use mizan::process::chain;
+use money::Currency;
+
+use self::{
+    progress::Progress,
+    report::Report,
+    run::{Payer, RunError, trial_balance},
+    sheet::Sheet,
+};
+use crate::{
+    reach::RegistryArgs,
+    terminal::{print, say},
+};
+
+/// Some rows were refused.
+const REFUSED: u8 = 3;
+
+/// Pays every row of spending files; each transaction number is paid once, however often it is run.
+#[derive(Debug, Clone, clap::Args)]
+#[command(after_help = "Exit codes:\n  \
+    0  every row is paid, was paid before, or repeats the number of another\n  \
+    3  rows were refused; the report names each\n  \
+    1  the run could not finish; run it again")]
+pub(crate) struct Args {
+    /// The files: CSV, separated by commas, semicolons, tabs or bars. Columns are found by meaning.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    #[command(flatten)]
+    registry: RegistryArgs,
+
+    /// The currency of amounts, where no column says it.
+    #[arg(long, default_value = "GBP", value_name = "CODE", value_parser = currency)]
+    currency: Currency,
+
+    /// How many payments may be on their way at once.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    concurrency: u16,
+
+    /// How long to go on asking for one payment whose end is not known, in seconds.
+    #[arg(long = "patience", default_value_t = 120, value_name = "SECONDS")]
+    patience_seconds: u64,
+
+    /// Print the report as one JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    fn patience(&self) -> Duration {
+        Duration::from_secs(self.patience_seconds)
+    }
+}
+
+fn currency(code: &str) -> Result<Currency, String> {
+    code.parse()
+        .map_err(|_| "not an ISO 4217 currency, such as GBP".to_owned())
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: Args) -> ExitCode {
+    let (sources, mut problems) = sources::read(&args.files);
+    let mut names = Vec::new();
+    let mut sheets = Vec::new();
+    for source in &sources {
+        match source.sheet() {
+            Ok(sheet) => {
+                names.push(source.name.clone());
+                sheets.push(sheet);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    for problem in &problems {
+        complain(problem);
+    }
+    if sheets.is_empty() {
+        return ExitCode::FAILURE;
+    }
+    match replay(&args, &sheets, &names, problems).await {
+        Ok(report) => {
+            show(&report, args.json);
+            code(&report)
+        }
+        Err(problem) => {
+            complain(&problem);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn replay(
+    args: &Args,
+    sheets: &[Sheet<'_>],
+    names: &[String],
+    mut problems: Vec<String>,
+) -> Result<Report, String> {
+    args.registry.connect().await.map_err(|e| e.to_string())?;
+    let progress = Progress::new(sheets.iter().map(Sheet::row_count).sum());
+    let said = |error: RunError| {
+        progress.finish();
+        chain(&error)
+    };
+    let payer = Payer::new(args, &progress).await.map_err(said)?;
+    let began = Instant::now();
+    let tally = payer.pay_all(sheets).await.map_err(said)?;
+    let elapsed = began.elapsed();
+    let books = trial_balance(args, &progress).await;
+    progress.finish();
+    let books = books
+        .map_err(|why| problems.push(format!("the trial balance is not to be had: {why}")))
+        .ok();
+    Ok(Report::new(tally, names, books, problems, elapsed))
+}
+
+fn show(report: &Report, json: bool) {
+    match serde_json::to_string_pretty(report) {
+        Ok(document) if json => print(&format!("{document}\n")),
+        _ => print(&report.to_string()),
+    }
+}
+
+fn code(report: &Report) -> ExitCode {
+    if !report.finished() {
+        ExitCode::FAILURE
+    } else if report.refused > 0 {
+        ExitCode::from(REFUSED)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn complain(problem: &str) {
+    say(&format!("mizan replay: {problem}"));
+}

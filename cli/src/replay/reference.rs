@@ -1,0 +1,81 @@
+//! The transaction number of a row, and the request id that follows from it.
+
+use uuid::Uuid;
+
+/// The namespace of Mizan's request ids. Changing it would pay every row of the past again.
+const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_9a52_40c8_5b7e_9d13_8c2e_47a0_61b9);
+
+/// A transaction number in its normal form: no whitespace at the ends or around the separators
+/// `-`, `_`, `/` and `.`, single spaces elsewhere. So `46293406 - 1` and `46293406-1` are one
+/// number; `46293406_1` is another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Reference(String);
+
+impl Reference {
+    /// The number of a cell; `None` when the cell is empty.
+    pub(crate) fn read(cell: &str) -> Option<Self> {
+        let mut normal = String::with_capacity(cell.len());
+        for word in cell.split_whitespace() {
+            let glued = normal.is_empty()
+                || normal.ends_with(is_separator)
+                || word.starts_with(is_separator);
+            if !glued {
+                normal.push(' ');
+            }
+            normal.push_str(word);
+        }
+        (!normal.is_empty()).then_some(Self(normal))
+    }
+
+    /// The id of the one payment that this transaction number stands for.
+    pub(crate) fn request_id(&self) -> String {
+        Uuid::new_v5(&NAMESPACE, self.0.as_bytes()).to_string()
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn is_separator(c: char) -> bool {
+    matches!(c, '-' | '_' | '/' | '.')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn spellings_of_one_number_are_one() {
+        for (cell, normal) in [
+            ("46293406 - 1", "46293406-1"),
+            ("  46293406-1 ", "46293406-1"),
+            ("46293406 -1", "46293406-1"),
+            ("46289405_1", "46289405_1"),
+            ("INV  2016 /\n04", "INV 2016/04"),
+            ("\u{a0}7\u{a0}", "7"),
+        ] {
+            assert_eq!(Reference::read(cell).unwrap().as_str(), normal, "{cell:?}");
+        }
+        assert_eq!(Reference::read(" \t"), None);
+    }
+
+    #[test]
+    fn the_request_id_never_changes() {
+        let id = |cell| Reference::read(cell).unwrap().request_id();
+        assert_eq!(id("46293406 - 1"), id("46293406-1"));
+        assert_ne!(id("46293406 - 1"), id("46293406 - 2"));
+        assert_eq!(id("46289405_1"), "760ceb84-63ba-590d-98ab-4e364e899ff9");
+    }
+
+    proptest! {
+        #[test]
+        fn normal_form_is_its_own_normal_form(cell in "[ a1/_.-]{0,20}") {
+            if let Some(reference) = Reference::read(&cell) {
+                prop_assert_eq!(Reference::read(reference.as_str()), Some(reference));
+            }
+        }
+    }
+}
