@@ -1,1 +1,14 @@
-//! e2e
+//! What the tests of the whole need: the `mizan` binary, and a running `mizan up`.
+#![allow(
+    clippy::unwrap_used,
+    reason = "only tests use it, and they are to fail where they stand"
+)]
+
+mod binary;
+mod lines;
+mod up;
+
+pub use binary::mizan;
+pub use lines::Lines;
+pub use rustix::process::Signal;
+pub use up::{Up, pid, report};

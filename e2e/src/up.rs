@@ -1,0 +1,161 @@
+//! A running `mizan up`, on free ports and with a folder of its own.
+
+use std::{
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::{Lines, mizan};
+
+/// The processes of a `mizan up`. Dropped, all of them end.
+#[derive(Debug)]
+pub struct Up {
+    process: Child,
+    stdout: Lines,
+    /// What it says of its processes, and what they say.
+    pub stderr: Lines,
+    /// The registry's HOST:PORT.
+    pub registry: String,
+    /// Name, address and process id of each process, as first started.
+    pub table: Vec<[String; 3]>,
+    data: tempfile::TempDir,
+}
+
+impl Up {
+    /// Starts it and waits until everything is passing.
+    ///
+    /// # Panics
+    /// When that does not happen.
+    #[must_use]
+    pub fn start() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut process = Command::new(mizan())
+            .args([
+                "up",
+                "--ephemeral-ports",
+                "--registry-listen",
+                "127.0.0.1:0",
+                "--data",
+            ])
+            .arg(data.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stdout = Lines::of(process.stdout.take().unwrap());
+        let stderr = Lines::of(process.stderr.take().unwrap());
+        stdout.wait_for(|line| line.starts_with("PROCESS"));
+        let row = || -> [String; 3] {
+            let cells: Vec<String> = stdout
+                .next()
+                .split_whitespace()
+                .map(str::to_owned)
+                .collect();
+            cells.try_into().unwrap()
+        };
+        let table: Vec<_> = (0..9).map(|_| row()).collect();
+        Self {
+            registry: table[0][1].clone(),
+            process,
+            stdout,
+            stderr,
+            table,
+            data,
+        }
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// A command of `mizan` for this registry.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(mizan());
+        command.args(args).args(["--registry", &self.registry]);
+        command
+    }
+
+    /// Runs a command to its end.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Pays files, and answers the exit code and the report.
+    ///
+    /// # Panics
+    /// When there is no report.
+    #[must_use]
+    pub fn replay(&self, files: &[&str]) -> (Option<i32>, Value) {
+        report(&self.run(&[&["replay", "--json"], files].concat()))
+    }
+
+    /// Sends a signal to a process, by its name in the table.
+    ///
+    /// # Panics
+    /// When it is not there any more.
+    pub fn signal(&self, name: &str, signal: Signal) {
+        let row = self.table.iter().find(|row| row[0] == name).unwrap();
+        kill_process(pid(&row[2]), signal).unwrap();
+    }
+
+    /// Kills `mizan up` itself, and nothing else.
+    ///
+    /// # Panics
+    /// When it is not there any more.
+    pub fn kill_supervisor(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Asks it to stop, waits until it did, and answers its exit code.
+    ///
+    /// # Panics
+    /// When it is not there any more.
+    #[must_use]
+    pub fn stop(mut self) -> (Option<i32>, Vec<[String; 3]>) {
+        let this = Pid::from_child(&self.process);
+        kill_process(this, Signal::TERM).unwrap();
+        let status = self.process.wait().unwrap();
+        (status.code(), std::mem::take(&mut self.table))
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        // After a failed assertion: the children follow, since their standard input closes.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = &self.stdout;
+    }
+}
+
+/// The exit code and the JSON report of a replay.
+///
+/// # Panics
+/// When it printed none.
+#[must_use]
+pub fn report(output: &Output) -> (Option<i32>, Value) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let report = serde_json::from_slice(&output.stdout).map_err(|e| format!("{e}: {said}"));
+    (output.status.code(), report.unwrap())
+}
+
+/// A process id as printed.
+///
+/// # Panics
+/// When it is none.
+#[must_use]
+pub fn pid(text: &str) -> Pid {
+    Pid::from_raw(text.parse().unwrap()).unwrap()
+}

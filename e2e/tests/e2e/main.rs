@@ -1,0 +1,7 @@
+//! The whole, as its users run it.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod books;
+mod faults;
+mod starting;
+mod story;
