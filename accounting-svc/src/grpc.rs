@@ -14,15 +14,13 @@
 //! | DATA_LOSS | `STORE_DAMAGED` | a record in the file makes no sense |
 
 mod answer;
-mod difference;
-mod page_token;
 mod read;
-mod time;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use mizan::{
     process::chain,
+    request::{PageToken, first_difference, id, micros},
     status::{Violations, invalid, refused, refused_field, retry_later},
 };
 use mizan_contracts::accounting::v1::{self as pb, accounting_service_server::AccountingService};
@@ -33,7 +31,7 @@ use tonic::{Code, Request, Response, Status, async_trait};
 use self::answer::Unreadable;
 use crate::{
     domain::{InvalidTransaction, Reason, Refusal},
-    store::{Ledger, Outcome},
+    store::{Ledger, Micros, Outcome},
 };
 
 /// When to try again after the file could not be read or written.
@@ -61,13 +59,11 @@ impl AccountingService for Api {
     ) -> Result<Response<pb::Account>, Status> {
         let request = request.into_inner();
         let mut violations = Violations::new();
-        let new = read::account(&mut violations, &request, time::now());
+        let new = read::account(&request, now(), &mut violations);
         violations.check()?;
         let new = new.ok_or_else(|| invalid("account_id", "is not usable"))?;
         let outcome = self.ledger.create_account(new).await;
-        let create_time = done(outcome, |first: &pb::CreateAccountRequest| {
-            difference::account(first, &request)
-        })?;
+        let create_time = done(outcome, "CreateAccountRequest", &request)?;
         Ok(Response::new(answer::account(request, create_time)))
     }
 
@@ -75,7 +71,7 @@ impl AccountingService for Api {
         &self,
         request: Request<pb::GetAccountRequest>,
     ) -> Result<Response<pb::Account>, Status> {
-        let account_id = id("account_id", request.into_inner().account_id)?;
+        let account_id = asked("account_id", request.into_inner().account_id)?;
         let saved = self.ledger.account(account_id).await.map_err(unavailable)?;
         let saved = saved.ok_or_else(no_account)?;
         answered(answer::saved_account(&saved))
@@ -87,19 +83,12 @@ impl AccountingService for Api {
     ) -> Result<Response<pb::Transaction>, Status> {
         let request = request.into_inner();
         let mut violations = Violations::new();
-        let effective_time = read::transaction_fields(&mut violations, &request);
-        let legs = read::legs(&mut violations, &request.legs);
+        let effective_time = read::transaction_fields(&request, &mut violations);
+        let legs = read::legs(&request.legs, &mut violations);
         violations.check()?;
-        let new = read::transaction(
-            &request,
-            legs.unwrap_or_default(),
-            effective_time,
-            time::now(),
-        );
+        let new = read::transaction(&request, legs, effective_time, now());
         let outcome = self.ledger.record(new.map_err(not_a_transaction)?).await;
-        let receipt = done(outcome, |first: &pb::RecordTransactionRequest| {
-            difference::transaction(first, &request)
-        })?;
+        let receipt = done(outcome, "RecordTransactionRequest", &request)?;
         Ok(Response::new(answer::transaction(request, receipt)))
     }
 
@@ -108,7 +97,7 @@ impl AccountingService for Api {
         request: Request<pb::GetTransactionRequest>,
     ) -> Result<Response<pb::Transaction>, Status> {
         let field = "transaction_id";
-        let transaction_id = id(field, request.into_inner().transaction_id)?;
+        let transaction_id = asked(field, request.into_inner().transaction_id)?;
         let saved = self.ledger.transaction(transaction_id).await;
         let saved = saved.map_err(unavailable)?.ok_or_else(|| {
             let reason = "TRANSACTION_NOT_FOUND";
@@ -123,20 +112,19 @@ impl AccountingService for Api {
     ) -> Result<Response<pb::ListTransactionsResponse>, Status> {
         let request = request.into_inner();
         let mut violations = Violations::new();
-        let filter = read::filter(&mut violations, &request);
+        let filters = [request.account_id.as_str(), &request.reference];
+        let tokens = PageToken::of("mizan.accounting.v1.ListTransactions", &filters);
+        let filter = read::filter(&request, &tokens, &mut violations);
         violations.check()?;
         let page = self.ledger.transactions(filter).await;
         let page = page.map_err(unavailable)?;
         let last = page.transactions.last().filter(|_| page.more);
-        let next_page_token = last.map_or_else(String::new, |last| {
-            let after = last.receipt.sequence;
-            page_token::write(after, &request.account_id, &request.reference)
-        });
+        let next = last.map(|last| tokens.write(last.receipt.sequence));
         let transactions = page.transactions.iter().map(answer::saved_transaction);
         answered(transactions.collect::<Result<_, _>>().map(|transactions| {
             pb::ListTransactionsResponse {
                 transactions,
-                next_page_token,
+                next_page_token: next.unwrap_or_default(),
             }
         }))
     }
@@ -145,7 +133,7 @@ impl AccountingService for Api {
         &self,
         request: Request<pb::GetBalanceRequest>,
     ) -> Result<Response<pb::Balance>, Status> {
-        let account_id = id("account_id", request.into_inner().account_id)?;
+        let account_id = asked("account_id", request.into_inner().account_id)?;
         let saved = self.ledger.balance(account_id).await.map_err(unavailable)?;
         answered(answer::balance(saved.ok_or_else(no_account)?))
     }
@@ -159,28 +147,35 @@ impl AccountingService for Api {
     }
 }
 
-/// The id that a call asks for, well-formed.
-fn id(field: &str, id: String) -> Result<String, Status> {
-    let mut violations = Violations::new();
-    read::id(&mut violations, field, &id);
-    violations.check().map(|()| id)
+/// The service's one clock.
+fn now() -> Micros {
+    micros(SystemTime::now())
 }
 
-/// What was done, or why not. `differs` names the field in which a request differs from the one
-/// that used its id first.
+/// The id that a call asks for, well-formed.
+fn asked(field: &str, value: String) -> Result<String, Status> {
+    let mut violations = Violations::new();
+    id(field, &value, &mut violations);
+    violations.check().map(|()| value)
+}
+
+/// What was done for `request`, which is the message `name`, or why not.
 fn done<T, R: Message + Default>(
     outcome: Result<Outcome<T>, Unavailable>,
-    differs: impl FnOnce(&R) -> String,
+    name: &str,
+    request: &R,
 ) -> Result<T, Status> {
     match outcome.map_err(unavailable)? {
         Outcome::Done(done) => Ok(done),
         Outcome::Refused(refusal) => Err(books_refuse(&refusal)),
         Outcome::Reused(first) => {
-            let first = R::decode(&*first).map_err(|cause| damaged(&cause.into()))?;
+            R::decode(&*first).map_err(|cause| damaged(&cause.into()))?;
+            let name = format!("mizan.accounting.v1.{name}");
+            let field = first_difference(&name, &first, &request.encode_to_vec());
             Err(refused_field(
                 Code::AlreadyExists,
                 "REQUEST_ID_REUSED",
-                &differs(&first),
+                field.as_deref().unwrap_or("request_id"),
                 "differs from the first request with this request_id",
             ))
         }

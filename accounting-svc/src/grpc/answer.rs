@@ -1,10 +1,10 @@
 //! What is recorded, as messages.
 
+use mizan::request::timestamp;
 use mizan_contracts::{accounting::v1 as pb, r#type::v1 as pb_type};
 use money::Money;
 use prost::{DecodeError, Message as _};
 
-use super::time;
 use crate::{
     domain::{self, CurrencyTotal, Turnover},
     store::{Micros, Receipt, SavedAccount, SavedBalance, SavedTransaction, Trial},
@@ -28,7 +28,7 @@ pub(super) fn account(request: pb::CreateAccountRequest, create_time: Micros) ->
         r#type: request.r#type,
         currency_code: request.currency_code,
         metadata: request.metadata,
-        create_time: Some(time::message(create_time)),
+        create_time: Some(timestamp(create_time)),
     }
 }
 
@@ -41,7 +41,7 @@ pub(super) fn transaction(
     request: pb::RecordTransactionRequest,
     receipt: Receipt,
 ) -> pb::Transaction {
-    let record_time = time::message(receipt.record_time);
+    let record_time = timestamp(receipt.record_time);
     pb::Transaction {
         transaction_id: request.request_id,
         sequence: receipt.sequence,

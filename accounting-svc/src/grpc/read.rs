@@ -1,92 +1,40 @@
 //! Requests into values of the domain and the store; every field that breaks its limit is noted.
 
-use std::collections::BTreeMap;
-
-use mizan::status::Violations;
+use mizan::{
+    request::{
+        METADATA_MAX, PageToken, id, metadata, page_size, read_micros, reference, required_text,
+        text,
+    },
+    status::Violations,
+};
 use mizan_contracts::{accounting::v1 as pb, r#type::v1 as pb_type};
 use money::Currency;
 use prost::Message as _;
 
-use super::{page_token, time};
 use crate::{
     domain::{AccountType, InvalidTransaction, Leg, Side, Transaction},
     store::{Filter, Micros, NewAccount, NewTransaction},
 };
 
-const ID_CHARS_MAX: usize = 128;
 const DISPLAY_NAME_CHARS_MAX: usize = 256;
 const DESCRIPTION_CHARS_MAX: usize = 512;
-const REFERENCE_CHARS_MAX: usize = 256;
-const METADATA_ENTRIES_MAX: usize = 64;
-const METADATA_KEY_CHARS_MAX: usize = 128;
-const METADATA_VALUE_CHARS_MAX: usize = 512;
 const LEGS: std::ops::RangeInclusive<usize> = 2..=1000;
-const PAGE_SIZE_DEFAULT: usize = 50;
-const PAGE_SIZE_MAX: usize = 1000;
+const PAGE_SIZE_DEFAULT: u32 = 50;
+const PAGE_SIZE_MAX: u32 = 1000;
 
-/// The most legs of one request that violations are told of: a status travels in HTTP headers,
-/// which clients bound to some 16 KiB.
-const LEGS_TOLD_MAX: usize = 8;
-
-/// Whether an id is well-formed; what is wrong with it is noted.
-pub(super) fn id(violations: &mut Violations, field: &str, id: &str) -> bool {
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._:-".contains(&b);
-    if id.is_empty() {
-        violations.add(field, "is required");
-        return false;
-    }
-    let fine = id.len() <= ID_CHARS_MAX && id.bytes().all(allowed);
-    violations.require(fine, field, "is not 1 to 128 characters of [A-Za-z0-9._:-]");
-    fine
-}
-
-fn text(violations: &mut Violations, field: &str, text: &str, chars_max: usize) {
-    // Characters are never more than bytes, so most texts need no counting.
-    if text.len() > chars_max && text.chars().count() > chars_max {
-        violations.add(field, format!("is longer than {chars_max} characters"));
-    }
-}
-
-fn metadata(violations: &mut Violations, metadata: &BTreeMap<String, String>) {
-    let field = "metadata";
-    violations.require(
-        metadata.len() <= METADATA_ENTRIES_MAX,
-        field,
-        "has more than 64 entries",
-    );
-    // Keys are not repeated in the answer: they may be anything.
-    let key_fits = |key: &String| (1..=METADATA_KEY_CHARS_MAX).contains(&key.chars().count());
-    violations.require(
-        metadata.keys().all(key_fits),
-        field,
-        "has a key that is not 1 to 128 characters",
-    );
-    let value_fits = |value: &String| value.chars().count() <= METADATA_VALUE_CHARS_MAX;
-    violations.require(
-        metadata.values().all(value_fits),
-        field,
-        "has a value longer than 512 characters",
-    );
-}
-
-/// The account to create; none if anything was noted.
+/// The account to create; none if its type or currency was noted.
 pub(super) fn account(
-    violations: &mut Violations,
     request: &pb::CreateAccountRequest,
     now: Micros,
+    violations: &mut Violations,
 ) -> Option<NewAccount> {
-    id(violations, "request_id", &request.request_id);
-    id(violations, "account_id", &request.account_id);
-    violations.require(
-        !request.display_name.is_empty(),
-        "display_name",
-        "is required",
-    );
-    text(
-        violations,
+    id("request_id", &request.request_id, violations);
+    id("account_id", &request.account_id, violations);
+    required_text(
+        DISPLAY_NAME_CHARS_MAX,
         "display_name",
         &request.display_name,
-        DISPLAY_NAME_CHARS_MAX,
+        violations,
     );
     let account_type = account_type(request.r#type());
     violations.require(
@@ -108,7 +56,7 @@ pub(super) fn account(
             "is not an ISO 4217 currency"
         },
     );
-    metadata(violations, &request.metadata);
+    metadata(METADATA_MAX, &request.metadata, violations);
     Some(NewAccount {
         request_id: request.request_id.clone(),
         account_id: request.account_id.clone(),
@@ -130,30 +78,20 @@ const fn account_type(message: pb::AccountType) -> Option<AccountType> {
     }
 }
 
-/// The legs of the transaction to record, each within its limits; none if anything was noted about
-/// them.
-pub(super) fn legs(violations: &mut Violations, legs: &[pb::Leg]) -> Option<Vec<Leg>> {
+/// The legs of the transaction to record: all of them, unless something was noted.
+pub(super) fn legs(legs: &[pb::Leg], violations: &mut Violations) -> Vec<Leg> {
     if !LEGS.contains(&legs.len()) {
         violations.add("legs", "must be 2 to 1000");
-        return None;
+        return Vec::new();
     }
-    let mut read = Vec::with_capacity(legs.len());
-    let mut told = 0;
-    for (index, message) in legs.iter().enumerate() {
-        match leg(violations, index, message) {
-            Some(leg) => read.push(leg),
-            None => told += 1,
-        }
-        if told == LEGS_TOLD_MAX {
-            break;
-        }
-    }
-    (told == 0).then_some(read)
+    let legs = legs.iter().enumerate();
+    legs.filter_map(|(index, message)| leg(index, message, violations))
+        .collect()
 }
 
-fn leg(violations: &mut Violations, index: usize, leg: &pb::Leg) -> Option<Leg> {
+fn leg(index: usize, leg: &pb::Leg, violations: &mut Violations) -> Option<Leg> {
     let field = |part: &str| format!("legs[{index}].{part}");
-    let named = id(violations, &field("account_id"), &leg.account_id);
+    id(&field("account_id"), &leg.account_id, violations);
     let side = match leg.side() {
         pb::Side::Debit => Some(Side::Debit),
         pb::Side::Credit => Some(Side::Credit),
@@ -169,31 +107,25 @@ fn leg(violations: &mut Violations, index: usize, leg: &pb::Leg) -> Option<Leg> 
     let amount = violations.keep(field("amount"), amount)?;
     // Made also without a side, so that an amount that cannot be moved is told of as well.
     let made = Leg::new(&*leg.account_id, side.unwrap_or(Side::Debit), amount);
-    let made = violations.keep(field("amount"), made)?;
-    (named && side.is_some()).then_some(made)
+    violations.keep(field("amount"), made)
 }
 
-/// The limits of a transaction's fields other than its legs.
+/// The limits of a transaction's fields other than its legs; the effective time, if there is one.
 pub(super) fn transaction_fields(
-    violations: &mut Violations,
     request: &pb::RecordTransactionRequest,
+    violations: &mut Violations,
 ) -> Option<Micros> {
-    id(violations, "request_id", &request.request_id);
+    id("request_id", &request.request_id, violations);
     text(
-        violations,
+        DESCRIPTION_CHARS_MAX,
         "description",
         &request.description,
-        DESCRIPTION_CHARS_MAX,
-    );
-    text(
         violations,
-        "reference",
-        &request.reference,
-        REFERENCE_CHARS_MAX,
     );
-    metadata(violations, &request.metadata);
+    reference(&request.reference, violations);
+    metadata(METADATA_MAX, &request.metadata, violations);
     let effective_time = request.effective_time.as_ref()?;
-    violations.keep("effective_time", time::read(effective_time))
+    violations.keep("effective_time", read_micros(effective_time))
 }
 
 /// The transaction to record, of legs that are within their limits.
@@ -213,37 +145,24 @@ pub(super) fn transaction(
     })
 }
 
-pub(super) fn filter(violations: &mut Violations, request: &pb::ListTransactionsRequest) -> Filter {
-    let limit = match usize::try_from(request.page_size) {
-        Ok(0) => PAGE_SIZE_DEFAULT,
-        Ok(size) => size.min(PAGE_SIZE_MAX),
-        Err(_) => {
-            violations.add("page_size", "is below zero");
-            0
-        }
-    };
-    let (account_id, reference) = (&request.account_id, &request.reference);
-    if !account_id.is_empty() {
-        id(violations, "account_id", account_id);
+/// Which transactions to list, from the place of the page token on.
+pub(super) fn filter(
+    request: &pb::ListTransactionsRequest,
+    tokens: &PageToken<'_>,
+    violations: &mut Violations,
+) -> Filter {
+    let (default, max) = (PAGE_SIZE_DEFAULT, PAGE_SIZE_MAX);
+    let limit = page_size(request.page_size, default, max, violations);
+    if !request.account_id.is_empty() {
+        id("account_id", &request.account_id, violations);
     }
-    text(violations, "reference", reference, REFERENCE_CHARS_MAX);
-    let mut after = 0;
-    if !request.page_token.is_empty() {
-        match page_token::read(&request.page_token, account_id, reference) {
-            Ok(place) => after = place,
-            Err(page_token::Foreign) => {
-                violations.add(
-                    "page_token",
-                    "is not the next_page_token of a list with these filters",
-                );
-            }
-        }
-    }
+    reference(&request.reference, violations);
+    let after = tokens.read(&request.page_token, violations);
     let given = |text: &String| (!text.is_empty()).then(|| text.clone());
     Filter {
-        account_id: given(account_id),
-        reference: given(reference),
-        after,
-        limit,
+        account_id: given(&request.account_id),
+        reference: given(&request.reference),
+        after: after.unwrap_or(0),
+        limit: usize::try_from(limit).unwrap_or(usize::MAX),
     }
 }

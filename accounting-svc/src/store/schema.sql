@@ -72,8 +72,9 @@ BEGIN
     SELECT RAISE(ABORT, 'the journal has no gaps: the sequence goes up by 1');
 END;
 
+-- No leg is too few; a single one never balances, because amounts are above zero.
 CREATE TRIGGER journal_is_balanced AFTER INSERT ON journal
-WHEN (SELECT count(*) FROM leg WHERE sequence = NEW.sequence) < 2
+WHEN NOT EXISTS (SELECT 1 FROM leg WHERE sequence = NEW.sequence)
     OR EXISTS (
         SELECT 1 FROM leg WHERE sequence = NEW.sequence
         GROUP BY currency HAVING sum(CASE side WHEN 1 THEN amount ELSE -amount END) <> 0

@@ -65,7 +65,7 @@ async fn every_field_that_breaks_its_limits_is_named_and_no_id_is_consumed() {
         ("metadata", |r| {
             drop(r.metadata.insert("k".repeat(129), "v".into()))
         }),
-        ("metadata", |r| {
+        ("metadata[k]", |r| {
             drop(r.metadata.insert("k".into(), "é".repeat(513)))
         }),
     ];

@@ -19,9 +19,17 @@ const ANSWER: Duration = Duration::from_secs(2);
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 
+/// How long a registry that we came to anew may say that nobody is there before it is believed.
+/// One that restarted knows nobody until its instances, which look for it every 2 s, are back and
+/// checked, which takes 2 s at most; the rest is for slow machines.
+const DOUBT: Duration = Duration::from_secs(10);
+
 /// Keeps `known` up to date until nobody looks at it any more. While no registry answers, what is
 /// known stays.
 pub(super) async fn follow(service: String, registries: Vec<String>, known: watch::Sender<Known>) {
+    if registries.is_empty() {
+        known.send_replace(Known::Unreachable("no registry is named".to_owned()));
+    }
     let mut pause = PAUSE_MIN;
     for registry in registries.iter().cycle() {
         let followed = tokio::select! {
@@ -65,12 +73,25 @@ async fn follow_one(service: &str, registry: &str, known: &watch::Sender<Known>)
         Ok(stream) => stream,
         Err(reason) => return Followed::Unreachable(reason),
     };
-    while let Ok(Some(snapshot)) = stream.message().await {
+    let mut next = stream.message().await;
+    let nobody = matches!(&next, Ok(Some(snapshot)) if snapshot.instances.is_empty());
+    if nobody && knows_somebody(known) {
+        tracing::info!(%service, %registry, "registry knows nobody, going on with the instances known");
+        if let Ok(second) = timeout(DOUBT, stream.message()).await {
+            next = second;
+        }
+    }
+    while let Ok(Some(snapshot)) = next {
         let endpoints: Vec<_> = snapshot.instances.iter().map(endpoint).collect();
         tracing::debug!(%service, instances = endpoints.len(), revision = snapshot.revision, "instances changed");
         known.send_replace(Known::Instances(endpoints));
+        next = stream.message().await;
     }
     Followed::Lost
+}
+
+fn knows_somebody(known: &watch::Sender<Known>) -> bool {
+    matches!(&*known.borrow(), Known::Instances(endpoints) if !endpoints.is_empty())
 }
 
 async fn watch_instances(

@@ -6,5 +6,6 @@ mod checks;
 mod discovery;
 mod heartbeats;
 mod refusals;
+mod restarts;
 mod support;
 mod target;

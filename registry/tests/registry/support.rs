@@ -38,7 +38,15 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) async fn start() -> Self {
-        let listener = listen().await;
+        Self::on(listen().await)
+    }
+
+    /// On the address that an earlier one had.
+    pub(crate) async fn restart(authority: &str) -> Self {
+        Self::on(TcpListener::bind(authority).await.unwrap())
+    }
+
+    fn on(listener: TcpListener) -> Self {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let shutdown = stop.clone().cancelled_owned();

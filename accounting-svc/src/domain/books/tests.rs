@@ -1,3 +1,5 @@
+//! The books, tried: every refusal, and what holds whatever is recorded.
+
 use money::Money;
 use proptest::prelude::*;
 
