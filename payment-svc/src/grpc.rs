@@ -11,7 +11,10 @@ use mizan_contracts::payment::v1::{
     payment_service_server::PaymentService,
 };
 use prost::Message as _;
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -120,26 +123,59 @@ impl PaymentService for Payments {
     }
 }
 
-/// Waits for the end of a payment that this process drives. Trouble is told as it comes: the caller
-/// learns why it waits, and the payment goes on. `None` when the payment was let go of.
+/// Waits for the end of a payment that this process drives. When its step is in trouble for longer
+/// than a moment, the caller learns why, and the payment goes on. `None` when the payment was let
+/// go of.
 async fn ended(mut progress: watch::Receiver<Progress>) -> Result<Option<domain::Payment>, Status> {
-    /// Trouble that was already there is told only if nothing better comes first: the step may be
-    /// about to succeed.
+    /// How long a step may be in trouble, however often it is repeated meanwhile, before the caller
+    /// is told: it may be about to succeed, and callers wait some 5 s.
     const PATIENCE: Duration = Duration::from_secs(2);
+    let mut told_at = None;
     let mut seen = progress.borrow_and_update().clone();
     loop {
         let changed = match &seen {
             Progress::Ended(payment) => return Ok(Some((**payment).clone())),
             Progress::Dropped => return Ok(None),
-            Progress::Running => progress.changed().await,
-            Progress::Trouble(trouble) => match timeout(PATIENCE, progress.changed()).await {
-                Ok(changed) => changed,
-                Err(_) => return Err(answer::unfinished(trouble)),
-            },
+            Progress::Running => {
+                told_at = None;
+                progress.changed().await
+            }
+            Progress::Trouble(trouble) => {
+                let told_at = *told_at.get_or_insert_with(|| Instant::now() + PATIENCE);
+                match timeout_at(told_at, progress.changed()).await {
+                    Ok(changed) => changed,
+                    Err(_) => return Err(answer::unfinished(trouble)),
+                }
+            }
         };
         if changed.is_err() {
             return Ok(None);
         }
         seen = progress.borrow_and_update().clone();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_learns_of_trouble_though_the_step_is_repeated_meanwhile() {
+        let (report, progress) = watch::channel(Progress::Running);
+        let repeating = async {
+            for _ in 0..20 {
+                report.send_replace(Progress::Trouble(Status::unavailable("away")));
+                sleep(Duration::from_millis(500)).await;
+            }
+        };
+        let begun = Instant::now();
+        let told = tokio::select! {
+            told = ended(progress) => told.unwrap_err(),
+            () = repeating => panic!("a caller waited 10 s and was not told"),
+        };
+        assert!(told.message().contains("away"), "{told:?}");
+        assert!(begun.elapsed() < Duration::from_secs(3));
     }
 }

@@ -54,11 +54,13 @@ where
 {
     let worker = uuid::Uuid::new_v4().to_string();
     let store = store::Store::open(&config.data, worker)?;
-    saga::show_alive(&store)
+    saga::join(&store)
         .await
         .map_err(|e| Error::Unwritable(e.into()))?;
     let coordinator = saga::Coordinator::new(store.clone(), peers(&config));
     let stop = CancellationToken::new();
+    // Should this future be dropped, what it began ends with it.
+    let _cut = (stop.clone().drop_guard(), coordinator.cut_on_drop());
     let recovery = tokio::spawn(saga::recover(
         store.clone(),
         coordinator.clone(),

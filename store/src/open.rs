@@ -2,7 +2,7 @@
 
 use std::{path::Path, thread, time::Duration};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 /// How long a writer waits for another process's transaction before it gives up.
 const BUSY_TRIES_MAX: i32 = 10_000;
@@ -17,12 +17,29 @@ const CACHE_KIB: i64 = 1024;
 pub(crate) fn writable(path: &Path) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open(path)?;
     connection.busy_handler(Some(wait_for_writer))?;
-    connection.pragma_update(None, "journal_mode", "wal")?;
+    use_write_ahead_log(&connection)?;
     // FULL syncs the log on every commit: what is acknowledged survives a power cut.
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     settle(&connection)?;
     Ok(connection)
+}
+
+/// SQLite asks no busy handler while a file changes to WAL, so of two processes that open a new file
+/// at once one would be refused: the waiting is done here.
+fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
+    let mut tries = 0;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "wal") {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && wait_for_writer(tries) =>
+            {
+                tries += 1;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 pub(crate) fn read_only(path: &Path) -> rusqlite::Result<Connection> {

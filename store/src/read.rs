@@ -24,7 +24,7 @@ struct Shared {
     path: PathBuf,
     /// Connections that nobody uses now; opened as needed, kept for the next reader.
     idle: Mutex<Vec<Connection>>,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 impl Readers {
@@ -32,7 +32,7 @@ impl Readers {
         let shared = Shared {
             path: path.to_owned(),
             idle: Mutex::default(),
-            turns: Semaphore::new(CONNECTIONS_MAX),
+            turns: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
         };
         Self {
             shared: Arc::new(shared),
@@ -46,10 +46,12 @@ impl Readers {
         E: From<Unavailable> + Send + 'static,
     {
         let shared = self.shared.clone();
-        let Ok(_turn) = self.shared.turns.acquire().await else {
+        let Ok(turn) = self.shared.turns.clone().acquire_owned().await else {
             return Err(Unavailable::stopped().into());
         };
         let read = move || {
+            // Kept by the read, not by the caller: one who leaves does not end it.
+            let _turn = turn;
             let idle = shared.idle.lock().pop();
             let connection = match idle {
                 Some(connection) => connection,

@@ -1,6 +1,11 @@
 //! The writer: one thread, one transaction for all who wait.
 
-use std::{io, ops::ControlFlow, thread};
+use std::{
+    io,
+    ops::ControlFlow,
+    panic::{AssertUnwindSafe, catch_unwind},
+    thread,
+};
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
@@ -122,7 +127,7 @@ fn write_group(
     let mut done = 0;
     while done < group.len() {
         execute(connection, "SAVEPOINT job")?;
-        if group[done].run(connection).is_break() {
+        if run(&mut *group[done], connection).is_break() {
             execute(connection, "ROLLBACK TO job")?;
         }
         execute(connection, "RELEASE job")?;
@@ -134,6 +139,15 @@ fn write_group(
         }
     }
     execute(connection, "COMMIT")
+}
+
+/// Runs a job. One that panics is undone like one that fails, and its caller is told that nothing
+/// was written: it must not take the thread, and so all later writes, with it.
+fn run(job: &mut dyn Job, connection: &Connection) -> ControlFlow<()> {
+    catch_unwind(AssertUnwindSafe(|| job.run(connection))).unwrap_or_else(|_| {
+        tracing::error!("a write panicked and was undone");
+        ControlFlow::Break(())
+    })
 }
 
 fn execute(connection: &Connection, sql: &str) -> Result<(), Unavailable> {

@@ -1,5 +1,7 @@
 //! What callers of a database may rely on.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::path::Path;
 
 use store::{Database, Unavailable, rusqlite};
@@ -91,6 +93,64 @@ async fn two_handles_share_a_file() {
         write.await.unwrap();
     }
     assert_eq!((count(&one).await, count(&two).await), (100, 100));
+}
+
+#[tokio::test]
+async fn a_write_that_panics_is_undone_and_the_next_one_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = open(folder.path());
+    let panicked: Result<(), Failed> = database
+        .write(|c| {
+            c.execute("INSERT INTO item VALUES ('undone')", [])?;
+            panic!("a write with a bug")
+        })
+        .await;
+    assert!(matches!(panicked, Err(Failed::Store)));
+    insert(&database, "kept").await.unwrap();
+    assert_eq!(count(&database).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_whose_callers_left_still_count() {
+    const AT_ONCE: usize = 4;
+    let folder = tempfile::tempdir().unwrap();
+    let database = open(folder.path());
+    let (begun, mut begins) = tokio::sync::mpsc::unbounded_channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Arc::new(std::sync::Mutex::new(released));
+    for _ in 0..AT_ONCE {
+        let (begun, released) = (begun.clone(), released.clone());
+        let reader = database.clone();
+        let read = tokio::spawn(async move {
+            let job = move |_: &rusqlite::Connection| {
+                begun.send(()).unwrap();
+                // Until the test lets go of the other end.
+                let _ = released.lock().unwrap().recv();
+                Ok::<_, Failed>(())
+            };
+            reader.read(job).await
+        });
+        begins.recv().await.unwrap();
+        read.abort();
+        assert!(read.await.unwrap_err().is_cancelled());
+    }
+    let mut next = Box::pin(count(&database));
+    let waited = tokio::time::timeout(std::time::Duration::from_millis(100), &mut next).await;
+    assert!(waited.is_err(), "a fifth read began beside four");
+    drop(release);
+    assert_eq!(next.await, 0);
+}
+
+#[test]
+fn many_may_open_a_new_file_at_once() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| open(folder.path()));
+            }
+        });
+    }
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! One instance: keeping a connection to it open.
 //!
 //! ```text
-//!               ┌──────────── connection closed ───────────┐
+//!               ┌────── connection closed after a while ───┐
 //!               ▼                                          │
 //!         ┌────────────┐   handshake done             ┌────────┐
 //!  new ─► │ connecting │ ───────────────────────────► │ ready  │
 //!         └────────────┘                              └────────┘
-//!               │ failed                                   ▲
+//!               │ failed, or closed at once                ▲
 //!               ▼                                          │
 //!         ┌──────────┐ ── after a growing pause, tried ────┘
 //!         │ backoff  │ ◄─┐   again; stays here while it
@@ -17,7 +17,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Connection, retry};
@@ -28,6 +31,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(120);
 
 /// The same document gives an attempt at least 20 s.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A connection that lasts shorter was turned away rather than used: whoever listens there is no
+/// instance, and would otherwise be connected to again and again without a pause.
+const LASTING: Duration = Duration::from_secs(1);
 
 /// Where an instance stands; see the picture above.
 #[derive(Debug, Clone)]
@@ -67,25 +74,29 @@ async fn connect_for_ever(authority: &Arc<str>, changes: &mpsc::Sender<Change>) 
     };
     let mut pause = PAUSE_MIN;
     loop {
-        match Connection::open(authority, CONNECT_TIMEOUT).await {
+        let reason = match Connection::open(authority, CONNECT_TIMEOUT).await {
             Ok(connection) => {
-                pause = PAUSE_MIN;
+                let opened = Instant::now();
                 if report(Standing::Ready(connection.clone())).await.is_err() {
                     return;
                 }
                 connection.closed().await;
-                if report(Standing::Connecting).await.is_err() {
-                    return;
+                if opened.elapsed() >= LASTING {
+                    pause = PAUSE_MIN;
+                    if report(Standing::Connecting).await.is_err() {
+                        return;
+                    }
+                    continue;
                 }
+                format!("{authority} closes connections as soon as they are open")
             }
-            Err(error) => {
-                tracing::debug!(instance = %authority, reason = error.reason(), "not connected");
-                if report(Standing::Backoff(error.to_string())).await.is_err() {
-                    return;
-                }
-                tokio::time::sleep(retry::spread(pause, fastrand::u32(..))).await;
-                pause = (pause * 8 / 5).min(PAUSE_MAX);
-            }
+            Err(error) => error.to_string(),
+        };
+        tracing::debug!(instance = %authority, reason, "not connected");
+        if report(Standing::Backoff(reason)).await.is_err() {
+            return;
         }
+        sleep(retry::spread(pause, fastrand::u32(..))).await;
+        pause = (pause * 8 / 5).min(PAUSE_MAX);
     }
 }

@@ -95,7 +95,9 @@ fn published(members: &BTreeMap<Arc<str>, Member>, known: &Known) -> Snapshot {
         }
     }
     let rest = match (known, failure) {
-        _ if connecting => Rest::Connecting,
+        // Of a connection that broke we have not heard yet, though a pick may have seen it: it is
+        // about to be made again.
+        _ if connecting || !ready.is_empty() => Rest::Connecting,
         (_, Some(reason)) => Rest::Failed(reason),
         (Known::Unknown, None) => Rest::Connecting,
         (Known::Unreachable(reason), None) => Rest::Failed(reason.clone()),
@@ -106,5 +108,31 @@ fn published(members: &BTreeMap<Arc<str>, Member>, known: &Known) -> Snapshot {
         rotation: Rotation::new(&weights),
         ready,
         rest,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::Connection;
+
+    #[tokio::test]
+    async fn a_connection_that_a_pick_found_closed_is_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let connection = Connection::open(&address, Duration::from_secs(1)).await;
+        let member = Member {
+            weight: 1,
+            standing: Standing::Ready(connection.unwrap()),
+            _gone: CancellationToken::new().drop_guard(),
+        };
+        let members = BTreeMap::from([(Arc::from(address.as_str()), member)]);
+        // Not "none is registered": a pick looks at the rest only when all that is ready is closed.
+        let rest = published(&members, &Known::Instances(Vec::new())).rest;
+        assert_eq!(rest, Rest::Connecting);
     }
 }

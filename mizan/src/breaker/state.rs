@@ -218,8 +218,9 @@ impl State {
         self.generation += 1;
         self.counts = Counts::default();
         self.expiry = match phase {
-            Phase::Closed => Some(now + self.config.interval),
-            Phase::Open => Some(now + self.config.open_for),
+            // One too far away to be said never comes.
+            Phase::Closed => now.checked_add(self.config.interval),
+            Phase::Open => now.checked_add(self.config.open_for),
             Phase::HalfOpen => None,
         };
     }
@@ -361,6 +362,19 @@ mod tests {
             ..Config::default()
         };
         assert!(never_closes.validate().is_err());
+    }
+
+    #[test]
+    fn endless_periods_never_end() {
+        let endless = Config {
+            interval: Duration::MAX,
+            open_for: Duration::MAX,
+            ..Config::default()
+        };
+        let now = Instant::now();
+        let mut state = State::new(endless.validate().unwrap(), now);
+        open(&mut state, now);
+        assert!(state.admit(now + 1_000_000 * SECOND).is_err());
     }
 
     proptest! {

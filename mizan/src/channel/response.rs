@@ -62,6 +62,12 @@ impl Tracked {
         }
     }
 
+    fn late(&mut self) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.finish(Code::DeadlineExceeded);
+        self.inner = Body::empty();
+        Poll::Ready(Some(Err(deadline::elapsed("while reading the response"))))
+    }
+
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
         let Some(deadline) = self.deadline else {
             return false;
@@ -89,6 +95,9 @@ impl http_body::Body for Tracked {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(trailers) = frame.trailers_ref() {
                     this.finish(code_of(trailers));
+                } else if this.deadline.is_some_and(|end| end < Instant::now()) {
+                    // A callee that always has more ready must not outlast the deadline either.
+                    return this.late();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
@@ -103,11 +112,7 @@ impl http_body::Body for Tracked {
                 this.finish(Code::Unknown);
                 Poll::Ready(None)
             }
-            Poll::Pending if this.is_late(context) => {
-                this.finish(Code::DeadlineExceeded);
-                this.inner = Body::empty();
-                Poll::Ready(Some(Err(deadline::elapsed("while reading the response"))))
-            }
+            Poll::Pending if this.is_late(context) => this.late(),
             Poll::Pending => Poll::Pending,
         }
     }
@@ -125,4 +130,27 @@ fn code_of(trailers: &HeaderMap) -> Code {
     trailers
         .get(Status::GRPC_STATUS)
         .map_or(Code::Unknown, |value| Code::from_bytes(value.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_always_has_more_ends_at_the_deadline() {
+        let frame = || Ok::<_, Status>(Frame::data(Bytes::from_static(b"more")));
+        let endless = StreamBody::new(tokio_stream::iter(std::iter::repeat_with(frame)));
+        let budget = Arc::new(Mutex::new(Budget::new(10)));
+        let end = Instant::now() + Duration::from_secs(5);
+        let mut body = Tracked::new(Body::new(endless), "a".into(), None, budget, Some(end));
+        assert!(body.frame().await.unwrap().is_ok());
+        tokio::time::advance(Duration::from_secs(6)).await;
+        let late = body.frame().await.unwrap().unwrap_err();
+        assert_eq!(late.code(), Code::DeadlineExceeded);
+        assert!(body.frame().await.is_none());
+    }
 }

@@ -56,6 +56,8 @@ enum Attempt {
     Answered(Response<Body>),
     /// With a status that another attempt may mend, and the response it came in, if one did.
     Failed(Status, Option<Response<Body>>),
+    /// Before any server saw it: another attempt may find one that does.
+    Unsent(Status),
     /// With a status that it may not.
     Refused(Status),
 }
@@ -85,11 +87,16 @@ impl Core {
         let mut schedule = Schedule::first(&self.retry);
         let mut tried: Vec<Arc<str>> = Vec::new();
         loop {
-            prepare(outgoing, schedule.previous(), deadline)?;
-            let (status, response) = match self.attempt(outgoing, &mut tried, deadline).await {
+            let previous = schedule.previous();
+            let attempt = self.attempt(outgoing, previous, &mut tried, deadline);
+            // The budget spares the callee, so only what reached it is charged.
+            let (status, response, in_budget) = match attempt.await {
                 Attempt::Answered(response) => return Ok(response),
                 Attempt::Refused(status) => return Err(status),
-                Attempt::Failed(status, response) => (status, response),
+                Attempt::Failed(status, response) => {
+                    (status, response, self.budget.lock().failed())
+                }
+                Attempt::Unsent(status) => (status, None, true),
             };
             let pushback = response
                 .as_ref()
@@ -99,7 +106,7 @@ impl Core {
                 Pushback::After(asked) => schedule.next(0, Some(asked)),
                 Pushback::None => schedule.next(fastrand::u32(..), None),
             };
-            let allowed = self.budget.lock().failed() && outgoing.can_be_sent();
+            let allowed = in_budget && outgoing.can_be_sent();
             let in_time = |pause: &Duration| deadline.is_none_or(|d| Instant::now() + *pause < d);
             match pause.filter(|pause| allowed && in_time(pause)) {
                 Some(pause) => {
@@ -116,9 +123,13 @@ impl Core {
     async fn attempt(
         &self,
         outgoing: &mut Outgoing,
+        previous: u32,
         tried: &mut Vec<Arc<str>>,
         deadline: Option<Instant>,
     ) -> Attempt {
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Attempt::Refused(deadline::elapsed("before the call was sent"));
+        }
         if let Some(limiter) = &self.limiter
             && let Err(refusal) = limiter.acquire(deadline).await
         {
@@ -135,11 +146,15 @@ impl Core {
                 Ok(ready) => ready,
                 // Nothing left, so the permit is dropped: it says nothing about the callee.
                 Err(status) if status.code() == Code::Unavailable => {
-                    return Attempt::Failed(status, None);
+                    return Attempt::Unsent(status);
                 }
                 Err(status) => return Attempt::Refused(status),
             };
             tried.push(ready.authority.clone());
+            // Only now: waiting for a token or a connection has used some of the time.
+            if let Err(late) = prepare(outgoing, previous, deadline) {
+                return Attempt::Refused(late);
+            }
             let Some(request) = outgoing.take() else {
                 return Attempt::Refused(Status::internal(
                     "a request that is not kept was to be sent again",
@@ -162,7 +177,7 @@ impl Core {
                     resends += 1;
                     if resends > retry::RESENDS_MAX || !outgoing.can_be_sent() {
                         settle(permit.take(), status.code());
-                        return Attempt::Failed(status, None);
+                        return Attempt::Unsent(status);
                     }
                 }
             }

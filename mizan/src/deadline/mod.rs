@@ -25,7 +25,8 @@ pub(crate) const HEADER: &str = "grpc-timeout";
 pub(crate) fn nearest(own: Option<Duration>, headers: &HeaderMap, now: Instant) -> Option<Instant> {
     let inherited = CallContext::current().and_then(|context| context.deadline);
     [
-        own.map(|timeout| now + timeout),
+        // One too far away to be said bounds nothing.
+        own.and_then(|timeout| now.checked_add(timeout)),
         requested(headers, now),
         inherited,
     ]
@@ -71,6 +72,7 @@ mod tests {
             nearest(Some(5 * second), &headers, now),
             Some(now + 5 * second)
         );
+        assert_eq!(nearest(Some(Duration::MAX), &headers, now), None);
         headers.insert(HEADER, HeaderValue::from_static("3S"));
         assert_eq!(
             nearest(Some(5 * second), &headers, now),

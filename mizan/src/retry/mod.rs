@@ -4,11 +4,12 @@
 //! as hard for it.
 //!
 //! *What it does.* By gRFC A6: a few attempts with growing, jittered pauses, only for statuses that
-//! promise to be worth it, only while the budget lasts (every failure costs a token, every success
-//! gives a tenth back, and below half there are no retries), and as the callee's
+//! promise to be worth it, only while the budget lasts (every failure that a
+//! server saw costs a token, every success gives a tenth back, and at half or below there are no
+//! retries), and as the callee's
 //! `grpc-retry-pushback-ms` says. A call is committed once a response began: from there on it
 //! belongs to the caller. A request that no server saw is sent to another instance without any of
-//! this.
+//! this, and when there is none, tried again after the pause at no cost to the budget.
 //!
 //! *Where it sits.* Inside the deadline, which all attempts share; outside limiter and breaker,
 //! which see every attempt.

@@ -109,13 +109,40 @@ async fn carry(stream: TcpStream, calls: Arc<Calls>, limits: Limits, closing: Ca
 /// Resolves when a connection carried nothing for `limit`. Looks every half of it: cheap, and idle
 /// connections are closed after at most one and a half times the limit.
 async fn idle(in_flight: &InFlight, limit: Duration) {
-    let mut was_idle = false;
+    let mut before = None;
     loop {
         sleep(limit / 2).await;
-        let is_idle = in_flight.is_idle();
-        if was_idle && is_idle {
+        let now = in_flight.idle_after();
+        if now.is_some() && now == before {
             return;
         }
-        was_idle = is_idle;
+        before = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    #[tokio::test(start_paused = true)]
+    async fn short_calls_between_two_looks_keep_a_connection() {
+        let in_flight = InFlight::default();
+        let calls = async {
+            for _ in 0..100 {
+                sleep(LIMIT / 10).await;
+                drop(in_flight.begin());
+            }
+        };
+        tokio::select! {
+            () = idle(&in_flight, LIMIT) => panic!("a busy connection was taken for idle"),
+            () = calls => {}
+        }
+        let quiet = Instant::now();
+        idle(&in_flight, LIMIT).await;
+        assert!(quiet.elapsed() <= LIMIT * 3 / 2);
     }
 }

@@ -16,26 +16,36 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 
 /// How many calls a connection carries: from the request's headers to the last byte of the answer.
 #[derive(Debug, Clone, Default)]
-pub(super) struct InFlight(Arc<AtomicUsize>);
+pub(super) struct InFlight(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    now: AtomicUsize,
+    ever: AtomicUsize,
+}
 
 impl InFlight {
     pub(super) fn begin(&self) -> Guard {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.now.fetch_add(1, Ordering::Relaxed);
+        self.0.ever.fetch_add(1, Ordering::Relaxed);
         Guard(self.0.clone())
     }
 
-    pub(super) fn is_idle(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
+    /// How many calls there were so far, if none is under way: the same number twice means that
+    /// nothing was carried in between.
+    pub(super) fn idle_after(&self) -> Option<usize> {
+        let idle = self.0.now.load(Ordering::Relaxed) == 0;
+        idle.then(|| self.0.ever.load(Ordering::Relaxed))
     }
 }
 
 /// One call of [`InFlight`]; it ends when this is dropped.
 #[derive(Debug)]
-pub(super) struct Guard(Arc<AtomicUsize>);
+pub(super) struct Guard(Arc<Counts>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.now.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

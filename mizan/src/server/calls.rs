@@ -78,11 +78,9 @@ impl Calls {
             return shed.into_http();
         };
         let now = Instant::now();
-        let limit = now + self.handler_timeout;
-        let until =
-            deadline::requested(request.headers(), now).map_or(limit, |asked| asked.min(limit));
+        let until = deadline::nearest(Some(self.handler_timeout), request.headers(), now);
         let context = CallContext {
-            deadline: Some(until),
+            deadline: until,
             trace: trace_of(&request),
         };
         let method = request.uri().path().to_owned();
@@ -93,7 +91,12 @@ impl Calls {
             span_id = %context.trace.span_id(),
         );
         let handler = AssertUnwindSafe(self.route(request.map(Body::new))).catch_unwind();
-        let work = context.scope(timeout_at(until, handler));
+        let work = context.scope(async {
+            match until {
+                Some(until) => timeout_at(until, handler).await,
+                None => Ok(handler.await),
+            }
+        });
         async {
             let response = match work.await {
                 Ok(Ok(response)) => response,

@@ -18,12 +18,18 @@ mod calls;
 mod health;
 mod register;
 
-use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::Future,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::response::IntoResponse;
 use http::Request;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{body::Body, server::NamedService, service::Routes};
 use tonic_health::{ServingStatus, server::HealthReporter};
 use tower::Service;
@@ -152,7 +158,8 @@ impl Server {
         self
     }
 
-    /// Serves until `shutdown` resolves, then drains.
+    /// Serves until `shutdown` resolves, then drains. Dropped before it is done, it is cut off: the
+    /// port is free and every connection closed, as if the process had died.
     ///
     /// # Errors
     /// [`ServeError`]; once it serves, nothing that a client does ends it.
@@ -171,21 +178,22 @@ impl Server {
         let router = self.router(health_service, &state)?;
 
         let stop_registering = CancellationToken::new();
-        let registration = tokio::spawn(register::keep_registered(
+        // Both end with this future, should it be dropped: then nothing is drained.
+        let registration = AbortOnDropHandle::new(tokio::spawn(register::keep_registered(
             register::instance(&self.name, address, &args),
             args.registry.clone(),
             state.clone(),
             stop_registering.clone(),
-        ));
+        )));
         let closing = CancellationToken::new();
         let calls = calls::Calls::new(router, &self.limits, closing.clone());
-        let accepting = tokio::spawn(accept::accept(
+        let accepting = AbortOnDropHandle::new(tokio::spawn(accept::accept(
             listener,
             Arc::new(calls),
             self.limits.clone(),
             closing.clone(),
             args.drain(),
-        ));
+        )));
         tracing::info!(service = %self.name, %address, "serving");
 
         shutdown.await;
@@ -220,6 +228,8 @@ impl Server {
         let reflection = || {
             let mut builder = tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                // So that clients such as grpcurl can show the details of an error.
+                .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
                 .with_service_name("grpc.health.v1.Health")
                 .with_service_name("grpc.reflection.v1.ServerReflection");
             for encoded in &self.descriptors {
@@ -255,6 +265,10 @@ fn advertised(address: SocketAddr, args: &ServerArgs) -> (String, u16) {
     let Some(advertise) = args.advertise.as_deref() else {
         return (register::reachable_host(address, args), address.port());
     };
+    if let Ok(ip) = plain(advertise).parse::<IpAddr>() {
+        // The colons of an IPv6 address announce no port.
+        return (ip.to_string(), address.port());
+    }
     match advertise
         .rsplit_once(':')
         .map(|(host, port)| (host, port.parse()))
@@ -280,6 +294,9 @@ mod tests {
             (Some("svc.example:80"), "svc.example", 80),
             (Some("svc.example"), "svc.example", 50051),
             (Some("[2001:db8::1]:80"), "2001:db8::1", 80),
+            (Some("[2001:db8::1]"), "2001:db8::1", 50051),
+            (Some("2001:db8::1"), "2001:db8::1", 50051),
+            (Some("192.0.2.1"), "192.0.2.1", 50051),
         ] {
             let found = advertised(listening, &args(advertise));
             assert_eq!(found, (host.to_owned(), port), "{advertise:?}");

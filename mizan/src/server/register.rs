@@ -1,7 +1,7 @@
 //! Being known to the registry, for as long as the server lives.
 
 use std::{
-    net::{IpAddr, SocketAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket},
     time::Duration,
 };
 
@@ -59,9 +59,16 @@ pub(super) fn reachable_host(listener: SocketAddr, args: &ServerArgs) -> String 
 
 /// Which of our addresses packets to `target` leave from. Connecting a UDP socket sends nothing.
 fn route_to(target: &str) -> Option<IpAddr> {
-    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
-    socket.connect(target).ok()?;
-    Some(socket.local_addr().ok()?.ip())
+    target.to_socket_addrs().ok()?.find_map(|target| {
+        let any: IpAddr = if target.is_ipv6() {
+            Ipv6Addr::UNSPECIFIED.into()
+        } else {
+            Ipv4Addr::UNSPECIFIED.into()
+        };
+        let socket = UdpSocket::bind((any, 0)).ok()?;
+        socket.connect(target).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    })
 }
 
 /// Registers and stays registered until `stop`, then deregisters. Answers whether it was
@@ -235,4 +242,22 @@ fn slow(_: tokio::time::error::Elapsed) -> String {
 )]
 fn said(status: Status) -> String {
     format!("{:?}: {}", status.code(), status.message())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_on_all_addresses_advertises_the_one_the_registry_is_reached_from() {
+        let reachable = |registry: &str| {
+            let args = ServerArgs::with_registry(vec![registry.to_owned()]);
+            reachable_host("[::]:50051".parse().unwrap(), &args)
+        };
+        assert_eq!(reachable("127.0.0.1:8500"), "127.0.0.1");
+        // Not every machine has IPv6.
+        if UdpSocket::bind("[::1]:0").is_ok() {
+            assert_eq!(reachable("[::1]:8500"), "::1");
+        }
+    }
 }

@@ -1,11 +1,18 @@
 //! Balancing, retrying, deadlines and what travels with a call.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
-use mizan::{Channel, retry::Policy, status};
+use mizan::{Channel, limit::Rate, retry::Policy, status};
 use mizan_contracts::registry::v1::{
     ListServicesRequest, registry_service_client::RegistryServiceClient,
 };
+use tokio::net::TcpListener;
 use tonic::{Code, Request, Status};
 
 use crate::support::{Client, Running, Scripted, call, client, nowhere};
@@ -249,4 +256,79 @@ async fn deadline_and_trace_cross_hops_untold() {
         micros < 2_000_000,
         "less than the first caller's two seconds: {timeout}"
     );
+}
+
+#[tokio::test]
+async fn what_is_sent_as_the_timeout_is_what_is_left_after_waiting() {
+    let service = Scripted::ok();
+    let server = Running::start(&service).await;
+    let channel = Channel::builder("scripted")
+        .fixed(vec![server.authority()])
+        .limit(Rate::new(10, 1).unwrap())
+        .deadline(Duration::from_secs(5))
+        .connect();
+    let client = RegistryServiceClient::new(channel);
+    call(&client).await.unwrap();
+    // This one waits for its token, a tenth of a second.
+    call(&client).await.unwrap();
+    let timeout = service.seen()[1].get("grpc-timeout").unwrap().clone();
+    let micros = timeout.to_str().unwrap().strip_suffix('u').unwrap();
+    assert!(micros.parse::<u64>().unwrap() < 4_950_000, "{timeout:?}");
+}
+
+#[tokio::test]
+async fn a_listener_that_turns_connections_away_is_not_besieged() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = listener.local_addr().unwrap().to_string();
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let count = accepted.clone();
+    tokio::spawn(async move {
+        loop {
+            drop(listener.accept().await.unwrap());
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let client = client(vec![authority]);
+    let refusal = call(&client).await.unwrap_err();
+    assert_eq!(refusal.code(), Code::Unavailable);
+    assert_eq!(accepted.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn with_no_registry_to_ask_a_call_fails_fast() {
+    let channel = Channel::builder("scripted").registry(Vec::new()).connect();
+    let refusal = call(&RegistryServiceClient::new(channel))
+        .await
+        .unwrap_err();
+    assert_eq!(status::reason(&refusal).as_deref(), Some("NO_INSTANCES"));
+}
+
+#[tokio::test]
+async fn while_nobody_is_there_the_retry_budget_is_not_used_up() {
+    let authority = nowhere().await;
+    let channel = Channel::builder("scripted").fixed(vec![authority.clone()]);
+    let policy = Policy {
+        budget: 4,
+        backoff_initial: Duration::from_millis(1),
+        ..Policy::default()
+    };
+    let client = RegistryServiceClient::new(channel.retry(policy).unwrap().connect());
+    for _ in 0..10 {
+        let refusal = call(&client).await.unwrap_err();
+        assert_eq!(status::reason(&refusal).as_deref(), Some("NO_INSTANCES"));
+    }
+    let service = Scripted::new(|call| async move {
+        if call == 1 {
+            Err(unavailable())
+        } else {
+            Ok(())
+        }
+    });
+    let _server = Running::start_at(&authority, &service).await;
+    // Until it is connected, nobody is there.
+    while call(&client).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    call(&client).await.expect("refused once, and retried");
+    assert_eq!(service.calls(), 3);
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mizan::Connection;
+use mizan::{Channel, Connection, retry::Policy};
 use mizan_contracts::registry::v1::{
     ListServicesRequest, registry_service_client::RegistryServiceClient,
 };
@@ -12,7 +12,7 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::support::{Running, Scripted};
+use crate::support::{Running, Scripted, call};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -63,4 +63,59 @@ async fn health_watches_see_the_drain_and_do_not_hold_it_up() {
     );
     assert_eq!(watch.message().await.unwrap_err().code(), Code::Unavailable);
     server.stopped().await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_dropped_lets_go_of_its_port_and_its_connections() {
+    let server = Running::start(&Scripted::ok()).await;
+    let authority = server.authority();
+    let connection = Connection::open(&authority, SECOND).await.unwrap();
+    server.cut().await;
+    let let_go = async {
+        connection.closed().await;
+        while Connection::open(&authority, SECOND).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    let let_go = tokio::time::timeout(10 * SECOND, let_go);
+    let_go.await.expect("the port and the connection are free");
+}
+
+#[tokio::test]
+async fn an_instance_that_drains_with_a_long_call_on_it_fails_no_other() {
+    let silent = Scripted::silent();
+    let draining = Running::start(&silent).await;
+    let service = Scripted::ok();
+    let other = Running::start(&service).await;
+    let channel = Channel::builder("scripted").fixed(vec![draining.authority()]);
+    let held = RegistryServiceClient::new(channel.connect());
+    let both = Channel::builder("scripted")
+        .fixed(vec![draining.authority(), other.authority()])
+        .retry(Policy::never())
+        .unwrap();
+    let both = RegistryServiceClient::new(both.connect());
+    let long: Vec<_> = [held, both.clone(), both.clone()]
+        .into_iter()
+        .map(|client| tokio::spawn(async move { call(&client).await }))
+        .collect();
+    while silent.calls() < 2 {
+        tokio::spawn({
+            let both = both.clone();
+            async move { call(&both).await }
+        });
+        tokio::task::yield_now().await;
+    }
+    draining.begin_stop();
+    while Connection::open(&draining.authority(), SECOND)
+        .await
+        .is_ok()
+    {
+        tokio::task::yield_now().await;
+    }
+    for _ in 0..50 {
+        call(&both).await.unwrap();
+    }
+    for call in long {
+        call.abort();
+    }
 }

@@ -123,8 +123,22 @@ impl Running {
         Self::start_server(Server::builder("scripted").unregistered(), service).await
     }
 
+    /// At an address where nobody listens yet.
+    pub(crate) async fn start_at(authority: &str, service: &Scripted) -> Self {
+        let listener = TcpListener::bind(authority).await.unwrap();
+        Self::serve(
+            Server::builder("scripted").unregistered(),
+            listener,
+            service,
+        )
+    }
+
     pub(crate) async fn start_server(server: Server, service: &Scripted) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::serve(server, listener, service)
+    }
+
+    fn serve(server: Server, listener: TcpListener, service: &Scripted) -> Self {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let server = server.add_service(RegistryServiceServer::new(service.clone()));
@@ -143,6 +157,12 @@ impl Running {
 
     pub(crate) fn begin_stop(&self) {
         self.stop.cancel();
+    }
+
+    /// Without a drain: the future is dropped.
+    pub(crate) async fn cut(self) {
+        self.done.abort();
+        assert!(self.done.await.unwrap_err().is_cancelled());
     }
 
     pub(crate) async fn stopped(self) {

@@ -12,7 +12,10 @@ use tokio::{
     sync::{Semaphore, watch},
     time::sleep,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 use tonic::Status;
 
 use super::Peers;
@@ -22,8 +25,8 @@ use crate::{
     store::{Accepted, Store},
 };
 
-/// The most payments that are driven at once; further ones wait their turn. Bounds memory, and how
-/// much a recovery adds to the load.
+/// The most steps that are done at once; further ones wait their turn. Bounds how much a recovery
+/// adds to the load.
 const RUNNING_MAX: usize = 512;
 
 /// The pause before a step is repeated, doubling.
@@ -132,15 +135,22 @@ impl Coordinator {
     }
 
     async fn run(&self, mut payment: Payment, report: &watch::Sender<Progress>) -> Progress {
-        let Ok(_turn) = self.turns.acquire().await else {
-            return Progress::Dropped;
-        };
         let mut pause = PAUSE_MIN;
         while let Some(step) = payment.state.step() {
-            match self.advance(step, payment.clone()).await {
+            // For the step, not for the pause after it: payments that wait for something to come
+            // back do not hold up those that can go on.
+            let Ok(turn) = self.turns.acquire().await else {
+                return Progress::Dropped;
+            };
+            let advanced = self.advance(step, payment.clone()).await;
+            drop(turn);
+            match advanced {
                 Ok(Some(next)) => {
                     payment = next;
-                    pause = PAUSE_MIN;
+                    if pause > PAUSE_MIN {
+                        pause = PAUSE_MIN;
+                        report.send_replace(Progress::Running);
+                    }
                 }
                 Ok(None) => {
                     tracing::info!(payment = %payment.intent.id, "taken over by another worker");
@@ -174,6 +184,12 @@ impl Coordinator {
             .advance(next, now)
             .await
             .map_err(answer::store_error)
+    }
+
+    /// Ends the driving when it is dropped, like [`stop`](Self::stop) but without waiting or leaving:
+    /// for a service that is cut off.
+    pub(crate) fn cut_on_drop(&self) -> DropGuard {
+        self.stopping.clone().drop_guard()
     }
 
     /// Stops driving: what is unfinished is left for another worker, or for the next start.

@@ -9,5 +9,5 @@ mod recovery;
 mod steps;
 
 pub(crate) use coordinator::{Coordinator, Progress};
-pub(crate) use recovery::{recover, show_alive};
+pub(crate) use recovery::{join, recover};
 pub(crate) use steps::{Peers, invoice_id, transaction_id};

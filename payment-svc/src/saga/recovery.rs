@@ -18,8 +18,8 @@ const ALIVE: Duration = Duration::from_secs(4);
 /// The most payments taken over in one look: the next look takes the next ones.
 const TAKEN_MAX: u32 = 256;
 
-/// Runs until `stop`. The caller has shown this worker alive once, so that nothing it accepts is
-/// free before the first tick.
+/// Runs until `stop`. The worker has joined before, so that nothing it accepts is free before
+/// the first tick.
 pub(crate) async fn recover(store: Store, coordinator: Coordinator, stop: CancellationToken) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -48,7 +48,12 @@ async fn look(store: &Store, coordinator: &Coordinator) -> Result<(), Error> {
     Ok(())
 }
 
-/// Says that this worker lives for a while.
-pub(crate) async fn show_alive(store: &Store) -> Result<(), Error> {
+/// Joins the workers of the store, before anything is accepted.
+pub(crate) async fn join(store: &Store) -> Result<(), Error> {
+    let now = SystemTime::now();
+    store.join(micros(now), micros(now + ALIVE)).await
+}
+
+async fn show_alive(store: &Store) -> Result<(), Error> {
     store.show_alive(micros(SystemTime::now() + ALIVE)).await
 }

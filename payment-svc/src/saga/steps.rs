@@ -116,7 +116,10 @@ impl Peers {
 
     async fn ledger(&self, payment: &Payment) -> Result<Outcome, Status> {
         let intent = &payment.intent;
-        self.default_accounts(intent).await?;
+        let accounts = self.default_accounts(intent).await;
+        if let refused @ Outcome::Refused { .. } = outcome(Step::Ledger, true, accounts)? {
+            return Ok(refused);
+        }
         let recorded = self
             .ledger
             .clone()

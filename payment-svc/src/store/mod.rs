@@ -55,6 +55,17 @@ impl Store {
         Ok(Self { database, worker })
     }
 
+    /// Joins the workers of the file, until `until`, and forgets those that died before `now`: what
+    /// they left is free with or without their rows.
+    pub(crate) async fn join(&self, now: i64, until: i64) -> Result<(), Error> {
+        let forget = move |c: &Connection| {
+            c.execute("DELETE FROM worker WHERE until_micros < ?1", [now])?;
+            Ok::<_, Error>(())
+        };
+        self.database.write(forget).await?;
+        self.show_alive(until).await
+    }
+
     /// Makes a new payment durable, or finds the one that has the id.
     pub(crate) async fn accept(
         &self,
@@ -118,7 +129,7 @@ impl Store {
 
     /// Takes over up to `most` unfinished payments whose workers are gone.
     pub(crate) async fn take_over(&self, most: u32, now: i64) -> Result<Vec<Payment>, Error> {
-        if !self.anything_free(now).await? {
+        if !self.anything_free(most, now).await? {
             return Ok(Vec::new());
         }
         let worker = self.worker.clone();
@@ -132,9 +143,9 @@ impl Store {
     }
 
     /// Looked at every second, so it must not write: only a finding does.
-    async fn anything_free(&self, now: i64) -> Result<bool, Error> {
+    async fn anything_free(&self, most: u32, now: i64) -> Result<bool, Error> {
         self.database
-            .read(move |c| Ok(!rows::free(c, 1, now)?.is_empty()))
+            .read(move |c| Ok(!rows::free(c, most, now)?.is_empty()))
             .await
     }
 
@@ -237,4 +248,51 @@ fn is_alive(c: &Connection, worker: &str, now: i64) -> Result<bool, Error> {
         .query_row([worker], |row| row.get(0))
         .optional()?;
     Ok(until.is_some_and(|until| until >= now))
+}
+
+#[cfg(test)]
+mod tests {
+    use mizan_contracts::{
+        payment::v1::{Counterparty, ProcessPaymentRequest},
+        r#type::v1::Money,
+    };
+    use prost::Message as _;
+
+    use super::*;
+
+    async fn accept(store: &Store, id: &str) {
+        let request = ProcessPaymentRequest {
+            request_id: id.to_owned(),
+            amount: Some(Money {
+                currency_code: "GBP".to_owned(),
+                units: 1,
+                nanos: 0,
+            }),
+            counterparty: Some(Counterparty {
+                name: "A supplier".to_owned(),
+                ..Counterparty::default()
+            }),
+            ..ProcessPaymentRequest::default()
+        };
+        let intent = crate::request::intent(&request).unwrap();
+        let accepted = store.accept(intent, request.encode_to_vec(), 1).await;
+        assert!(matches!(accepted.unwrap(), Accepted::Mine(_)));
+    }
+
+    #[tokio::test]
+    async fn a_row_that_cannot_be_read_does_not_hold_up_the_recovery_of_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = Store::open(folder.path(), "gone".to_owned()).unwrap();
+        accept(&gone, "damaged").await;
+        accept(&gone, "sound").await;
+        let damage = |c: &Connection| {
+            let sql = "UPDATE payment SET request = x'ff' WHERE payment_id = 'damaged'";
+            Ok::<_, Error>(c.execute(sql, [])?)
+        };
+        gone.database.write(damage).await.unwrap();
+        let store = Store::open(folder.path(), "alive".to_owned()).unwrap();
+        let taken = store.take_over(10, 2).await.unwrap();
+        let taken: Vec<_> = taken.into_iter().map(|payment| payment.intent.id).collect();
+        assert_eq!(taken, ["sound"]);
+    }
 }

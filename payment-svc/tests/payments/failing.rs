@@ -2,7 +2,7 @@
 
 use mizan_contracts::{
     invoice::v1::InvoiceState,
-    payment::v1::{PaymentState, ProcessPaymentRequest},
+    payment::v1::{ListPaymentsRequest, PaymentState, ProcessPaymentRequest},
 };
 use tonic::Code;
 
@@ -100,4 +100,25 @@ async fn what_a_killed_instance_leaves_another_finishes() {
     world.reaches("p1", PaymentState::Completed).await;
     assert_eq!(world.books().await.unwrap().transactions, 1);
     assert_eq!(world.invoices("p1").await.unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn payments_that_wait_do_not_hold_up_those_that_can_go_on() {
+    /// More than are driven at once.
+    const WAITING: usize = 530;
+    let world = World::new().await;
+    let _servers = [world.invoice().await, world.payment().await];
+    until(async || world.list(ListPaymentsRequest::default()).await.ok()).await;
+    let world = std::sync::Arc::new(world);
+    let waiting: Vec<_> = (0..WAITING)
+        .map(|i| {
+            let world = world.clone();
+            tokio::spawn(async move { world.pay(request(&format!("w{i}"))).await })
+        })
+        .collect();
+    for call in waiting {
+        call.await.unwrap().unwrap_err();
+    }
+    world.pay(request("late")).await.unwrap_err();
+    world.reaches("late", PaymentState::Invoiced).await;
 }
