@@ -22,6 +22,7 @@ use std::{
     convert::Infallible,
     future::Future,
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
@@ -167,6 +168,24 @@ impl Server {
     where
         F: Future<Output = ()> + Send + 'static,
     {
+        self.erased(listener, Box::pin(shutdown)).await
+    }
+
+    /// Neither generic nor `async`, so that all of the server is compiled here, once: the code of
+    /// an `async fn` is made in every package that awaits it.
+    fn erased(
+        self,
+        listener: TcpListener,
+        shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), ServeError>> + Send>> {
+        Box::pin(self.serve_until(listener, shutdown))
+    }
+
+    async fn serve_until(
+        self,
+        listener: TcpListener,
+        shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
+    ) -> Result<(), ServeError> {
         let address = listener.local_addr()?;
         let args = self
             .args
