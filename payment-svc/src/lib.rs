@@ -6,7 +6,7 @@
 //! voided. Every step is a request with an id of its own, derived from the payment's, so it can be
 //! repeated by any process at any time; what one leaves unfinished another takes over.
 //!
-//! [`domain`] says where a payment stands and what is next, [`saga`] does it, [`store`] remembers.
+//! `domain/` says where a payment stands and what is next, `saga/` does it, `store/` remembers.
 
 mod answer;
 mod config;
