@@ -61,9 +61,7 @@ pub fn run(args: Args) -> ExitCode {
         config,
         process,
     } = args;
-    mizan::process::run(NAME, &process, |shutdown| async move {
-        let listener = mizan::process::bind(listen).await?;
-        serve(listener, config, shutdown).await?;
-        Ok(())
+    mizan::process::run(NAME, listen, &process, |listener, shutdown| {
+        serve(listener, config, shutdown)
     })
 }

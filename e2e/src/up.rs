@@ -14,7 +14,8 @@ use crate::{Lines, mizan};
 #[derive(Debug)]
 pub struct Up {
     process: Child,
-    stdout: Lines,
+    /// Kept open, so that it can go on writing.
+    _stdout: Lines,
     /// What it says of its processes, and what they say.
     pub stderr: Lines,
     /// The registry's HOST:PORT.
@@ -61,7 +62,7 @@ impl Up {
         Self {
             registry: table[0][1].clone(),
             process,
-            stdout,
+            _stdout: stdout,
             stderr,
             table,
             data,
@@ -136,7 +137,6 @@ impl Drop for Up {
         // After a failed assertion: the children follow, since their standard input closes.
         let _ = self.process.kill();
         let _ = self.process.wait();
-        let _ = &self.stdout;
     }
 }
 

@@ -45,15 +45,15 @@ impl Future for Shutdown {
     }
 }
 
-/// Runs a server process to its end: starts logging and the runtime, hands `serve` the shutdown,
-/// and says in one line on standard error why it failed, if it did.
-pub fn run<F, S>(name: &str, args: &ProcessArgs, serve: S) -> ExitCode
+/// Runs a server process to its end: starts logging and the runtime, listens, hands `serve` the
+/// listener and the shutdown, and says in one line on standard error why it failed, if it did.
+pub fn run<S, F, E>(name: &str, listen: SocketAddr, args: &ProcessArgs, serve: S) -> ExitCode
 where
-    S: FnOnce(Shutdown) -> F,
-    F: Future<Output = Result<(), BoxError>>,
+    S: FnOnce(TcpListener, Shutdown) -> F,
+    F: Future<Output = Result<(), E>>,
+    E: Into<BoxError>,
 {
-    let outcome = start(args, serve);
-    match outcome {
+    match start(listen, args, serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "mizan {name}: {}", chain(&*error));
@@ -62,10 +62,11 @@ where
     }
 }
 
-fn start<F, S>(args: &ProcessArgs, serve: S) -> Result<(), BoxError>
+fn start<S, F, E>(listen: SocketAddr, args: &ProcessArgs, serve: S) -> Result<(), BoxError>
 where
-    S: FnOnce(Shutdown) -> F,
-    F: Future<Output = Result<(), BoxError>>,
+    S: FnOnce(TcpListener, Shutdown) -> F,
+    F: Future<Output = Result<(), E>>,
+    E: Into<BoxError>,
 {
     telemetry::init(args)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -74,7 +75,8 @@ where
         .build()?;
     runtime.block_on(async {
         let shutdown = asked_to_stop(args.stop_with_stdin)?;
-        serve(shutdown).await
+        let listener = bind(listen).await?;
+        serve(listener, shutdown).await.map_err(Into::into)
     })
 }
 

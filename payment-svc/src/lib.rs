@@ -90,9 +90,8 @@ pub fn run(args: Args) -> ExitCode {
         config,
         process,
     } = args;
-    mizan::process::run("payment", &process, |shutdown| async move {
-        let listener = mizan::process::bind(listen).await?;
-        Ok(serve(listener, config, shutdown).await?)
+    mizan::process::run("payment", listen, &process, |listener, shutdown| {
+        serve(listener, config, shutdown)
     })
 }
 

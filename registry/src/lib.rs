@@ -21,7 +21,7 @@ mod registry;
 
 use std::process::ExitCode;
 
-use mizan::{Server, process, server::ServeError};
+use mizan::{Server, server::ServeError};
 use mizan_contracts::registry::v1::registry_service_server::RegistryServiceServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -60,9 +60,12 @@ pub async fn serve(
 /// Runs the registry's process to its end.
 #[must_use]
 pub fn run(args: Args) -> ExitCode {
-    process::run("registry", &args.process, async |shutdown| {
-        let listener = process::bind(args.listen).await?;
-        serve(listener, args.config, shutdown).await?;
-        Ok(())
+    let Args {
+        listen,
+        config,
+        process,
+    } = args;
+    mizan::process::run("registry", listen, &process, |listener, shutdown| {
+        serve(listener, config, shutdown)
     })
 }
