@@ -9,7 +9,9 @@
 //! everything failed, it fails at once with NO_INSTANCES.
 
 mod instance;
+mod load;
 mod members;
+pub mod policy;
 mod state;
 
 use std::sync::{
