@@ -13,13 +13,13 @@ use std::{
 };
 
 use http::{HeaderValue, Request, Response, Uri, header::USER_AGENT, uri::Authority};
-use hyper::client::conn::http2::{Builder, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{net::TcpStream, time::timeout};
-use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, body::Body};
 
-use crate::status;
+use crate::{
+    http2::{Failure, Handle, Incoming, KeepAlive, Payload},
+    status,
+};
 
 /// How often a connection is asked whether the other side is still there, also when idle, and how
 /// long it has to answer: a silent partition is noticed within their sum.
@@ -29,9 +29,8 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// An open HTTP/2 connection. Clones share it; it closes when all of them are gone.
 #[derive(Clone)]
 pub struct Connection {
-    send: SendRequest<Body>,
+    http2: Handle,
     authority: Authority,
-    closed: CancellationToken,
 }
 
 /// Why a connection could not be opened.
@@ -81,95 +80,84 @@ impl Connection {
     async fn handshake(authority: Authority) -> Result<Self, Box<dyn Error + Send + Sync>> {
         let stream = TcpStream::connect(authority.as_str()).await?;
         stream.set_nodelay(true)?;
-        let (send, connection) = Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .handshake(TokioIo::new(stream))
-            .await?;
-        let closed = CancellationToken::new();
-        let on_close = closed.clone().drop_guard();
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = %innermost(&error), "connection lost");
-            }
-            drop(on_close);
-        });
-        Ok(Self {
-            send,
-            authority,
-            closed,
-        })
+        let keep_alive = KeepAlive {
+            interval: KEEP_ALIVE_INTERVAL,
+            timeout: KEEP_ALIVE_TIMEOUT,
+            while_idle: true,
+        };
+        let http2 = Handle::open(stream, Some(keep_alive)).await?;
+        Ok(Self { http2, authority })
     }
 
     /// Whether the connection is gone, or going (the server sent GOAWAY).
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.closed.is_cancelled() || self.send.is_closed()
+        self.http2.is_closed()
     }
 
-    /// Waits until the connection is gone.
+    /// Waits until the connection is gone, or going.
     pub async fn closed(&self) {
-        self.closed.cancelled().await;
+        self.http2.draining().await;
     }
 
     /// Sends one request and waits for the response's headers.
-    pub(crate) async fn send(
-        &self,
-        mut request: Request<Body>,
-    ) -> Result<Response<Body>, SendError> {
-        self.address(&mut request);
-        let mut send = self.send.clone();
-        match send.try_send_request(request).await {
-            Ok(response) => Ok(response.map(Body::new)),
-            Err(mut error) => {
-                let unsent = error.take_message();
-                Err(self.classify(unsent, error.error()))
+    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, SendError> {
+        let (mut parts, body) = request.into_parts();
+        self.address(&mut parts);
+        let parts_again = parts.clone();
+        let request = Request::from_parts(parts, ());
+        match self.http2.send(request, Payload::Stream(body)).await {
+            Ok(response) => Ok(response.map(|body| Body::new(self.named(body)))),
+            Err(Failure::NotSent(payload, error)) => {
+                let body = match *payload {
+                    Payload::Stream(body) => body,
+                    Payload::Whole(_) => Body::empty(),
+                };
+                let unsent = Request::from_parts(parts_again, body);
+                Err(SendError::NotProcessed(
+                    self.status("NOT_SENT", &error),
+                    Some(Box::new(unsent)),
+                ))
+            }
+            Err(Failure::RefusedUnseen(error)) => Err(SendError::NotProcessed(
+                self.status("NOT_SENT", &error),
+                None,
+            )),
+            Err(Failure::Unknown(error)) => {
+                Err(SendError::Unknown(self.status("CONNECTION_LOST", &error)))
             }
         }
     }
 
+    fn named(
+        &self,
+        body: Incoming,
+    ) -> impl http_body::Body<Data = bytes::Bytes, Error = Status> + use<> {
+        use http_body_util::BodyExt as _;
+        let connection = self.authority.clone();
+        body.map_err(move |e| Status::unavailable(format!("{connection}: {e}")))
+    }
+
+    fn status(&self, reason: &str, error: &h2::Error) -> Status {
+        let message = format!("{}: {}", self.authority, innermost(error));
+        status::refused(Code::Unavailable, reason, message)
+    }
+
     /// Completes the request: tonic's generated clients give only the path.
-    fn address(&self, request: &mut Request<Body>) {
-        let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    fn address(&self, request: &mut http::request::Parts) {
+        let mut parts = std::mem::take(&mut request.uri).into_parts();
         parts.scheme = Some(http::uri::Scheme::HTTP);
         parts.authority = Some(self.authority.clone());
         // A path and an authority always make a URI.
-        *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+        request.uri = Uri::from_parts(parts).unwrap_or_default();
         request
-            .headers_mut()
+            .headers
             .entry(USER_AGENT)
             .or_insert(HeaderValue::from_static(concat!(
                 "mizan/",
                 env!("CARGO_PKG_VERSION")
             )));
     }
-
-    fn classify(&self, unsent: Option<Request<Body>>, error: &hyper::Error) -> SendError {
-        let message = format!("{}: {}", self.authority, innermost(error));
-        let unprocessed = unsent.is_some() || refused_unseen(error);
-        if unprocessed {
-            let status = status::refused(Code::Unavailable, "NOT_SENT", message);
-            return SendError::NotProcessed(status, unsent.map(Box::new));
-        }
-        SendError::Unknown(status::refused(
-            Code::Unavailable,
-            "CONNECTION_LOST",
-            message,
-        ))
-    }
-}
-
-/// Whether the server's HTTP/2 library refused the stream before the application saw it: a
-/// REFUSED_STREAM, or a graceful GOAWAY that excludes it.
-fn refused_unseen(error: &hyper::Error) -> bool {
-    let Some(h2) = error.source().and_then(|e| e.downcast_ref::<h2::Error>()) else {
-        return false;
-    };
-    h2.is_remote()
-        && (h2.reason() == Some(h2::Reason::REFUSED_STREAM)
-            || (h2.is_go_away() && h2.reason() == Some(h2::Reason::NO_ERROR)))
 }
 
 /// The innermost cause: "Connection refused (os error 111)" rather than "error trying to connect".

@@ -16,11 +16,13 @@ mod connection;
 mod context;
 mod deadline;
 mod discover;
+mod http2;
 pub mod limit;
 pub mod process;
 pub mod request;
 pub mod retry;
 pub mod server;
+pub mod service_config;
 pub mod status;
 pub mod telemetry;
 

@@ -124,6 +124,11 @@ mod tests {
     async fn a_connection_that_a_pick_found_closed_is_waited_for() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut server = h2::server::handshake(stream).await.unwrap();
+            server.accept().await
+        });
         let connection = Connection::open(&address, Duration::from_secs(1)).await;
         let member = Member {
             weight: 1,

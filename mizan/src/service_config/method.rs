@@ -1,0 +1,165 @@
+//! `methodConfig`: what holds for which methods.
+
+use std::{collections::HashSet, time::Duration};
+
+use tonic::Code;
+
+use super::{
+    InvalidServiceConfig,
+    json::{Field, Object},
+};
+
+/// Which methods an entry of `methodConfig` is for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Name {
+    /// All that no other entry names.
+    Default,
+    /// All of a service (`package.Service`) that no other entry names.
+    Service(String),
+    /// One method, as its path: `/package.Service/Method`.
+    Method(String),
+}
+
+/// What holds for some methods.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MethodConfig {
+    pub(crate) names: Vec<Name>,
+    pub(crate) wait_for_ready: Option<bool>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) attempt_timeout: Option<Duration>,
+    pub(crate) request_bytes_max: Option<u32>,
+    pub(crate) response_bytes_max: Option<u32>,
+    pub(crate) again: Option<Again>,
+}
+
+/// `retryPolicy` or `hedgingPolicy`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Again {
+    Retry {
+        attempts_max: u32,
+        backoff_initial: Duration,
+        backoff_max: Duration,
+        multiplier_thousandths: u32,
+        codes: Vec<Code>,
+    },
+    Hedge {
+        attempts_max: u32,
+        delay: Duration,
+        non_fatal: Vec<Code>,
+    },
+}
+
+/// Reads the list; no name may appear twice in it.
+pub(super) fn read_all(field: &Field<'_>) -> Result<Vec<MethodConfig>, InvalidServiceConfig> {
+    let mut seen = HashSet::new();
+    let mut configs = Vec::new();
+    for entry in field.array()? {
+        let config = read(&entry)?;
+        for name in &config.names {
+            if !seen.insert(name.clone()) {
+                return Err(entry.refused(format!("names {name} a second time")));
+            }
+        }
+        configs.push(config);
+    }
+    Ok(configs)
+}
+
+fn read(entry: &Field<'_>) -> Result<MethodConfig, InvalidServiceConfig> {
+    let object = entry.object()?;
+    let mut names = Vec::new();
+    // Without a name it is for nobody, but must be valid all the same.
+    for name in object.read("name", Field::array)?.unwrap_or_default() {
+        names.push(read_name(&name)?);
+    }
+    let ours = object.read("mizan", Field::object)?;
+    let attempt_timeout = ours
+        .map(|ours| ours.read("attemptTimeout", Field::duration_above_zero))
+        .transpose()?
+        .flatten();
+    Ok(MethodConfig {
+        names,
+        wait_for_ready: object.read("waitForReady", Field::boolean)?,
+        timeout: object.read("timeout", Field::duration)?,
+        attempt_timeout,
+        request_bytes_max: object.read("maxRequestMessageBytes", Field::whole)?,
+        response_bytes_max: object.read("maxResponseMessageBytes", Field::whole)?,
+        again: read_again(&object)?,
+    })
+}
+
+fn read_name(field: &Field<'_>) -> Result<Name, InvalidServiceConfig> {
+    let object = field.object()?;
+    let part = |name| -> Result<&str, InvalidServiceConfig> {
+        Ok(object.read(name, Field::text)?.unwrap_or_default())
+    };
+    match (part("service")?, part("method")?) {
+        ("", "") => Ok(Name::Default),
+        ("", _) => Err(field.refused("must name the service of its method")),
+        (service, "") => Ok(Name::Service(service.to_owned())),
+        (service, method) => Ok(Name::Method(format!("/{service}/{method}"))),
+    }
+}
+
+fn read_again(object: &Object<'_>) -> Result<Option<Again>, InvalidServiceConfig> {
+    let retry = object.get("retryPolicy");
+    let hedging = object.get("hedgingPolicy");
+    match (retry, hedging) {
+        (Some(_), Some(_)) => {
+            Err(object.refused("must not have both retryPolicy and hedgingPolicy"))
+        }
+        (Some(retry), None) => read_retry(&retry).map(Some),
+        (None, Some(hedging)) => read_hedging(&hedging).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn read_retry(field: &Field<'_>) -> Result<Again, InvalidServiceConfig> {
+    let object = field.object()?;
+    let codes = object.required("retryableStatusCodes")?;
+    let retry = Again::Retry {
+        attempts_max: read_attempts(&object)?,
+        backoff_initial: object.required("initialBackoff")?.duration_above_zero()?,
+        backoff_max: object.required("maxBackoff")?.duration_above_zero()?,
+        multiplier_thousandths: object.required("backoffMultiplier")?.thousandths()?,
+        codes: codes.codes()?,
+    };
+    match &retry {
+        Again::Retry { codes: none, .. } if none.is_empty() => {
+            Err(codes.refused("must name at least one status"))
+        }
+        _ => Ok(retry),
+    }
+}
+
+fn read_hedging(field: &Field<'_>) -> Result<Again, InvalidServiceConfig> {
+    let object = field.object()?;
+    Ok(Again::Hedge {
+        attempts_max: read_attempts(&object)?,
+        delay: object
+            .read("hedgingDelay", Field::duration)?
+            .unwrap_or_default(),
+        non_fatal: object
+            .read("nonFatalStatusCodes", Field::codes)?
+            .unwrap_or_default(),
+    })
+}
+
+fn read_attempts(object: &Object<'_>) -> Result<u32, InvalidServiceConfig> {
+    let field = object.required("maxAttempts")?;
+    match field.whole()? {
+        0 | 1 => Err(field.refused("must be above 1")),
+        // Those above the channel's cap are taken for the cap, which is not known here.
+        attempts => Ok(attempts),
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("all methods"),
+            Self::Service(service) => write!(f, "service {service}"),
+            Self::Method(path) => write!(f, "method {path}"),
+        }
+    }
+}
