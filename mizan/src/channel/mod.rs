@@ -13,6 +13,7 @@
 //!
 //! [`stack`] owns the order of the layers.
 
+mod message_size;
 mod request;
 mod response;
 pub mod stack;

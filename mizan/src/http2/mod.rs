@@ -240,3 +240,6 @@ fn unanswered(error: h2::Error) -> Failure {
         Failure::Unknown(error)
     }
 }
+
+#[cfg(test)]
+mod tests;
