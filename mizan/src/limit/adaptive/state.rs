@@ -299,6 +299,15 @@ mod tests {
     }
 
     #[test]
+    fn an_average_taken_under_load_comes_down_quickly() {
+        let mut busy = Busy::new(gradient());
+        busy.rounds(20, 500 * MS, Outcome::Success);
+        assert!((busy.state.latency.value - 0.5).abs() < 1e-6);
+        busy.rounds(20, 100 * MS, Outcome::Success);
+        assert!(busy.state.latency.value < 0.21, "a tenth each window");
+    }
+
+    #[test]
     fn the_gradient_allows_some_jitter() {
         let mut busy = Busy::new(gradient());
         busy.rounds(50, 100 * MS, Outcome::Success);
