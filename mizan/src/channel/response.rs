@@ -55,7 +55,7 @@ impl Tracked {
     fn finish(&mut self, code: Code) {
         self.over = true;
         if let Some(permit) = self.permit.take() {
-            permit.record(breaker::outcome_of(code));
+            permit.record(breaker::outcome_of(code), Instant::now().into_std());
         }
         if code == Code::Ok {
             self.budget.lock().succeeded();

@@ -136,9 +136,10 @@ impl Core {
             return Attempt::Refused(refusal);
         }
         // Not retried: the breaker stays open far longer than a pause.
-        let mut permit = match self.breaker.as_ref().map(Breaker::admit).transpose() {
+        let admit = |breaker: &Breaker| breaker.admit(Instant::now().into_std());
+        let mut permit = match self.breaker.as_ref().map(admit).transpose() {
             Ok(permit) => permit,
-            Err(refusal) => return Attempt::Refused(refusal),
+            Err(open) => return Attempt::Refused(open.into()),
         };
         let mut resends = 0;
         loop {
@@ -255,7 +256,7 @@ fn prepare(
 
 fn settle(permit: Option<Permit>, code: Code) {
     if let Some(permit) = permit {
-        permit.record(breaker::outcome_of(code));
+        permit.record(breaker::outcome_of(code), Instant::now().into_std());
     }
 }
 
