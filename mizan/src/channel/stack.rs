@@ -69,11 +69,9 @@ pub(super) async fn call(
 ) -> Result<Response<Body>, Status> {
     let now = Instant::now();
     let deadline = deadline::nearest(core.deadline, request.headers(), now);
-    let trace = CallContext::current().map_or_else(TraceContext::root, |c| c.trace.child());
     let mut outgoing = Outgoing::new(request).await?;
-    if let Ok(value) = HeaderValue::try_from(trace.to_string()) {
-        outgoing.headers_mut().insert(TraceContext::HEADER, value);
-    }
+    let trace = CallContext::send_on(outgoing.headers_mut());
+    outgoing.headers_mut().insert(TraceContext::HEADER, trace.header_value());
     core.retried(&mut outgoing, deadline).await
 }
 
@@ -114,7 +112,12 @@ impl Core {
                     sleep(pause).await;
                 }
                 // The last word is the callee's own answer, details and all, if it gave one.
-                None => return response.map_or_else(|| Err(listed(status, &tried)), Ok),
+                None => {
+                    if previous > 0 || !in_budget || pushback == Pushback::Stop {
+                        CallContext::note_gave_up();
+                    }
+                    return response.map_or_else(|| Err(listed(status, &tried)), Ok);
+                }
             }
         }
     }
