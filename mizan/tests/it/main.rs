@@ -6,3 +6,4 @@ mod calling;
 mod draining;
 mod serving;
 mod support;
+mod tree;
