@@ -13,7 +13,6 @@
 //!
 //! [`stack`] owns the order of the layers.
 
-mod request;
 mod response;
 pub mod stack;
 
@@ -27,7 +26,6 @@ use std::{
 };
 
 use http::{Request, Response};
-use parking_lot::Mutex;
 use tonic::{Status, body::Body};
 
 use crate::{
@@ -35,7 +33,7 @@ use crate::{
     breaker::{self, Breaker},
     discover::{self, Source},
     limit::{Limiter, Rate},
-    retry::{self, Budget},
+    retry::{self, Memory, Throttle},
 };
 use stack::Core;
 
@@ -56,6 +54,7 @@ impl Channel {
             source: Source::Fixed(Vec::new()),
             deadline: Some(DEADLINE),
             retry: retry::Policy::default(),
+            throttling: retry::Throttling::default(),
             rate: None,
             breaker: Some(breaker::Config::default()),
         }
@@ -78,6 +77,7 @@ pub struct ChannelBuilder {
     source: Source,
     deadline: Option<Duration>,
     retry: retry::Policy,
+    throttling: retry::Throttling,
     rate: Option<Rate>,
     breaker: Option<breaker::Config>,
 }
@@ -108,12 +108,24 @@ impl ChannelBuilder {
         self
     }
 
-    /// When to try again.
+    /// When to try again; at most [`retry::ATTEMPTS_CAP`] attempts.
     ///
     /// # Errors
     /// [`retry::InvalidPolicy`].
     pub fn retry(mut self, policy: retry::Policy) -> Result<Self, retry::InvalidPolicy> {
-        self.retry = policy.validate()?;
+        self.retry = policy.validate()?.capped(retry::ATTEMPTS_CAP);
+        Ok(self)
+    }
+
+    /// When to stop trying again because too much fails.
+    ///
+    /// # Errors
+    /// [`retry::InvalidPolicy`].
+    pub fn throttling(
+        mut self,
+        throttling: retry::Throttling,
+    ) -> Result<Self, retry::InvalidPolicy> {
+        self.throttling = throttling.validate()?;
         Ok(self)
     }
 
@@ -152,7 +164,8 @@ impl ChannelBuilder {
                 .breaker
                 .map(|config| Breaker::new(&self.service, config)),
             limiter: self.rate.map(|rate| Limiter::new(&self.service, rate)),
-            budget: Arc::new(Mutex::new(Budget::new(self.retry.budget))),
+            throttle: Arc::new(Throttle::new(Some(self.throttling))),
+            memory: Memory::default(),
             retry: self.retry,
             deadline: self.deadline,
             service: self.service,

@@ -9,24 +9,25 @@ use std::{
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status, body::Body};
 
 use crate::{
     breaker::{self, Permit},
     connection, deadline,
-    retry::Budget,
+    retry::{Codes, Throttle},
     status,
 };
 
-/// A response's body that keeps the deadline and tells breaker and budget how the call ended.
+/// A response's body that keeps the deadline and tells breaker and throttle how the call ended.
 /// Dropped early it says nothing: the caller lost interest.
 pub(super) struct Tracked {
     inner: Body,
     authority: Arc<str>,
     permit: Option<Permit>,
-    budget: Arc<Mutex<Budget>>,
+    throttle: Arc<Throttle>,
+    /// What the throttle counts.
+    codes: Codes,
     deadline: Option<Instant>,
     /// Made only when there is something to wait for.
     alarm: Option<Pin<Box<Sleep>>>,
@@ -38,14 +39,16 @@ impl Tracked {
         inner: Body,
         authority: Arc<str>,
         permit: Option<Permit>,
-        budget: Arc<Mutex<Budget>>,
+        throttle: Arc<Throttle>,
+        codes: Codes,
         deadline: Option<Instant>,
     ) -> Self {
         Self {
             inner,
             authority,
             permit,
-            budget,
+            throttle,
+            codes,
             deadline,
             alarm: None,
             over: false,
@@ -57,9 +60,7 @@ impl Tracked {
         if let Some(permit) = self.permit.take() {
             permit.record(breaker::outcome_of(code));
         }
-        if code == Code::Ok {
-            self.budget.lock().succeeded();
-        }
+        self.throttle.settle(self.codes, code);
     }
 
     fn late(&mut self) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
@@ -144,9 +145,11 @@ mod tests {
     async fn a_stream_that_always_has_more_ends_at_the_deadline() {
         let frame = || Ok::<_, Status>(Frame::data(Bytes::from_static(b"more")));
         let endless = StreamBody::new(tokio_stream::iter(std::iter::repeat_with(frame)));
-        let budget = Arc::new(Mutex::new(Budget::new(10)));
+        let throttle = Arc::new(Throttle::new(None));
         let end = Instant::now() + Duration::from_secs(5);
-        let mut body = Tracked::new(Body::new(endless), "a".into(), None, budget, Some(end));
+        let codes = Codes::default();
+        let body = Body::new(endless);
+        let mut body = Tracked::new(body, "a".into(), None, throttle, codes, Some(end));
         assert!(body.frame().await.unwrap().is_ok());
         tokio::time::advance(Duration::from_secs(6)).await;
         let late = body.frame().await.unwrap().unwrap_err();

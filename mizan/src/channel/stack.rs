@@ -19,10 +19,10 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Request, Response};
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, body::Body};
 
-use super::{request::Outgoing, response::Tracked};
+use super::response::Tracked;
 use crate::{
     CallContext,
     balance::{Balancer, Ready},
@@ -30,7 +30,7 @@ use crate::{
     connection::SendError,
     deadline,
     limit::Limiter,
-    retry::{self, Budget, Policy, Pushback, Schedule},
+    retry::{self, Attempt, End, Ended, Memory, Policy, Replay, Terms, Throttle},
     status,
     telemetry::TraceContext,
 };
@@ -44,23 +44,15 @@ pub(super) struct Core {
     pub(super) service: String,
     pub(super) deadline: Option<Duration>,
     pub(super) retry: Policy,
-    pub(super) budget: Arc<Mutex<Budget>>,
+    pub(super) throttle: Arc<Throttle>,
+    pub(super) memory: Memory,
     pub(super) limiter: Option<Limiter>,
     pub(super) breaker: Option<Breaker>,
     pub(super) balancer: Balancer,
 }
 
-/// How an attempt ended.
-enum Attempt {
-    /// With a response, which is the caller's now, whatever it says.
-    Answered(Response<Body>),
-    /// With a status that another attempt may mend, and the response it came in, if one did.
-    Failed(Status, Option<Response<Body>>),
-    /// Before any server saw it: another attempt may find one that does.
-    Unsent(Status),
-    /// With a status that it may not.
-    Refused(Status),
-}
+/// What the caller of an attempt gets.
+type Answer = Result<Response<Body>, Status>;
 
 /// One call, from the generated client to the beginning of its response.
 pub(super) async fn call(
@@ -70,117 +62,105 @@ pub(super) async fn call(
     let now = Instant::now();
     let deadline = deadline::nearest(core.deadline, request.headers(), now);
     let trace = CallContext::current().map_or_else(TraceContext::root, |c| c.trace.child());
-    let mut outgoing = Outgoing::new(request).await?;
+    let mut request = Replay::new(request, &core.memory).await?;
     if let Ok(value) = HeaderValue::try_from(trace.to_string()) {
-        outgoing.headers_mut().insert(TraceContext::HEADER, value);
+        request.headers_mut().insert(TraceContext::HEADER, value);
     }
-    core.retried(&mut outgoing, deadline).await
+    core.retried(&request, now, deadline).await
 }
 
 impl Core {
     /// Attempts, until one is answered or none may follow.
-    async fn retried(
-        &self,
-        outgoing: &mut Outgoing,
-        deadline: Option<Instant>,
-    ) -> Result<Response<Body>, Status> {
-        let mut schedule = Schedule::first(&self.retry);
-        let mut tried: Vec<Arc<str>> = Vec::new();
-        loop {
-            let previous = schedule.previous();
-            let attempt = self.attempt(outgoing, previous, &mut tried, deadline);
-            // The budget spares the callee, so only what reached it is charged.
-            let (status, response, in_budget) = match attempt.await {
-                Attempt::Answered(response) => return Ok(response),
-                Attempt::Refused(status) => return Err(status),
-                Attempt::Failed(status, response) => {
-                    (status, response, self.budget.lock().failed())
+    async fn retried(&self, request: &Replay, now: Instant, deadline: Option<Instant>) -> Answer {
+        let tried = Mutex::new(Vec::new());
+        let terms = Terms {
+            policy: &self.retry,
+            throttle: &self.throttle,
+            request,
+            deadline: deadline.map(Instant::into_std),
+        };
+        let attempt = |attempt| self.attempt(attempt, request, &tried, deadline);
+        let driven = retry::drive(terms, now.into_std(), attempt).await;
+        match driven.answer {
+            Ok(mut response) => {
+                if driven.exhausted {
+                    retry::mark_exhausted_headers(response.headers_mut());
                 }
-                Attempt::Unsent(status) => (status, None, true),
-            };
-            let pushback = response
-                .as_ref()
-                .map_or(Pushback::None, |r| Pushback::read(r.headers()));
-            let pause = match pushback {
-                Pushback::Stop => None,
-                Pushback::After(asked) => schedule.next(0, Some(asked)),
-                Pushback::None => schedule.next(fastrand::u32(..), None),
-            };
-            let allowed = in_budget && outgoing.can_be_sent();
-            let in_time = |pause: &Duration| deadline.is_none_or(|d| Instant::now() + *pause < d);
-            match pause.filter(|pause| allowed && in_time(pause)) {
-                Some(pause) => {
-                    tracing::debug!(service = %self.service, code = ?status.code(), ?pause, "retrying");
-                    sleep(pause).await;
+                Ok(response)
+            }
+            Err(status) => {
+                // The caller's own error is the cause of all others.
+                let own = request.broken_off();
+                let mut status = own.unwrap_or_else(|| listed(status, &tried.lock()));
+                if driven.exhausted {
+                    retry::mark_exhausted(&mut status);
                 }
-                // The last word is the callee's own answer, details and all, if it gave one.
-                None => return response.map_or_else(|| Err(listed(status, &tried)), Ok),
+                Err(status)
             }
         }
     }
 
-    /// One attempt: limiter, breaker, and instances until one processes it.
+    /// One attempt: limiter, breaker, and one instance.
     async fn attempt(
         &self,
-        outgoing: &mut Outgoing,
-        previous: u32,
-        tried: &mut Vec<Arc<str>>,
+        attempt: Attempt,
+        request: &Replay,
+        tried: &Mutex<Vec<Arc<str>>>,
         deadline: Option<Instant>,
-    ) -> Attempt {
+    ) -> Ended<Answer> {
+        let ended = |end, status| Ended {
+            end,
+            answer: Err(status),
+        };
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return Attempt::Refused(deadline::elapsed("before the call was sent"));
+            let late = deadline::elapsed("before the call was sent");
+            return ended(End::Declined, late);
         }
         if let Some(limiter) = &self.limiter
             && let Err(refusal) = limiter.acquire(deadline).await
         {
-            return Attempt::Refused(refusal);
+            return ended(End::Declined, refusal);
         }
         // Not retried: the breaker stays open far longer than a pause.
-        let mut permit = match self.breaker.as_ref().map(Breaker::admit).transpose() {
+        let permit = match self.breaker.as_ref().map(Breaker::admit).transpose() {
             Ok(permit) => permit,
-            Err(refusal) => return Attempt::Refused(refusal),
+            Err(refusal) => return ended(End::Declined, refusal),
         };
-        let mut resends = 0;
-        loop {
-            let ready = match self.balancer.pick(tried, deadline).await {
-                Ok(ready) => ready,
-                // Nothing left, so the permit is dropped: it says nothing about the callee.
-                Err(status) if status.code() == Code::Unavailable => {
-                    return Attempt::Unsent(status);
-                }
-                Err(status) => return Attempt::Refused(status),
-            };
-            tried.push(ready.authority.clone());
-            // Only now: waiting for a token or a connection has used some of the time.
-            if let Err(late) = prepare(outgoing, previous, deadline) {
-                return Attempt::Refused(late);
+        let seen = tried.lock().clone();
+        // Where there is nobody the permit is dropped: it says nothing about the callee.
+        let ready = match self.balancer.pick(&seen, deadline).await {
+            Ok(ready) => ready,
+            Err(status) if status.code() == Code::Unavailable => {
+                return ended(End::NoInstance, status);
             }
-            let Some(request) = outgoing.take() else {
-                return Attempt::Refused(Status::internal(
-                    "a request that is not kept was to be sent again",
-                ));
-            };
-            match send(&ready, request, deadline).await {
-                Ok(response) => return self.answered(response, ready, permit.take(), deadline),
-                Err(SendError::Unknown(status)) => {
-                    settle(permit.take(), status.code());
-                    return if retry::retries(&self.retry, status.code()) {
-                        Attempt::Failed(status, None)
-                    } else {
-                        Attempt::Refused(status)
-                    };
-                }
-                Err(SendError::NotProcessed(status, unsent)) => {
-                    if let Some(unsent) = unsent {
-                        outgoing.put_back(*unsent);
-                    }
-                    resends += 1;
-                    if resends > retry::RESENDS_MAX || !outgoing.can_be_sent() {
-                        settle(permit.take(), status.code());
-                        return Attempt::Unsent(status);
-                    }
-                }
+            Err(status) => return ended(End::Declined, status),
+        };
+        tried.lock().push(ready.authority.clone());
+        let Some(mut outgoing) = request.attempt(attempt.id) else {
+            let message = "a request that is not kept was to be sent again";
+            return ended(End::Declined, Status::internal(message));
+        };
+        // Only now: waiting for a token or a connection has used some of the time.
+        let until = match prepare(&mut outgoing, attempt, deadline) {
+            Ok(until) => until,
+            Err(late) => return ended(End::Declined, late),
+        };
+        match send(&ready, outgoing, until).await {
+            Ok(response) => self.answered(response, ready, permit, deadline),
+            Err(SendError::Unknown(status)) => {
+                settle(permit, status.code());
+                let own = attempt.own_limit && status.code() == Code::DeadlineExceeded;
+                let code = status.code();
+                let end = if own {
+                    End::TimedOut
+                } else {
+                    End::of_code(code)
+                };
+                ended(end, status)
             }
+            // Whether it is given back or not, the request is kept.
+            Err(SendError::NotProcessed(status, Some(_))) => ended(End::NeverSent, status),
+            Err(SendError::NotProcessed(status, None)) => ended(End::RefusedUnseen, status),
         }
     }
 
@@ -192,26 +172,25 @@ impl Core {
         ready: Ready,
         permit: Option<Permit>,
         deadline: Option<Instant>,
-    ) -> Attempt {
+    ) -> Ended<Answer> {
+        let end = End::of_response(response.headers());
         if let Some(status) = Status::from_header_map(response.headers()) {
             settle(permit, status.code());
             if status.code() == Code::Ok {
-                self.budget.lock().succeeded();
-            } else if retry::retries(&self.retry, status.code()) {
-                return Attempt::Failed(status, Some(response));
+                self.throttle.succeeded();
             }
-            return Attempt::Answered(response);
+            return Ended {
+                end,
+                answer: Ok(response),
+            };
         }
-        let budget = self.budget.clone();
-        Attempt::Answered(response.map(|body| {
-            Body::new(Tracked::new(
-                body,
-                ready.authority,
-                permit,
-                budget,
-                deadline,
-            ))
-        }))
+        let throttle = self.throttle.clone();
+        let codes = self.retry.codes();
+        let tracked = |body| Tracked::new(body, ready.authority, permit, throttle, codes, deadline);
+        Ended {
+            end,
+            answer: Ok(response.map(|body| Body::new(tracked(body)))),
+        }
     }
 }
 
@@ -233,12 +212,12 @@ async fn send(
     timeout_at(deadline, sent).await.map_err(late)?
 }
 
-/// The headers that differ from attempt to attempt.
+/// The headers that differ from attempt to attempt. Answers when the attempt must be over.
 fn prepare(
-    outgoing: &mut Outgoing,
-    previous: u32,
+    outgoing: &mut Request<Body>,
+    attempt: Attempt,
     deadline: Option<Instant>,
-) -> Result<(), Status> {
+) -> Result<Option<Instant>, Status> {
     let headers = outgoing.headers_mut();
     if let Some(deadline) = deadline {
         let now = Instant::now();
@@ -247,10 +226,10 @@ fn prepare(
         }
         headers.insert(deadline::HEADER, deadline::header(deadline, now));
     }
-    if previous > 0 {
-        headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(previous));
+    if attempt.previous > 0 {
+        headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempt.previous));
     }
-    Ok(())
+    Ok(attempt.until.map(Instant::from_std))
 }
 
 fn settle(permit: Option<Permit>, code: Code) {
