@@ -8,7 +8,12 @@ use std::{
     time::Duration,
 };
 
-use mizan::{Channel, limit::Rate, retry::Policy, status};
+use mizan::{
+    Channel,
+    limit::Rate,
+    retry::{Policy, RetryPolicy, Thousandths, Throttling},
+    status,
+};
 use mizan_contracts::registry::v1::{
     ListServicesRequest, registry_service_client::RegistryServiceClient,
 };
@@ -307,12 +312,16 @@ async fn with_no_registry_to_ask_a_call_fails_fast() {
 async fn while_nobody_is_there_the_retry_budget_is_not_used_up() {
     let authority = nowhere().await;
     let channel = Channel::builder("scripted").fixed(vec![authority.clone()]);
-    let policy = Policy {
-        budget: 4,
+    let policy = RetryPolicy {
         backoff_initial: Duration::from_millis(1),
-        ..Policy::default()
+        ..RetryPolicy::default()
     };
-    let client = RegistryServiceClient::new(channel.retry(policy).unwrap().connect());
+    let throttling = Throttling {
+        tokens_max: Thousandths::whole(4),
+        ..Throttling::default()
+    };
+    let channel = channel.retry(Policy::Retry(policy)).unwrap();
+    let client = RegistryServiceClient::new(channel.throttling(throttling).unwrap().connect());
     for _ in 0..10 {
         let refusal = call(&client).await.unwrap_err();
         assert_eq!(status::reason(&refusal).as_deref(), Some("NO_INSTANCES"));

@@ -1,0 +1,1 @@
+//! What is read again, by whom, and what is let go.
