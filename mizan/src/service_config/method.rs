@@ -2,12 +2,11 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use tonic::Code;
-
 use super::{
     InvalidServiceConfig,
     json::{Field, Object},
 };
+use crate::retry::{ATTEMPTS_CAP, Codes, HedgingPolicy, Policy, RetryPolicy, Thousandths};
 
 /// Which methods an entry of `methodConfig` is for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -29,24 +28,7 @@ pub(crate) struct MethodConfig {
     pub(crate) attempt_timeout: Option<Duration>,
     pub(crate) request_bytes_max: Option<u32>,
     pub(crate) response_bytes_max: Option<u32>,
-    pub(crate) again: Option<Again>,
-}
-
-/// `retryPolicy` or `hedgingPolicy`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Again {
-    Retry {
-        attempts_max: u32,
-        backoff_initial: Duration,
-        backoff_max: Duration,
-        multiplier_thousandths: u32,
-        codes: Vec<Code>,
-    },
-    Hedge {
-        attempts_max: u32,
-        delay: Duration,
-        non_fatal: Vec<Code>,
-    },
+    pub(crate) retry: Option<Policy>,
 }
 
 /// Reads the list; no name may appear twice in it.
@@ -84,7 +66,7 @@ fn read(entry: &Field<'_>) -> Result<MethodConfig, InvalidServiceConfig> {
         attempt_timeout,
         request_bytes_max: object.read("maxRequestMessageBytes", Field::whole)?,
         response_bytes_max: object.read("maxResponseMessageBytes", Field::whole)?,
-        again: read_again(&object)?,
+        retry: read_policy(&object)?,
     })
 }
 
@@ -101,47 +83,50 @@ fn read_name(field: &Field<'_>) -> Result<Name, InvalidServiceConfig> {
     }
 }
 
-fn read_again(object: &Object<'_>) -> Result<Option<Again>, InvalidServiceConfig> {
+fn read_policy(object: &Object<'_>) -> Result<Option<Policy>, InvalidServiceConfig> {
     let retry = object.get("retryPolicy");
     let hedging = object.get("hedgingPolicy");
-    match (retry, hedging) {
+    let policy = match (retry, hedging) {
         (Some(_), Some(_)) => {
-            Err(object.refused("must not have both retryPolicy and hedgingPolicy"))
+            return Err(object.refused("must not have both retryPolicy and hedgingPolicy"));
         }
-        (Some(retry), None) => read_retry(&retry).map(Some),
-        (None, Some(hedging)) => read_hedging(&hedging).map(Some),
-        (None, None) => Ok(None),
-    }
+        (Some(retry), None) => Policy::Retry(read_retry(&retry)?),
+        (None, Some(hedging)) => Policy::Hedge(read_hedging(&hedging)?),
+        (None, None) => return Ok(None),
+    };
+    let policy = policy.validate();
+    let policy = policy.map_err(|invalid| object.refused(invalid.to_string()))?;
+    Ok(Some(policy.capped(ATTEMPTS_CAP)))
 }
 
-fn read_retry(field: &Field<'_>) -> Result<Again, InvalidServiceConfig> {
+fn read_retry(field: &Field<'_>) -> Result<RetryPolicy, InvalidServiceConfig> {
     let object = field.object()?;
     let codes = object.required("retryableStatusCodes")?;
-    let retry = Again::Retry {
+    let multiplier = object.required("backoffMultiplier")?.thousandths()?;
+    let retry = RetryPolicy {
         attempts_max: read_attempts(&object)?,
         backoff_initial: object.required("initialBackoff")?.duration_above_zero()?,
         backoff_max: object.required("maxBackoff")?.duration_above_zero()?,
-        multiplier_thousandths: object.required("backoffMultiplier")?.thousandths()?,
-        codes: codes.codes()?,
+        backoff_multiplier: Thousandths::new(multiplier),
+        codes: Codes::of(&codes.codes()?),
+        attempt_timeout: None,
     };
-    match &retry {
-        Again::Retry { codes: none, .. } if none.is_empty() => {
-            Err(codes.refused("must name at least one status"))
-        }
-        _ => Ok(retry),
+    if retry.codes.is_empty() {
+        return Err(codes.refused("must name at least one status"));
     }
+    Ok(retry)
 }
 
-fn read_hedging(field: &Field<'_>) -> Result<Again, InvalidServiceConfig> {
+fn read_hedging(field: &Field<'_>) -> Result<HedgingPolicy, InvalidServiceConfig> {
     let object = field.object()?;
-    Ok(Again::Hedge {
+    let non_fatal = object.read("nonFatalStatusCodes", Field::codes)?;
+    Ok(HedgingPolicy {
         attempts_max: read_attempts(&object)?,
         delay: object
             .read("hedgingDelay", Field::duration)?
             .unwrap_or_default(),
-        non_fatal: object
-            .read("nonFatalStatusCodes", Field::codes)?
-            .unwrap_or_default(),
+        non_fatal: Codes::of(&non_fatal.unwrap_or_default()),
+        attempt_timeout: None,
     })
 }
 

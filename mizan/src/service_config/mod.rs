@@ -26,17 +26,45 @@
 //! ```
 
 mod json;
+mod layers;
 mod method;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
 
 use serde_json::Value;
 
-pub(crate) use method::{Again, MethodConfig, Name};
+pub(crate) use layers::Layers;
+pub(crate) use method::{MethodConfig, Name};
 
+use crate::{
+    balance::{
+        outlier,
+        policy::{self, Policy},
+    },
+    retry::{Thousandths, Throttling},
+};
 use json::Field;
+
+/// gRFC A50's policy, which wraps another.
+const OUTLIER_DETECTION: &str = "outlier_detection_experimental";
+
+/// A service config that was read and is valid.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceConfig {
+    pub(crate) methods: Vec<MethodConfig>,
+    pub(crate) balancing: Option<Arc<dyn Policy>>,
+    pub(crate) outlier: Option<outlier::Config>,
+    pub(crate) throttling: Option<Throttling>,
+    /// The service whose health connections are watched for (gRFC A17).
+    pub(crate) health_check: Option<String>,
+    pub(crate) layers: Layers,
+}
 
 /// Why a service config was refused: which field, and what it must be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("service config: {}{} {rule}", path, if path.is_empty() { "it" } else { "" })]
+#[error("service config: {} {rule}", if path.is_empty() { "it" } else { path })]
 pub struct InvalidServiceConfig {
     path: String,
     rule: String,
@@ -50,31 +78,93 @@ impl InvalidServiceConfig {
     }
 }
 
-/// `retryThrottling`, in thousandths of a token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Throttling {
-    pub(crate) tokens_max: u32,
-    pub(crate) ratio: u32,
+impl ServiceConfig {
+    /// Reads a service config.
+    ///
+    /// # Errors
+    /// [`InvalidServiceConfig`] names the first field that is not valid.
+    pub fn parse(text: &str) -> Result<Self, InvalidServiceConfig> {
+        let value: Value = serde_json::from_str(text).map_err(|error| InvalidServiceConfig {
+            path: String::new(),
+            rule: format!("must be JSON: {error}"),
+        })?;
+        let object = Field::root(&value).object()?;
+        let mut config = Self {
+            methods: object
+                .read("methodConfig", method::read_all)?
+                .unwrap_or_default(),
+            throttling: object.read("retryThrottling", read_throttling)?,
+            health_check: object
+                .read("healthCheckConfig", |field| {
+                    field.object()?.read("serviceName", Field::text)
+                })?
+                .flatten()
+                .map(str::to_owned),
+            layers: object.read("mizan", layers::read)?.unwrap_or_default(),
+            ..Self::default()
+        };
+        match object.get("loadBalancingConfig") {
+            Some(list) => config.read_balancing(&list)?,
+            // Deprecated in gRPC, and still what many configs have.
+            None => config.balancing = object.read("loadBalancingPolicy", read_policy_name)?,
+        }
+        Ok(config)
+    }
+
+    /// The first of the list that is supported (gRFC A24); none is an error.
+    fn read_balancing(&mut self, list: &Field<'_>) -> Result<(), InvalidServiceConfig> {
+        for entry in list.array()? {
+            let object = entry.object()?;
+            let mut names = object.names();
+            let (Some(name), None) = (names.next(), names.next()) else {
+                return Err(entry.refused("must have exactly one field, the policy's name"));
+            };
+            // Null is the same as no settings.
+            let Some(settings) = object.get(name) else {
+                if policy::supports(name) {
+                    self.balancing = Some(built(name, &Value::Null, &entry)?);
+                    return Ok(());
+                }
+                continue;
+            };
+            if name == OUTLIER_DETECTION && self.outlier.is_none() {
+                let detection = outlier::Config::from_json(settings.value());
+                self.outlier = Some(detection.map_err(|rule| settings.refused(rule))?);
+                return self.read_balancing(&settings.object()?.required("childPolicy")?);
+            }
+            if policy::supports(name) {
+                self.balancing = Some(built(name, settings.value(), &settings)?);
+                return Ok(());
+            }
+        }
+        Err(list.refused("must name at least one policy that is supported"))
+    }
+}
+
+fn built(
+    name: &str,
+    settings: &Value,
+    field: &Field<'_>,
+) -> Result<Arc<dyn Policy>, InvalidServiceConfig> {
+    policy::by_name(name, settings).map_err(|rule| field.refused(format!("is not valid: {rule}")))
+}
+
+fn read_policy_name(field: &Field<'_>) -> Result<Arc<dyn Policy>, InvalidServiceConfig> {
+    let name = field.text()?.to_ascii_lowercase();
+    if !policy::supports(&name) {
+        return Err(field.refused("must name a policy that is supported"));
+    }
+    built(&name, &Value::Null, field)
 }
 
 fn read_throttling(field: &Field<'_>) -> Result<Throttling, InvalidServiceConfig> {
-    const TOKENS_MAX: u32 = 1_000_000;
     let object = field.object()?;
-    let max = object.required("maxTokens")?;
-    let tokens_max = max.thousandths()?;
-    if tokens_max > TOKENS_MAX {
-        return Err(max.refused("must be at most 1000"));
-    }
-    Ok(Throttling {
+    let tokens_max = Thousandths::new(object.required("maxTokens")?.thousandths()?);
+    let token_ratio = Thousandths::new(object.required("tokenRatio")?.thousandths()?);
+    let throttling = Throttling {
         tokens_max,
-        ratio: object.required("tokenRatio")?.thousandths()?,
-    })
-}
-
-/// The text of a service config, as a value.
-fn parsed(text: &str) -> Result<Value, InvalidServiceConfig> {
-    serde_json::from_str(text).map_err(|error| InvalidServiceConfig {
-        path: String::new(),
-        rule: format!("must be JSON: {error}"),
-    })
+        token_ratio,
+    };
+    let valid = throttling.validate();
+    valid.map_err(|invalid| field.refused(format!("is not valid: {invalid}")))
 }
