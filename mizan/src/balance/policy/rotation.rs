@@ -45,7 +45,12 @@ impl Rotation {
 
     /// Whose turn the `turn`-th is; `None` when there is nobody.
     pub(crate) fn at(&self, turn: usize) -> Option<usize> {
-        self.0.get(turn.checked_rem(self.0.len())?).copied()
+        self.get(turn.checked_rem(self.0.len())?)
+    }
+
+    /// Whose turn it is at this place of the round.
+    pub(crate) fn get(&self, place: usize) -> Option<usize> {
+        self.0.get(place).copied()
     }
 }
 

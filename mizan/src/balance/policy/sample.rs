@@ -35,7 +35,21 @@ impl Sampler {
         usable: &dyn Fn(usize) -> bool,
         cost: impl Fn(usize) -> C,
     ) -> Option<usize> {
+        let pair = self.pair(random).filter(|(first, _)| usable(*first));
+        if let Some((first, second)) = pair
+            && choices == 2
+            && first != second
+            && usable(second)
+        {
+            // Nearly every pick ends here.
+            let second_is_cheaper = cost(second) < cost(first);
+            return Some(if second_is_cheaper { second } else { first });
+        }
         let mut drawn = Drawn::new(choices, cost);
+        // Drawn is drawn: dropping the first for want of a second would favour the light ones.
+        if let Some((first, _)) = pair {
+            drawn.consider(first);
+        }
         for index in self.draws(random) {
             if usable(index) {
                 drawn.consider(index);
@@ -58,6 +72,19 @@ impl Sampler {
         drawn.best.map(|(index, _)| index)
     }
 
+    /// Two draws without putting back; the same instance twice, if it weighs more than 1. `None`
+    /// for a population of less than two.
+    fn pair(&self, random: u64) -> Option<(usize, usize)> {
+        let size = u32::try_from(self.population.len()).ok()?;
+        let (low, high) = halves(random);
+        let first = below(low, size);
+        let second = below(high, size.checked_sub(1)?);
+        // Of all places but the first.
+        let second = second + u32::from(second >= first);
+        let place = |place| self.population.get(usize::try_from(place).ok()?);
+        Some((place(first)?, place(second)?))
+    }
+
     /// Draws from the population without putting back: the beginning of a shuffle, in which only
     /// what was moved is written down.
     fn draws(&self, mut random: u64) -> impl Iterator<Item = usize> + '_ {
@@ -68,7 +95,7 @@ impl Sampler {
             let (low, _) = halves(random);
             let place = turn + below(low, size - turn);
             let drawn = moved.swap_out(place, turn);
-            self.population.at(usize::try_from(drawn).ok()?)
+            self.population.get(usize::try_from(drawn).ok()?)
         })
     }
 }
@@ -192,9 +219,11 @@ mod tests {
         let sampler = Sampler::new(&candidates(&[1; 4]));
         let mut random = fastrand::Rng::with_seed(3);
         let mut counts = [[0_u32; 4]; 4];
-        for _ in 0..120_000 {
+        for _ in 0..60_000 {
             let pair: Vec<_> = sampler.draws(random.u64(..)).take(2).collect();
             counts[pair[0]][pair[1]] += 1;
+            let (first, second) = sampler.pair(random.u64(..)).unwrap();
+            counts[first][second] += 1;
         }
         for (first, row) in counts.iter().enumerate() {
             for (second, count) in row.iter().enumerate() {
