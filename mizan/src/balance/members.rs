@@ -9,7 +9,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{
     Ready, Rest, Snapshot,
     instance::{self, Change, Standing},
-    state::Rotation,
+    policy::rotation::Rotation,
 };
 use crate::discover::{Endpoint, Known};
 

@@ -9,10 +9,10 @@
 //! everything failed, it fails at once with NO_INSTANCES.
 
 mod instance;
-mod load;
+pub mod load;
 mod members;
+pub mod outlier;
 pub mod policy;
-mod state;
 
 use std::sync::{
     Arc,
@@ -27,7 +27,7 @@ use tokio::{
 use tonic::{Code, Status};
 
 use crate::{Connection, deadline, discover::Known, status};
-use state::Rotation;
+use policy::rotation::Rotation;
 
 /// The instances of one service, as they are now.
 #[derive(Debug)]
@@ -130,7 +130,8 @@ impl Snapshot {
     fn pick(&self, turn: &AtomicUsize, tried: &[Arc<str>]) -> Option<Ready> {
         let turn = turn.fetch_add(1, Ordering::Relaxed);
         let mut second_choice = None;
-        for index in self.rotation.round_from(turn) {
+        for offset in 0..self.rotation.len() {
+            let index = self.rotation.at(turn.wrapping_add(offset))?;
             let ready = self.ready.get(index)?;
             if ready.connection.is_closed() {
                 continue;
