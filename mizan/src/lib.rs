@@ -15,7 +15,7 @@ pub mod channel;
 mod connection;
 mod context;
 mod deadline;
-mod discover;
+pub mod discover;
 pub mod limit;
 pub mod process;
 pub mod request;

@@ -33,7 +33,7 @@ use tonic::{Status, body::Body};
 use crate::{
     balance::Balancer,
     breaker::{self, Breaker},
-    discover::{self, Source},
+    discover::{self, Discover, Fixed, Registry},
     limit::{Limiter, Rate},
     retry::{self, Budget},
 };
@@ -53,7 +53,7 @@ impl Channel {
     pub fn builder(service: impl Into<String>) -> ChannelBuilder {
         ChannelBuilder {
             service: service.into(),
-            source: Source::Fixed(Vec::new()),
+            source: Box::new(Fixed::default()),
             deadline: Some(DEADLINE),
             retry: retry::Policy::default(),
             rate: None,
@@ -75,7 +75,7 @@ impl fmt::Debug for Channel {
 #[must_use]
 pub struct ChannelBuilder {
     service: String,
-    source: Source,
+    source: Box<dyn Discover>,
     deadline: Option<Duration>,
     retry: retry::Policy,
     rate: Option<Rate>,
@@ -85,13 +85,19 @@ pub struct ChannelBuilder {
 impl ChannelBuilder {
     /// Discover instances by a watch on one of these registries, HOST:PORT, whichever answers.
     pub fn registry(mut self, registries: Vec<String>) -> Self {
-        self.source = Source::Registry(registries);
+        self.source = match Registry::new(registries) {
+            Ok(registry) => Box::new(registry),
+            Err(error) => discover::refused(&error),
+        };
         self
     }
 
     /// These instances and no others, HOST:PORT.
     pub fn fixed(mut self, authorities: Vec<String>) -> Self {
-        self.source = Source::Fixed(authorities);
+        self.source = match Fixed::new(authorities) {
+            Ok(fixed) => Box::new(fixed),
+            Err(error) => discover::refused(&error),
+        };
         self
     }
 
@@ -145,7 +151,7 @@ impl ChannelBuilder {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn connect(self) -> Channel {
-        let known = discover::start(&self.service, self.source);
+        let known = discover::start(&self.service, self.source).known();
         let core = Core {
             balancer: Balancer::start(&self.service, known),
             breaker: self
