@@ -9,13 +9,13 @@
 //! `state.rs`, with time and randomness passed in; what waits and sends is around it.
 
 pub mod args;
-pub mod balance;
+pub pub mod balance;
 pub mod breaker;
 pub mod channel;
-mod connection;
+pub mod connection;
 mod context;
 mod deadline;
-mod discover;
+pub mod discover;
 mod http2;
 pub mod limit;
 pub mod process;
@@ -26,7 +26,7 @@ pub mod service_config;
 pub mod status;
 pub mod telemetry;
 
-pub use channel::{Channel, ChannelBuilder};
+pub use channel::{Channel, ChannelBuilder, InvalidChannel};
 pub use connection::{ConnectError, Connection};
 pub use context::CallContext;
 pub use server::Server;
