@@ -9,7 +9,7 @@
 //! `state.rs`, with time and randomness passed in; what waits and sends is around it.
 
 pub mod args;
-pub pub mod balance;
+pub mod balance;
 pub mod breaker;
 pub mod channel;
 pub mod connection;
