@@ -9,10 +9,10 @@
 //! `state.rs`, with time and randomness passed in; what waits and sends is around it.
 
 pub mod args;
-mod balance;
+pub mod balance;
 pub mod breaker;
 pub mod channel;
-mod connection;
+pub mod connection;
 mod context;
 mod deadline;
 mod discover;

@@ -31,7 +31,7 @@ use parking_lot::Mutex;
 use tonic::{Status, body::Body};
 
 use crate::{
-    balance::Balancer,
+    balance::{Balancer, RoundRobin, Settings},
     breaker::{self, Breaker},
     discover::{self, Source},
     limit::{Limiter, Rate},
@@ -147,7 +147,11 @@ impl ChannelBuilder {
     pub fn connect(self) -> Channel {
         let known = discover::start(&self.service, self.source);
         let core = Core {
-            balancer: Balancer::start(&self.service, known),
+            balancer: Balancer::start(
+                &self.service,
+                Settings::new(Arc::new(RoundRobin::new())),
+                known,
+            ),
             breaker: self
                 .breaker
                 .map(|config| Breaker::new(&self.service, config)),

@@ -25,7 +25,7 @@ use tonic::{Code, Status, body::Body};
 use super::{request::Outgoing, response::Tracked};
 use crate::{
     CallContext,
-    balance::{Balancer, Ready},
+    balance::{Balancer, Picked, Wait, policy},
     breaker::{self, Breaker, Permit},
     connection::SendError,
     deadline,
@@ -142,7 +142,16 @@ impl Core {
         };
         let mut resends = 0;
         loop {
-            let ready = match self.balancer.pick(tried, deadline).await {
+            let call = policy::Call {
+                hash: None,
+                random: fastrand::u64(..),
+                now: Instant::now().into_std(),
+            };
+            let wait = Wait {
+                deadline,
+                for_ready: false,
+            };
+            let ready = match self.balancer.pick(&call, tried, wait).await {
                 Ok(ready) => ready,
                 // Nothing left, so the permit is dropped: it says nothing about the callee.
                 Err(status) if status.code() == Code::Unavailable => {
@@ -170,10 +179,14 @@ impl Core {
                         Attempt::Refused(status)
                     };
                 }
-                Err(SendError::NotProcessed(status, unsent)) => {
-                    if let Some(unsent) = unsent {
-                        outgoing.put_back(*unsent);
-                    }
+                Err(error) => {
+                    let status = match error {
+                        SendError::NotSent(status, Some(unsent)) => {
+                            outgoing.put_back(*unsent);
+                            status
+                        }
+                        error => error.into_status(),
+                    };
                     resends += 1;
                     if resends > retry::RESENDS_MAX || !outgoing.can_be_sent() {
                         settle(permit.take(), status.code());
@@ -189,7 +202,7 @@ impl Core {
     fn answered(
         &self,
         response: Response<Body>,
-        ready: Ready,
+        ready: Picked,
         permit: Option<Permit>,
         deadline: Option<Instant>,
     ) -> Attempt {
@@ -206,7 +219,7 @@ impl Core {
         Attempt::Answered(response.map(|body| {
             Body::new(Tracked::new(
                 body,
-                ready.authority,
+                ready.authority.clone(),
                 permit,
                 budget,
                 deadline,
@@ -216,11 +229,11 @@ impl Core {
 }
 
 async fn send(
-    ready: &Ready,
+    ready: &Picked,
     request: Request<Body>,
     deadline: Option<Instant>,
 ) -> Result<Response<Body>, SendError> {
-    let sent = ready.connection.send(request);
+    let sent = ready.send(request);
     let Some(deadline) = deadline else {
         return sent.await;
     };
