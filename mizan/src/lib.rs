@@ -16,7 +16,6 @@ pub mod connection;
 mod context;
 mod deadline;
 pub mod discover;
-mod http2;
 pub mod limit;
 pub mod process;
 pub mod request;
