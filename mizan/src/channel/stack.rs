@@ -30,7 +30,7 @@ use crate::{
     connection::SendError,
     deadline,
     limit::Limiter,
-    retry::{self, Attempt, End, Ended, Memory, Policy, Replay, Terms, Throttle},
+    retry::{self, Attempt, End, Ended, Memory, Policy, Replay, Tally, Terms, Throttle},
     status,
     telemetry::TraceContext,
 };
@@ -81,6 +81,9 @@ impl Core {
         };
         let attempt = |attempt| self.attempt(attempt, request, &tried, deadline);
         let driven = retry::drive(terms, now.into_std(), attempt).await;
+        if driven.tally != Tally::default() {
+            tracing::debug!(service = %self.service, tally = ?driven.tally, "tried again");
+        }
         match driven.answer {
             Ok(mut response) => {
                 if driven.exhausted {
@@ -141,20 +144,17 @@ impl Core {
             return ended(End::Declined, Status::internal(message));
         };
         // Only now: waiting for a token or a connection has used some of the time.
-        let until = match prepare(&mut outgoing, attempt, deadline) {
-            Ok(until) => until,
+        let (until, own_limit) = match prepare(&mut outgoing, attempt, deadline) {
+            Ok(limit) => limit,
             Err(late) => return ended(End::Declined, late),
         };
         match send(&ready, outgoing, until).await {
             Ok(response) => self.answered(response, ready, permit, deadline),
             Err(SendError::Unknown(status)) => {
                 settle(permit, status.code());
-                let own = attempt.own_limit && status.code() == Code::DeadlineExceeded;
-                let code = status.code();
-                let end = if own {
-                    End::TimedOut
-                } else {
-                    End::of_code(code)
+                let end = match status.code() {
+                    Code::DeadlineExceeded if own_limit => End::TimedOut,
+                    code => End::of_code(code),
                 };
                 ended(end, status)
             }
@@ -212,15 +212,16 @@ async fn send(
     timeout_at(deadline, sent).await.map_err(late)?
 }
 
-/// The headers that differ from attempt to attempt. Answers when the attempt must be over.
+/// The headers that differ from attempt to attempt. Answers when the attempt must be over, and
+/// whether by its own limit.
 fn prepare(
     outgoing: &mut Request<Body>,
     attempt: Attempt,
     deadline: Option<Instant>,
-) -> Result<Option<Instant>, Status> {
+) -> Result<(Option<Instant>, bool), Status> {
+    let now = Instant::now();
     let headers = outgoing.headers_mut();
     if let Some(deadline) = deadline {
-        let now = Instant::now();
         if deadline <= now {
             return Err(deadline::elapsed("before the call was sent"));
         }
@@ -229,7 +230,8 @@ fn prepare(
     if attempt.previous > 0 {
         headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempt.previous));
     }
-    Ok(attempt.until.map(Instant::from_std))
+    let (until, own_limit) = attempt.until(now.into_std());
+    Ok((until.map(Instant::from_std), own_limit))
 }
 
 fn settle(permit: Option<Permit>, code: Code) {
