@@ -415,3 +415,10 @@ async fn a_hedged_request_that_outgrows_the_buffer_stays_with_one_attempt() {
     assert_eq!(Some(driven.answer), request.committed_to());
     assert_eq!(memory.left(), 100);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_answer_is_a_callees_word_rather_than_this_clients_own() {
+    let script = [(150, unavailable()), (100, End::NoInstance)];
+    let played = Scene::new(hedging(2), &script).play().await;
+    assert_eq!((played.driven.answer, played.took), (0, 200));
+}
