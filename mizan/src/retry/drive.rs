@@ -108,7 +108,7 @@ fn now() -> Instant {
 }
 
 /// Makes a call's attempts by `attempt` until one's answer is the call's. Each attempt takes its
-/// request from `terms.request` by its id and ends by itself at its `until`; attempts that are no
+/// request from `terms.request` by its id and ends by itself when [`Attempt::until`] says; attempts that are no
 /// longer needed are dropped. The first is always made, and so has to see itself whether it is too
 /// late.
 pub(crate) async fn drive<T, A, F>(terms: Terms<'_>, now: Instant, attempt: F) -> Driven<T>
@@ -247,3 +247,6 @@ where
     })
     .await
 }
+
+#[cfg(test)]
+mod tests;

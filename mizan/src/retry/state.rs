@@ -88,9 +88,21 @@ pub(crate) struct Attempt {
     /// How many came before it, for `grpc-previous-rpc-attempts`; transparent retries not counted.
     pub(crate) previous: u32,
     pub(crate) kind: Kind,
-    /// When it must be over, and whether that is its own limit rather than the call's deadline.
-    pub(crate) until: Option<Instant>,
-    pub(crate) own_limit: bool,
+    timeout: Option<Duration>,
+    deadline: Option<Instant>,
+}
+
+impl Attempt {
+    /// When the attempt must be over if it is sent `now`, and whether that is its own limit rather
+    /// than the call's deadline. Waiting before that, as for a limiter, is not its own time.
+    pub(crate) fn until(&self, now: Instant) -> (Option<Instant>, bool) {
+        let own = self.timeout.and_then(|timeout| now.checked_add(timeout));
+        match (own, self.deadline) {
+            (Some(own), Some(deadline)) if own < deadline => (Some(own), true),
+            (Some(own), None) => (Some(own), true),
+            (_, deadline) => (deadline, false),
+        }
+    }
 }
 
 /// Why an attempt is made.
@@ -143,7 +155,7 @@ struct Best {
 }
 
 /// The machine. Begins with one attempt under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Attempts {
     policy: Policy,
     deadline: Option<Instant>,
@@ -235,15 +247,12 @@ impl Attempts {
     }
 
     fn start(&mut self, kind: Kind, now: Instant) -> Attempt {
-        let own = self.policy.attempt_timeout();
-        let limit = own.and_then(|limit| now.checked_add(limit));
-        let own_limit = limit.is_some_and(|limit| self.deadline.is_none_or(|d| limit < d));
         let attempt = Attempt {
             id: self.started,
             previous: self.counted.saturating_sub(1),
             kind,
-            until: if own_limit { limit } else { self.deadline },
-            own_limit,
+            timeout: self.policy.attempt_timeout(),
+            deadline: self.deadline,
         };
         self.started = self.started.saturating_add(1);
         self.under_way += 1;
@@ -435,3 +444,6 @@ fn failure(code: Code) -> End {
     let pushback = Pushback::None;
     End::Failed { code, pushback }
 }
+
+#[cfg(test)]
+mod tests;

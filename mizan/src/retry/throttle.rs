@@ -35,6 +35,10 @@ impl Throttle {
 
     /// With new settings, as full in proportion as this one: a changed configuration must not
     /// forgive a service that is down.
+    #[cfg_attr(
+        not(test),
+        allow(dead_code, reason = "for a service config that is set at run time")
+    )]
     pub(crate) fn resized(&self, settings: Option<Throttling>) -> Self {
         let mut new = Self::new(settings);
         if self.full > 0 {
@@ -90,6 +94,10 @@ impl Throttle {
     }
 
     /// What is left, in thousandths of a token.
+    #[cfg_attr(
+        not(test),
+        allow(dead_code, reason = "for the channel's statistics and metrics")
+    )]
     pub(crate) fn left(&self) -> u32 {
         self.tokens.load(Relaxed)
     }
