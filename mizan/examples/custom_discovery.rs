@@ -2,7 +2,9 @@
 //!
 //! `cargo run -p mizan --example custom_discovery`
 
-use std::{error::Error, fs, future::Future, future::pending, path::PathBuf, pin::Pin, time::Duration};
+use std::{
+    error::Error, fs, future::Future, future::pending, path::PathBuf, pin::Pin, time::Duration,
+};
 
 use mizan::{
     Channel, Server,
@@ -23,7 +25,8 @@ impl Discover for AddressFile {
             loop {
                 match tokio::fs::read_to_string(&self.0).await {
                     // What is no HOST:PORT is left out.
-                    Ok(text) => updates.instances(text.lines().filter_map(|l| Endpoint::new(l).ok()).collect()),
+                    Ok(text) => updates
+                        .instances(text.lines().filter_map(|l| Endpoint::new(l).ok()).collect()),
                     // What was known stays.
                     Err(error) => updates.unreachable(error.to_string()),
                 }
@@ -38,10 +41,21 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let file = std::env::temp_dir().join("greeter-instances.txt");
     fs::write(&file, listener.local_addr()?.to_string())?;
-    tokio::spawn(Server::builder("greeter").unregistered().serve(listener, pending()));
+    tokio::spawn(
+        Server::builder("greeter")
+            .unregistered()
+            .serve(listener, pending()),
+    );
 
-    let channel = Channel::builder("greeter").discover(AddressFile(file)).connect()?;
-    let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await?;
-    println!("the instance in the file is {:?}", answer.into_inner().status());
+    let channel = Channel::builder("greeter")
+        .discover(AddressFile(file))
+        .connect()?;
+    let answer = HealthClient::new(channel)
+        .check(HealthCheckRequest::default())
+        .await?;
+    println!(
+        "the instance in the file is {:?}",
+        answer.into_inner().status()
+    );
     Ok(())
 }

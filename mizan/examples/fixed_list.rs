@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         client.check(HealthCheckRequest::default()).await?;
     }
 
-    let calls: BTreeMap<_, _> = channel.stats().calls_by_status;
+    let calls: BTreeMap<_, _> = channel.stats().calls;
     println!("calls by status: {calls:?}");
     for instance in channel.stats().instances {
         println!("{} is {}", instance.authority, instance.state);

@@ -28,7 +28,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for _ in 0..2 {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         instances.push(listener.local_addr()?.to_string());
-        tokio::spawn(Server::builder("greeter").unregistered().serve(listener, pending()));
+        tokio::spawn(
+            Server::builder("greeter")
+                .unregistered()
+                .serve(listener, pending()),
+        );
     }
     // The slow one: it speaks HTTP/2 and never answers a call.
     let silent = TcpListener::bind("127.0.0.1:0").await?;
@@ -46,7 +50,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     });
 
-    let channel = Channel::builder("greeter").fixed(instances).service_config(CONFIG)?.connect()?;
+    let channel = Channel::builder("greeter")
+        .fixed(instances)
+        .service_config(CONFIG)?
+        .connect()?;
     let mut client = HealthClient::new(channel.clone());
     for _ in 0..9 {
         let begun = Instant::now();

@@ -29,7 +29,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
     let stats = channel.stats();
     for instance in &stats.instances {
-        println!("{} in zone {:?} is {}", instance.authority, instance.zone, instance.state);
+        println!(
+            "{} in zone {:?} is {}",
+            instance.authority, instance.zone, instance.state
+        );
     }
     println!("heard of them {:?} ago", stats.discovery_age);
     Ok(())

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     breaker::Breaker,
-    discover::{Endpoint, Known},
+    discover::{Discovery, Endpoint, Known},
     telemetry::metrics::ClientMetrics,
 };
 
@@ -31,6 +31,7 @@ pub(super) struct Members {
     members: BTreeMap<Arc<str>, Member>,
     connections_begun: u64,
     settings: watch::Receiver<Arc<Settings>>,
+    discovery: Discovery,
     /// The settings in force.
     current: Arc<Settings>,
     outliers: Outliers,
@@ -43,6 +44,7 @@ impl Members {
     pub(super) fn new(
         service: &str,
         mut settings: watch::Receiver<Arc<Settings>>,
+        discovery: Discovery,
         metrics: Arc<ClientMetrics>,
     ) -> Self {
         let (changes, incoming) = mpsc::channel(CHANGES_MAX);
@@ -53,6 +55,7 @@ impl Members {
             connections_begun: 0,
             outliers: Outliers::new(current.outlier.clone(), metrics.clone()),
             settings,
+            discovery,
             current,
             changes,
             incoming,
@@ -64,10 +67,10 @@ impl Members {
     /// nobody listens any more.
     pub(super) async fn keep(
         mut self,
-        mut known: watch::Receiver<Known>,
         snapshot: Arc<ArcSwap<Snapshot>>,
         notify: watch::Sender<()>,
     ) {
+        let mut known = self.discovery.known();
         let mut without_source = false;
         let mut latest = known.borrow_and_update().clone();
         self.follow(&latest);
@@ -108,7 +111,8 @@ impl Members {
 
     /// Puts new settings in force.
     fn set(&mut self) {
-        let before = std::mem::replace(&mut self.current, self.settings.borrow_and_update().clone());
+        let before =
+            std::mem::replace(&mut self.current, self.settings.borrow_and_update().clone());
         self.outliers
             .configure(&self.current.outlier, &mut self.members);
         if !same_breaker(&before, &self.current) {
@@ -126,8 +130,13 @@ impl Members {
             return;
         };
         let named: HashSet<&str> = endpoints.iter().map(Endpoint::authority).collect();
-        self.members
-            .retain(|authority, _| named.contains(&**authority));
+        self.members.retain(|authority, _| {
+            let stays = named.contains(&**authority);
+            if !stays {
+                self.outliers.forget(authority);
+            }
+            stays
+        });
         for endpoint in endpoints {
             self.learn(endpoint);
         }
@@ -144,7 +153,10 @@ impl Members {
     /// A breaker of an instance's own, if each has one.
     fn breaker(&self, authority: &str) -> Option<Breaker> {
         let config = self.current.breaker.clone()?;
-        Some(Breaker::new(&format!("{}/{authority}", self.service), config))
+        Some(Breaker::new(
+            &format!("{}/{authority}", self.service),
+            config,
+        ))
     }
 
     /// Begins the connections that are missing and ends those that are too many.
@@ -170,6 +182,10 @@ impl Members {
     }
 
     fn apply(&mut self, change: Change) {
+        if change.view.failed {
+            // It may have moved.
+            self.discovery.refresh();
+        }
         if let Some(member) = self.members.get_mut(&change.authority) {
             member.apply(change.id, change.view);
         }

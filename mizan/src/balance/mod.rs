@@ -36,7 +36,7 @@ use tokio::{
 use tonic::{Code, Status, body::Body};
 
 use crate::{
-    breaker::Breaker, connection::SendError, deadline, discover::Known, status,
+    breaker::Breaker, connection::SendError, deadline, discover::Discovery, status,
     telemetry::metrics::ClientMetrics,
 };
 use policy::Call;
@@ -96,14 +96,14 @@ impl Balancer {
     pub(crate) fn start(
         service: &str,
         settings: Settings,
-        known: watch::Receiver<Known>,
+        discovery: Discovery,
         metrics: Arc<ClientMetrics>,
     ) -> Self {
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::nothing()));
         let (notify, changed) = watch::channel(());
         let (settings, current) = watch::channel(Arc::new(settings));
-        let members = members::Members::new(service, current, metrics);
-        tokio::spawn(members.keep(known, snapshot.clone(), notify));
+        let members = members::Members::new(service, current, discovery, metrics);
+        tokio::spawn(members.keep(snapshot.clone(), notify));
         Self {
             service: service.into(),
             snapshot,

@@ -41,6 +41,11 @@ impl Outliers {
         self.next = Instant::now() + config.pause();
     }
 
+    /// An instance is gone; if it comes back it is a new one.
+    pub(super) fn forget(&mut self, authority: &str) {
+        self.detector.forget(authority);
+    }
+
     /// Waits for the next sweep; for ever if nobody is judged.
     pub(super) async fn due(&self) {
         if self.detector.config().is_on() {

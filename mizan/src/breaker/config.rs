@@ -128,6 +128,18 @@ impl Config {
         }
     }
 
+    /// Whether both open and close by the same rules, whoever is told of it.
+    pub(crate) fn same_rules(&self, other: &Self) -> bool {
+        let rules = |config: &Self| {
+            (
+                (config.trip, config.interval, config.bucket_period),
+                (config.open_for, config.probes_max, config.probe_timeout),
+                (config.slow, config.scope),
+            )
+        };
+        rules(self) == rules(other)
+    }
+
     /// Refuses settings with which it could never open or never close.
     ///
     /// # Errors
@@ -256,7 +268,7 @@ impl OnStateChange {
         Self(Arc::new(call))
     }
 
-    pub(super) fn call(&self, transition: &Transition) {
+    pub(crate) fn call(&self, transition: &Transition) {
         (self.0)(transition);
     }
 }

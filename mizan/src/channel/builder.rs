@@ -15,7 +15,7 @@ use crate::{
         policy::{Policy, RoundRobin},
     },
     breaker, connection,
-    discover::{self, Cached, Discover, Endpoint, Fixed},
+    discover::{self, Cached, Discover, Fixed},
     limit::{Rate, adaptive},
     retry,
     service_config::{InvalidServiceConfig, ServiceConfig},
@@ -84,7 +84,20 @@ pub struct ChannelBuilder {
 #[derive(Debug)]
 enum Source {
     Fixed(Vec<String>),
+    #[cfg(feature = "registry")]
+    Registries(Vec<String>),
     Other(Box<dyn Discover>),
+}
+
+impl Source {
+    fn opened(self) -> Result<Box<dyn Discover>, discover::InvalidAuthority> {
+        Ok(match self {
+            Self::Fixed(authorities) => Box::new(Fixed::new(authorities)?),
+            #[cfg(feature = "registry")]
+            Self::Registries(registries) => Box::new(discover::Registry::new(registries)?),
+            Self::Other(source) => source,
+        })
+    }
 }
 
 impl ChannelBuilder {
@@ -104,7 +117,7 @@ impl ChannelBuilder {
             rate: None,
             concurrency: None,
             breaker: Some(breaker::Config::default()),
-            policy: Arc::new(RoundRobin::new(fastrand::usize(..1 << 16))),
+            policy: Arc::new(RoundRobin::default()),
             hash_header: None,
             outlier: outlier::Config::default(),
             panic_percent: 50,
@@ -119,8 +132,9 @@ impl ChannelBuilder {
 
     /// Discover instances by a watch on one of these registries, HOST:PORT, whichever answers.
     #[cfg(feature = "registry")]
-    pub fn registry(self, registries: Vec<String>) -> Self {
-        self.discover(discover::Registry::new(registries))
+    pub fn registry(mut self, registries: Vec<String>) -> Self {
+        self.source = Source::Registries(registries);
+        self
     }
 
     /// These instances and no others, HOST:PORT.
@@ -299,12 +313,9 @@ impl ChannelBuilder {
         if let Some(timeout) = self.attempt_timeout {
             method.retry = method.retry.with_attempt_timeout(timeout);
         }
-        let source: Box<dyn Discover> = match self.source {
-            Source::Fixed(authorities) => Box::new(Fixed::new(endpoints(authorities)?)),
-            Source::Other(source) => source,
-        };
+        let source = self.source.opened()?;
         let source = match self.cache {
-            Some(file) => Box::new(Cached::new(source, file)),
+            Some(file) => Box::new(Cached::boxed(source, file)),
             None => source,
         };
         let built = Built {
@@ -358,8 +369,4 @@ impl ChannelBuilder {
             Err(_) => refused("hash_header", "must be the name of a header"),
         }
     }
-}
-
-fn endpoints(authorities: Vec<String>) -> Result<Vec<Endpoint>, discover::InvalidAuthority> {
-    authorities.into_iter().map(Endpoint::new).collect()
 }

@@ -8,7 +8,7 @@ use tracing::Span;
 
 use super::route::Route;
 use crate::{
-    balance::load::Load,
+    balance::load::{InFlight, Load},
     breaker::{self, Permit},
     limit::adaptive::{self, Slot},
     retry::Tally,
@@ -27,7 +27,7 @@ pub(super) struct AttemptEnding {
     pub(super) slot: Option<Slot>,
     /// Of the service's or the method's breaker, and of the instance's.
     pub(super) permits: [Option<Permit>; 2],
-    load: Option<Arc<Load>>,
+    flight: Option<InFlight>,
     pub(super) sent: Sent,
     pub(super) received: MessageBytes,
     over: bool,
@@ -50,7 +50,7 @@ impl AttemptEnding {
             span,
             slot: None,
             permits: [None, None],
-            load: None,
+            flight: None,
             sent: Sent::Whole(0),
             received: MessageBytes::default(),
             over: false,
@@ -59,8 +59,7 @@ impl AttemptEnding {
 
     /// From now on an instance carries it.
     pub(super) fn carried_by(&mut self, load: Arc<Load>) {
-        load.begin();
-        self.load = Some(load);
+        self.flight = Some(InFlight::begin(load));
     }
 
     /// The attempt ended with a callee's status, or with ours for want of one.
@@ -101,17 +100,15 @@ impl AttemptEnding {
         }
         self.over = true;
         let took = now.saturating_duration_since(self.begun);
-        if let Some(load) = self.load.take() {
-            load.finish(took, well, now.into_std());
+        if let Some(flight) = self.flight.take() {
+            flight.finish(took, well, now.into_std());
         }
         let sent = match &self.sent {
             Sent::Whole(bytes) => *bytes,
             Sent::Stream(bytes) => bytes.load(std::sync::atomic::Ordering::Relaxed),
         };
         let received = self.received.total();
-        self.route
-            .metrics
-            .attempt_ended(code, took, sent, received);
+        self.route.metrics.attempt_ended(code, took, sent, received);
         telemetry::ended(&self.span, code);
         now
     }

@@ -19,7 +19,7 @@ use crate::{
     balance::{self, Balancer, outlier, policy::Policy},
     breaker::{self, Breaker, Breakers, OnStateChange, Scope},
     connection,
-    discover::{self, Discover, Discovery},
+    discover::{self, Discover, Discovery, SourceState},
     limit::{ConcurrencyLimit, Limiter, Rate, adaptive},
     retry::{self, Memory, Throttle},
     service_config::ServiceConfig,
@@ -92,9 +92,9 @@ impl Live {
             breakers: None,
             hash_header: None,
         };
-        let balancing = balancing(&built, config);
+        let balancing = balancing(&built, config, &metrics);
         let core = Arc::new(Core {
-            balancer: Balancer::start(&service, balancing, discovery.watch(), metrics.clone()),
+            balancer: Balancer::start(&service, balancing, discovery.clone(), metrics.clone()),
             routes: Routes::new(nothing, metrics.clone()),
             memory: Memory::default(),
             service,
@@ -162,7 +162,8 @@ impl Live {
             hash_header: self.hash_header(config),
         };
         self.core.routes.set(layers);
-        self.core.balancer.set(balancing(&self.built, config));
+        let settings = balancing(&self.built, config, &self.shown.metrics);
+        self.core.balancer.set(settings);
         *given = now;
     }
 
@@ -215,7 +216,12 @@ impl Shown {
     }
 
     fn age(&self) -> Option<Duration> {
-        self.discovery.age(tokio::time::Instant::now())
+        let status = self.discovery.status();
+        match status.state {
+            // What it said last holds until it says something else.
+            SourceState::Connected | SourceState::Settled => status.age.and(Some(Duration::ZERO)),
+            SourceState::Waiting | SourceState::Lost => status.age,
+        }
     }
 }
 
@@ -251,10 +257,15 @@ impl Observe for Shown {
 }
 
 /// The balancer's settings: what was built, and above it what a service config says.
-fn balancing(built: &Built, config: &ServiceConfig) -> balance::Settings {
+fn balancing(
+    built: &Built,
+    config: &ServiceConfig,
+    metrics: &Arc<ClientMetrics>,
+) -> balance::Settings {
     let policy = config.balancing.as_ref().unwrap_or(&built.policy);
     let breaker = config.layers.breaker.as_ref().map(|given| &given.config);
     let breaker = breaker.or(built.breaker.as_ref());
+    let breaker = breaker.filter(|b| b.scope == Scope::Instance);
     let health_check = config.health_check.as_ref();
     balance::Settings {
         policy: policy.clone(),
@@ -264,12 +275,12 @@ fn balancing(built: &Built, config: &ServiceConfig) -> balance::Settings {
         connections: config.layers.connections.unwrap_or(built.connections),
         connection: built.connection.clone(),
         connector: built.connector.clone(),
-        breaker: breaker.filter(|b| b.scope == Scope::Instance).cloned(),
+        breaker: breaker.map(|breaker| counted(breaker.clone(), metrics.clone())),
     }
 }
 
 /// The same breaker, its changes counted before the user's own function hears of them.
-pub(crate) fn counted(mut config: breaker::Config, metrics: Arc<ClientMetrics>) -> breaker::Config {
+fn counted(mut config: breaker::Config, metrics: Arc<ClientMetrics>) -> breaker::Config {
     let own = config.on_state_change.take();
     config.on_state_change = Some(OnStateChange::new(move |transition| {
         metrics.breaker_changed(shown_as(transition.from), shown_as(transition.to));

@@ -59,7 +59,11 @@ impl Settings {
         if self.methods.is_empty() && self.services.is_empty() {
             return &self.default;
         }
-        let service = || path.strip_prefix('/')?.rsplit_once('/').map(|(service, _)| service);
+        let service = || {
+            path.strip_prefix('/')?
+                .rsplit_once('/')
+                .map(|(service, _)| service)
+        };
         self.methods
             .get(path)
             .or_else(|| self.services.get(service()?))
@@ -108,8 +112,14 @@ mod tests {
         assert_eq!(seconds("/a.B/D"), 2);
         assert_eq!(seconds("/a.C/C"), 5);
         assert!(settings.of("/a.C/C").wait_for_ready);
-        assert!(!settings.of("/a.B/C").wait_for_ready, "entries do not add up");
+        assert!(
+            !settings.of("/a.B/C").wait_for_ready,
+            "entries do not add up"
+        );
         assert_eq!(seconds("nonsense"), 5);
-        assert_eq!(Settings::new(&built, &[]).of("/a.B/C").deadline, built.deadline);
+        assert_eq!(
+            Settings::new(&built, &[]).of("/a.B/C").deadline,
+            built.deadline
+        );
     }
 }

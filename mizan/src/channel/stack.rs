@@ -37,7 +37,7 @@ use crate::{
     CallContext,
     balance::{
         Balancer, Picked, Wait,
-        policy::{self, hash_key},
+        policy::{self, hash_of_header},
     },
     connection::SendError,
     deadline,
@@ -90,8 +90,7 @@ pub(super) async fn call(
     let mut ending = CallEnding::begin(route.clone(), now, span.clone());
     let called = async {
         let header = route.hash_header.as_ref();
-        let hash = header.and_then(|name| request.headers().get(name));
-        let hash = hash.map(|value| hash_key(value.as_bytes()));
+        let hash = header.and_then(|name| hash_of_header(request.headers(), name));
         let request = Replay::new(request, &core.memory).await?;
         fits(&request, &route)?;
         let call = Call {
@@ -189,9 +188,11 @@ impl Call<'_> {
             }
         };
         if matches!(self.route.settings.retry, Policy::Hedge(_)) {
-            self.tried.lock().push(picked.authority().clone());
+            self.tried.lock().push(picked.authority.clone());
         }
-        let request = match self.outgoing(attempt, trace, &mut ending) {
+        let now = Instant::now();
+        let (until, own_limit) = attempt.until(now.into_std());
+        let request = match self.outgoing(attempt, trace, (now, until), &mut ending) {
             Ok(request) => request,
             Err(status) => {
                 ending.unsent(status.code());
@@ -201,13 +202,13 @@ impl Call<'_> {
                 };
             }
         };
-        ending.carried_by(picked.load().clone());
-        let ended = match send(&picked, request, attempt.until).await {
+        ending.carried_by(picked.load.clone());
+        let ended = match send(&picked, request, until).await {
             Ok(response) => self.answered(response, ending),
-            Err(error) => failed(error, attempt, ending),
+            Err(error) => failed(error, own_limit, ending),
         };
         if ended.end != End::Answered && !matches!(self.route.settings.retry, Policy::Hedge(_)) {
-            self.tried.lock().push(picked.authority().clone());
+            self.tried.lock().push(picked.authority.clone());
         }
         ended
     }
@@ -240,7 +241,7 @@ impl Call<'_> {
             ending.permits[0] = Some(permit);
         }
         let picked = self.pick(now).await?;
-        if let Some(breaker) = picked.breaker() {
+        if let Some(breaker) = &picked.breaker {
             // It was open a moment ago: another instance may do.
             let open = |open: crate::breaker::Open| (End::NeverSent, open.into());
             ending.permits[1] = Some(breaker.admit(now).map_err(open)?);
@@ -272,6 +273,7 @@ impl Call<'_> {
         &self,
         attempt: Attempt,
         trace: &TraceContext,
+        (now, until): (Instant, Option<StdInstant>),
         ending: &mut AttemptEnding,
     ) -> Result<Request<Body>, Status> {
         let Some(mut request) = self.request.attempt(attempt.id) else {
@@ -292,8 +294,7 @@ impl Call<'_> {
             headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempt.previous));
         }
         // Only now: waiting for a token or a connection has used some of the time.
-        if let Some(until) = attempt.until.map(Instant::from_std) {
-            let now = Instant::now();
+        if let Some(until) = until.map(Instant::from_std) {
             if until <= now {
                 return Err(deadline::elapsed("before the call was sent"));
             }
@@ -321,7 +322,7 @@ impl Call<'_> {
 }
 
 /// No response began.
-fn failed(error: SendError, attempt: Attempt, mut ending: AttemptEnding) -> Ended<Answer> {
+fn failed(error: SendError, own_limit: bool, mut ending: AttemptEnding) -> Ended<Answer> {
     let (end, status) = match error {
         SendError::NotSent(status, _) => {
             ending.unsent(status.code());
@@ -334,7 +335,7 @@ fn failed(error: SendError, attempt: Attempt, mut ending: AttemptEnding) -> Ende
         SendError::Unknown(status) => {
             let code = status.code();
             ending.finish(code);
-            let own = attempt.own_limit && code == Code::DeadlineExceeded;
+            let own = own_limit && code == Code::DeadlineExceeded;
             let end = if own {
                 End::TimedOut
             } else {
@@ -354,12 +355,12 @@ async fn send(
     request: Request<Body>,
     until: Option<StdInstant>,
 ) -> Result<Response<Body>, SendError> {
-    let sent = picked.connection().send(request);
+    let sent = picked.send(request);
     let Some(until) = until else {
         return sent.await;
     };
     let late = |_| {
-        let waiting = format!("waiting for {}", picked.authority());
+        let waiting = format!("waiting for {}", picked.authority);
         SendError::Unknown(deadline::elapsed(&waiting))
     };
     timeout_at(until.into(), sent).await.map_err(late)?

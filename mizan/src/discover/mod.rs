@@ -96,16 +96,3 @@ pub(crate) fn start(service: &str, source: Box<dyn Discover>) -> Discovery {
     });
     discovery
 }
-
-/// A source that was refused: nothing is known, for this reason.
-pub(crate) fn refused(error: &InvalidAuthority) -> Box<dyn Discover> {
-    Box::new(Refused(error.to_string()))
-}
-
-struct Refused(String);
-
-impl Discover for Refused {
-    fn discover(self: Box<Self>, _service: String, updates: Updates) -> Discovering {
-        Box::pin(async move { updates.unreachable(self.0) })
-    }
-}

@@ -41,5 +41,5 @@ pub use policy::{
 };
 pub(crate) use pushback::{mark_exhausted, mark_exhausted_headers};
 pub(crate) use replay::{Memory, Replay};
-pub(crate) use state::{Attempt, End, Tally};
+pub(crate) use state::{Attempt, End, Kind, Tally};
 pub(crate) use throttle::Throttle;

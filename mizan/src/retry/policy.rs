@@ -171,6 +171,21 @@ impl Policy {
         Ok(self)
     }
 
+    /// The same with this time for each attempt. One that is never repeated has none.
+    #[must_use]
+    pub fn with_attempt_timeout(mut self, timeout: Duration) -> Self {
+        match &mut self {
+            Self::Retry(RetryPolicy {
+                attempt_timeout, ..
+            })
+            | Self::Hedge(HedgingPolicy {
+                attempt_timeout, ..
+            }) => *attempt_timeout = Some(timeout),
+            Self::Never => {}
+        }
+        self
+    }
+
     /// The same with at most `cap` attempts.
     #[must_use]
     pub fn capped(mut self, cap: u32) -> Self {

@@ -159,9 +159,8 @@ fn read_concurrency(field: &Field<'_>) -> Read<adaptive::Config> {
         "gradient" => Ok(Algorithm::Gradient(Gradient::default())),
         _ => Err(field.refused("must be aimd or gradient")),
     };
-    let number = |name, default| -> Read<u32> {
-        Ok(object.read(name, Field::whole)?.unwrap_or(default))
-    };
+    let number =
+        |name, default| -> Read<u32> { Ok(object.read(name, Field::whole)?.unwrap_or(default)) };
     let config = adaptive::Config {
         limit_min: number("min", default.limit_min)?,
         limit_max: number("max", default.limit_max)?,

@@ -76,31 +76,96 @@ fn one_invalid_field_refuses_the_whole_and_is_named() {
     };
     let policy = "methodConfig[0].retryPolicy";
     for (text, path) in [
-        (retry(r#""maxAttempts": 3"#, r#""maxAttempts": 1"#), format!("{policy}.maxAttempts")),
-        (retry(r#""maxAttempts": 3"#, r#""maxAttempts": 2.5"#), format!("{policy}.maxAttempts")),
+        (
+            retry(r#""maxAttempts": 3"#, r#""maxAttempts": 1"#),
+            format!("{policy}.maxAttempts"),
+        ),
+        (
+            retry(r#""maxAttempts": 3"#, r#""maxAttempts": 2.5"#),
+            format!("{policy}.maxAttempts"),
+        ),
         (retry(r#""maxAttempts": 3,"#, ""), policy.to_owned()),
-        (retry(r#""0.1s""#, r#""0s""#), format!("{policy}.initialBackoff")),
+        (
+            retry(r#""0.1s""#, r#""0s""#),
+            format!("{policy}.initialBackoff"),
+        ),
         (retry(r#""1s""#, r#""-1s""#), format!("{policy}.maxBackoff")),
         (retry("1.6", "0"), format!("{policy}.backoffMultiplier")),
-        (retry(r#"["UNAVAILABLE", 4]"#, "[]"), format!("{policy}.retryableStatusCodes")),
-        (retry("4]", "17]"), format!("{policy}.retryableStatusCodes[1]")),
-        (retry("4]", r#""OK"]"#), format!("{policy}.retryableStatusCodes[1]")),
-        (method(&format!(r#""retryPolicy": {RETRY}, "hedgingPolicy": {{"maxAttempts": 2}}"#)), "methodConfig[0]".to_owned()),
-        (method(r#""timeout": 5"#), "methodConfig[0].timeout".to_owned()),
-        (method(r#""maxRequestMessageBytes": -1"#), "methodConfig[0].maxRequestMessageBytes".to_owned()),
-        (method(r#""mizan": {"attemptTimeout": "0s"}"#), "methodConfig[0].mizan.attemptTimeout".to_owned()),
-        (r#"{"methodConfig": [{"name": [{"method": "M"}]}]}"#.to_owned(), "methodConfig[0].name[0]".to_owned()),
-        (r#"{"methodConfig": [{"name": [{}]}, {"name": [{}]}]}"#.to_owned(), "methodConfig[1]".to_owned()),
-        (r#"{"retryThrottling": {"maxTokens": 1001, "tokenRatio": 1}}"#.to_owned(), "retryThrottling".to_owned()),
-        (r#"{"retryThrottling": {"maxTokens": 10, "tokenRatio": 0}}"#.to_owned(), "retryThrottling.tokenRatio".to_owned()),
-        (r#"{"loadBalancingConfig": [{"unheard_of": {}}]}"#.to_owned(), "loadBalancingConfig".to_owned()),
-        (r#"{"loadBalancingConfig": [{"round_robin": {}, "pick_first": {}}]}"#.to_owned(), "loadBalancingConfig[0]".to_owned()),
-        (r#"{"loadBalancingConfig": [{"least_request_experimental": {"choiceCount": 1}}]}"#.to_owned(),
-            "loadBalancingConfig[0].least_request_experimental".to_owned()),
-        (r#"{"mizan": {"breaker": {"failurePercent": 0}}}"#.to_owned(), "mizan.breaker".to_owned()),
-        (r#"{"mizan": {"breaker": {"scope": "planet"}}}"#.to_owned(), "mizan.breaker.scope".to_owned()),
-        (r#"{"mizan": {"limiter": {"perSecond": 0, "burst": 1}}}"#.to_owned(), "mizan.limiter.perSecond".to_owned()),
-        (r#"{"mizan": {"connections": 65}}"#.to_owned(), "mizan.connections".to_owned()),
+        (
+            retry(r#"["UNAVAILABLE", 4]"#, "[]"),
+            format!("{policy}.retryableStatusCodes"),
+        ),
+        (
+            retry("4]", "17]"),
+            format!("{policy}.retryableStatusCodes[1]"),
+        ),
+        (
+            retry("4]", r#""OK"]"#),
+            format!("{policy}.retryableStatusCodes[1]"),
+        ),
+        (
+            method(&format!(
+                r#""retryPolicy": {RETRY}, "hedgingPolicy": {{"maxAttempts": 2}}"#
+            )),
+            "methodConfig[0]".to_owned(),
+        ),
+        (
+            method(r#""timeout": 5"#),
+            "methodConfig[0].timeout".to_owned(),
+        ),
+        (
+            method(r#""maxRequestMessageBytes": -1"#),
+            "methodConfig[0].maxRequestMessageBytes".to_owned(),
+        ),
+        (
+            method(r#""mizan": {"attemptTimeout": "0s"}"#),
+            "methodConfig[0].mizan.attemptTimeout".to_owned(),
+        ),
+        (
+            r#"{"methodConfig": [{"name": [{"method": "M"}]}]}"#.to_owned(),
+            "methodConfig[0].name[0]".to_owned(),
+        ),
+        (
+            r#"{"methodConfig": [{"name": [{}]}, {"name": [{}]}]}"#.to_owned(),
+            "methodConfig[1]".to_owned(),
+        ),
+        (
+            r#"{"retryThrottling": {"maxTokens": 1001, "tokenRatio": 1}}"#.to_owned(),
+            "retryThrottling".to_owned(),
+        ),
+        (
+            r#"{"retryThrottling": {"maxTokens": 10, "tokenRatio": 0}}"#.to_owned(),
+            "retryThrottling.tokenRatio".to_owned(),
+        ),
+        (
+            r#"{"loadBalancingConfig": [{"unheard_of": {}}]}"#.to_owned(),
+            "loadBalancingConfig".to_owned(),
+        ),
+        (
+            r#"{"loadBalancingConfig": [{"round_robin": {}, "pick_first": {}}]}"#.to_owned(),
+            "loadBalancingConfig[0]".to_owned(),
+        ),
+        (
+            r#"{"loadBalancingConfig": [{"least_request_experimental": {"choiceCount": 1}}]}"#
+                .to_owned(),
+            "loadBalancingConfig[0].least_request_experimental".to_owned(),
+        ),
+        (
+            r#"{"mizan": {"breaker": {"failurePercent": 0}}}"#.to_owned(),
+            "mizan.breaker".to_owned(),
+        ),
+        (
+            r#"{"mizan": {"breaker": {"scope": "planet"}}}"#.to_owned(),
+            "mizan.breaker.scope".to_owned(),
+        ),
+        (
+            r#"{"mizan": {"limiter": {"perSecond": 0, "burst": 1}}}"#.to_owned(),
+            "mizan.limiter.perSecond".to_owned(),
+        ),
+        (
+            r#"{"mizan": {"connections": 65}}"#.to_owned(),
+            "mizan.connections".to_owned(),
+        ),
         ("[]".to_owned(), String::new()),
         ("{".to_owned(), String::new()),
     ] {

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use tonic::Code;
 
 use super::metrics::ClientMetrics;
+use crate::balance::{InstanceState, InstanceStats};
 
 /// A snapshot of one channel. Counters are since the channel was made.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct ChannelStats {
     /// The service that the channel calls.
@@ -46,26 +47,14 @@ pub struct ChannelStats {
     pub discovery_age: Option<Duration>,
 }
 
-/// One instance as a channel sees it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct InstanceStats {
-    /// Where it is, HOST:PORT.
-    pub authority: String,
-    /// Its zone, or empty.
-    pub zone: String,
-    /// Its share of the calls, relative to the others'.
-    pub weight: u32,
-    /// Its state, by name.
-    pub state: &'static str,
-    /// Connections open to it.
-    pub connections: usize,
-    /// Calls that it is working on for this channel.
-    pub in_flight: usize,
-    /// Why it could not be reached the last time, if so.
-    pub last_error: Option<String>,
-}
-
 impl ChannelStats {
+    /// How many instances are ready.
+    #[must_use]
+    pub fn ready(&self) -> usize {
+        let ready = |instance: &&InstanceStats| instance.state == InstanceState::Ready;
+        self.instances.iter().filter(ready).count()
+    }
+
     /// How many calls ended with a status.
     #[must_use]
     pub fn calls_with(&self, code: Code) -> u64 {

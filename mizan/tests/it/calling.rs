@@ -115,7 +115,8 @@ async fn with_nobody_there_a_call_fails_fast_and_says_so() {
 async fn with_no_registry_a_call_fails_fast_and_says_so() {
     let channel = Channel::builder("scripted")
         .registry(vec![nowhere().await])
-        .connect();
+        .connect()
+        .unwrap();
     let refusal = call(&RegistryServiceClient::new(channel))
         .await
         .unwrap_err();
@@ -199,7 +200,7 @@ fn hasty(authority: String) -> Client {
     let channel = Channel::builder("scripted")
         .fixed(vec![authority])
         .deadline(Duration::from_millis(200));
-    RegistryServiceClient::new(channel.retry(Policy::never()).unwrap().connect())
+    RegistryServiceClient::new(channel.retry(Policy::never()).connect().unwrap())
 }
 
 #[tokio::test]
@@ -271,7 +272,8 @@ async fn what_is_sent_as_the_timeout_is_what_is_left_after_waiting() {
         .fixed(vec![server.authority()])
         .limit(Rate::new(2, 1).unwrap())
         .deadline(Duration::from_secs(5))
-        .connect();
+        .connect()
+        .unwrap();
     let client = RegistryServiceClient::new(channel);
     call(&client).await.unwrap();
     // This one waits for its token, half a second less what the first took.
@@ -301,7 +303,10 @@ async fn a_listener_that_turns_connections_away_is_not_besieged() {
 
 #[tokio::test]
 async fn with_no_registry_to_ask_a_call_fails_fast() {
-    let channel = Channel::builder("scripted").registry(Vec::new()).connect();
+    let channel = Channel::builder("scripted")
+        .registry(Vec::new())
+        .connect()
+        .unwrap();
     let refusal = call(&RegistryServiceClient::new(channel))
         .await
         .unwrap_err();
@@ -320,8 +325,8 @@ async fn while_nobody_is_there_the_retry_budget_is_not_used_up() {
         tokens_max: Thousandths::whole(4),
         ..Throttling::default()
     };
-    let channel = channel.retry(Policy::Retry(policy)).unwrap();
-    let client = RegistryServiceClient::new(channel.throttling(throttling).unwrap().connect());
+    let channel = channel.retry(Policy::Retry(policy));
+    let client = RegistryServiceClient::new(channel.throttling(throttling).connect().unwrap());
     for _ in 0..10 {
         let refusal = call(&client).await.unwrap_err();
         assert_eq!(status::reason(&refusal).as_deref(), Some("NO_INSTANCES"));
@@ -344,7 +349,7 @@ async fn while_nobody_is_there_the_retry_budget_is_not_used_up() {
 
 fn with_policy(authorities: Vec<String>, policy: Policy) -> Client {
     let channel = Channel::builder("scripted").fixed(authorities);
-    RegistryServiceClient::new(channel.retry(policy).unwrap().connect())
+    RegistryServiceClient::new(channel.retry(policy).connect().unwrap())
 }
 
 #[tokio::test]

@@ -23,7 +23,10 @@ use crate::{
 const SECOND: Duration = Duration::from_secs(1);
 
 fn channel(authorities: Vec<String>) -> Channel {
-    Channel::builder("scripted").fixed(authorities).connect().unwrap()
+    Channel::builder("scripted")
+        .fixed(authorities)
+        .connect()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -37,7 +40,9 @@ async fn a_three_live_and_one_dead_instance_fail_no_call_of_2000() {
         servers.push(server);
     }
     // No retry hides anything.
-    let never = Channel::builder("scripted").fixed(authorities).retry(Policy::never());
+    let never = Channel::builder("scripted")
+        .fixed(authorities)
+        .retry(Policy::never());
     let client = RegistryServiceClient::new(never.connect().unwrap());
     for _ in 0..2_000 {
         call(&client).await.unwrap();
@@ -102,7 +107,9 @@ async fn c_a_server_that_ends_says_goaway_and_lets_calls_finish() {
         tokio::task::yield_now().await;
     }
     // With GOAWAY, our connection says that it takes no more; with a cut it would be gone.
-    let raw = mizan::Connection::open(&server.authority(), SECOND).await.unwrap();
+    let raw = mizan::Connection::open(&server.authority(), SECOND)
+        .await
+        .unwrap();
     server.begin_stop();
     raw.closed().await;
     release.cancel();
@@ -128,7 +135,9 @@ async fn d_a_timeout_is_deadline_exceeded_whoever_sets_it() {
 
 #[tokio::test(start_paused = true)]
 async fn e_with_no_instance_the_deadline_holds() {
-    let waiting = Channel::builder("scripted").fixed(Vec::new()).wait_for_ready(true);
+    let waiting = Channel::builder("scripted")
+        .fixed(Vec::new())
+        .wait_for_ready(true);
     let mut client = RegistryServiceClient::new(waiting.connect().unwrap());
     let begun = Instant::now();
     let mut request = Request::new(Default::default());
@@ -141,8 +150,12 @@ async fn e_with_no_instance_the_deadline_holds() {
 #[tokio::test(start_paused = true)]
 async fn f_an_open_watch_does_not_hold_up_a_drain() {
     let server = Running::start(&Scripted::ok()).await;
-    let connection = mizan::Connection::open(&server.authority(), SECOND).await.unwrap();
-    let watch = HealthClient::new(connection).watch(HealthCheckRequest::default()).await;
+    let connection = mizan::Connection::open(&server.authority(), SECOND)
+        .await
+        .unwrap();
+    let watch = HealthClient::new(connection)
+        .watch(HealthCheckRequest::default())
+        .await;
     let mut watch = watch.unwrap().into_inner();
     watch.message().await.unwrap().unwrap();
     let begun = Instant::now();
@@ -172,7 +185,9 @@ async fn g_1100_instances() {
 #[tokio::test]
 async fn h_a_health_watch_on_an_unknown_service_is_answered_by_the_protocol() {
     let server = Running::start(&Scripted::ok()).await;
-    let connection = mizan::Connection::open(&server.authority(), SECOND).await.unwrap();
+    let connection = mizan::Connection::open(&server.authority(), SECOND)
+        .await
+        .unwrap();
     let request = HealthCheckRequest {
         service: "nobody".to_owned(),
     };

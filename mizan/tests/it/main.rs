@@ -3,7 +3,11 @@
 
 mod breaking;
 mod calling;
+mod defects;
 mod draining;
+mod retrying;
 mod serving;
+mod streaming;
 mod support;
 mod tree;
+mod wire;

@@ -31,7 +31,11 @@ fn previous(call: &Received) -> Option<&str> {
 #[tokio::test(start_paused = true)]
 async fn a_call_refused_unseen_is_sent_again_once_at_once_and_at_no_cost() {
     let server = Wire::start(|call| async move {
-        assert_eq!(previous(&call), None, "no attempt in A6's sense came before");
+        assert_eq!(
+            previous(&call),
+            None,
+            "no attempt in A6's sense came before"
+        );
         if call.number == 0 {
             call.reset(h2::Reason::REFUSED_STREAM);
         } else {
@@ -40,7 +44,9 @@ async fn a_call_refused_unseen_is_sent_again_once_at_once_and_at_no_cost() {
     })
     .await;
     let channel = channel(&[&server]).connect().unwrap();
-    call(&RegistryServiceClient::new(channel.clone())).await.unwrap();
+    call(&RegistryServiceClient::new(channel.clone()))
+        .await
+        .unwrap();
     assert_eq!(server.calls(), 2);
     assert_eq!(channel.stats().transparent_retries, 1);
     assert_eq!(channel.stats().retries, 0);
@@ -100,8 +106,14 @@ async fn a_hedge_wins_and_the_slow_attempt_is_cancelled() {
     })
     .await;
     let hedging = config(r#""hedgingPolicy": {"maxAttempts": 3, "hedgingDelay": "0.05s"}"#);
-    let channel = channel(&[&server]).service_config(&hedging).unwrap().connect().unwrap();
-    call(&RegistryServiceClient::new(channel.clone())).await.unwrap();
+    let channel = channel(&[&server])
+        .service_config(&hedging)
+        .unwrap()
+        .connect()
+        .unwrap();
+    call(&RegistryServiceClient::new(channel.clone()))
+        .await
+        .unwrap();
     assert_eq!(cancelled.recv().await, Some(h2::Reason::CANCEL));
     assert_eq!(channel.stats().hedges, 1);
 }
@@ -119,7 +131,11 @@ async fn without_a_delay_all_hedges_go_at_once() {
     })
     .await;
     let hedging = config(r#""hedgingPolicy": {"maxAttempts": 3}"#);
-    let channel = channel(&[&server]).service_config(&hedging).unwrap().connect().unwrap();
+    let channel = channel(&[&server])
+        .service_config(&hedging)
+        .unwrap()
+        .connect()
+        .unwrap();
     call(&RegistryServiceClient::new(channel)).await.unwrap();
 }
 
@@ -147,7 +163,10 @@ async fn what_was_given_up_after_retries_tells_callers_not_to_try_again() {
     let client = RegistryServiceClient::new(channel(&[&server]).connect().unwrap());
     let given_up = call(&client).await.unwrap_err();
     assert_eq!(server.calls(), 3);
-    let pushback = given_up.metadata().get(PUSHBACK).expect("a caller up the chain is told");
+    let pushback = given_up
+        .metadata()
+        .get(PUSHBACK)
+        .expect("a caller up the chain is told");
     assert_eq!(pushback, "-1");
 }
 
@@ -160,9 +179,15 @@ async fn a_failure_lists_the_instances_that_were_tried() {
     while channel.stats().ready() < 2 {
         tokio::task::yield_now().await;
     }
-    let failed = call(&RegistryServiceClient::new(channel)).await.unwrap_err();
+    let failed = call(&RegistryServiceClient::new(channel))
+        .await
+        .unwrap_err();
     for server in [&silent, &other] {
-        assert!(failed.message().contains(&server.authority), "{}", failed.message());
+        assert!(
+            failed.message().contains(&server.authority),
+            "{}",
+            failed.message()
+        );
     }
 }
 
@@ -170,7 +195,9 @@ async fn a_failure_lists_the_instances_that_were_tried() {
 async fn wait_for_ready_waits_for_the_first_instance() {
     let authority = nowhere().await;
     let channel = Channel::builder("scripted").fixed(vec![authority.clone()]);
-    let channel = channel.wait_for_ready(true).deadline(Duration::from_secs(600));
+    let channel = channel
+        .wait_for_ready(true)
+        .deadline(Duration::from_secs(600));
     let client = RegistryServiceClient::new(channel.connect().unwrap());
     let waiting = tokio::spawn(async move { call(&client).await });
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -212,8 +239,13 @@ async fn messages_beyond_their_limit_are_refused() {
     let client = RegistryServiceClient::new(channel.clone());
     let refused = call(&client).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    assert_eq!(status::reason(&refused).as_deref(), Some("MESSAGE_TOO_LARGE"));
-    channel.set_service_config(&config(r#""maxRequestMessageBytes": 0"#)).unwrap();
+    assert_eq!(
+        status::reason(&refused).as_deref(),
+        Some("MESSAGE_TOO_LARGE")
+    );
+    channel
+        .set_service_config(&config(r#""maxRequestMessageBytes": 0"#))
+        .unwrap();
     let page = mizan_contracts::registry::v1::ListServicesRequest {
         page_size: 1,
         ..Default::default()

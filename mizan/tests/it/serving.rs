@@ -94,9 +94,7 @@ async fn get_metrics(server: &Running, accept: &str) -> String {
 #[tokio::test]
 async fn calls_are_counted_by_method_and_status_and_strangers_words_are_not() {
     let registry = Registry::new();
-    let server = Server::builder("scripted")
-        .unregistered()
-        .metrics(registry);
+    let server = Server::builder("scripted").unregistered().metrics(registry);
     let service = Scripted::new(|call| async move {
         if call == 0 {
             Ok(())

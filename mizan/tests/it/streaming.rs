@@ -68,7 +68,9 @@ async fn a_stream_dropped_is_reset_at_the_server() {
     })
     .await;
     let mut client = client(&server);
-    let answers = client.watch_instances(WatchInstancesRequest::default()).await;
+    let answers = client
+        .watch_instances(WatchInstancesRequest::default())
+        .await;
     let mut answers = answers.unwrap().into_inner();
     answers.message().await.unwrap().unwrap();
     drop(answers);
@@ -129,10 +131,15 @@ async fn how_a_stream_ends_is_what_the_breaker_counts() {
         .retry(Policy::never());
     let mut client = RegistryServiceClient::new(channel.connect().unwrap());
     for _ in 0..3 {
-        let answers = client.watch_instances(WatchInstancesRequest::default()).await;
+        let answers = client
+            .watch_instances(WatchInstancesRequest::default())
+            .await;
         let mut answers = answers.unwrap().into_inner();
         assert!(answers.message().await.unwrap().is_some());
-        assert_eq!(answers.message().await.unwrap_err().code(), Code::Unavailable);
+        assert_eq!(
+            answers.message().await.unwrap_err().code(),
+            Code::Unavailable
+        );
     }
     let refused = call(&client).await.unwrap_err();
     assert_eq!(status::reason(&refused).as_deref(), Some("BREAKER_OPEN"));
@@ -147,7 +154,9 @@ async fn a_stream_that_has_begun_is_not_tried_again() {
     })
     .await;
     let mut client = client(&server);
-    let answers = client.watch_instances(WatchInstancesRequest::default()).await;
+    let answers = client
+        .watch_instances(WatchInstancesRequest::default())
+        .await;
     let mut answers = answers.unwrap().into_inner();
     answers.message().await.unwrap();
     answers.message().await.unwrap_err();

@@ -1,10 +1,6 @@
 //! A call that makes calls: what the tree inherits from its root, and what it tells it.
 
-use std::{
-    future::pending,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::pending, sync::Arc, time::Duration};
 
 use mizan::status;
 use mizan_contracts::registry::v1::ListServicesRequest;
@@ -80,12 +76,9 @@ async fn a_deadline_reaches_the_end_and_shrinks_at_each_hop() {
     let c_server = Running::start(&c).await;
     let (b, b_server) = passing_on(&c_server).await;
     let (a, a_server) = passing_on(&b_server).await;
-    call_within(
-        &client(vec![a_server.authority()]),
-        Duration::from_secs(2),
-    )
-    .await
-    .unwrap();
+    call_within(&client(vec![a_server.authority()]), Duration::from_secs(2))
+        .await
+        .unwrap();
     let micros = |service: &Scripted| -> u64 {
         let text = header(service, "grpc-timeout");
         text.strip_suffix('u').unwrap().parse().unwrap()
@@ -112,12 +105,9 @@ async fn every_hop_and_the_caller_see_deadline_exceeded_and_the_tree_ends() {
         }
     });
     let a_server = Running::start(&a).await;
-    let late = call_within(
-        &client(vec![a_server.authority()]),
-        Duration::from_secs(60),
-    )
-    .await
-    .unwrap_err();
+    let late = call_within(&client(vec![a_server.authority()]), Duration::from_secs(60))
+        .await
+        .unwrap_err();
     assert_eq!(late.code(), Code::DeadlineExceeded);
     assert_eq!(*seen.lock().unwrap(), Some(Code::DeadlineExceeded));
     dropped.notified().await;
@@ -127,12 +117,9 @@ async fn every_hop_and_the_caller_see_deadline_exceeded_and_the_tree_ends() {
 async fn a_handler_whose_callers_deadline_passed_is_dropped() {
     let (service, dropped) = last();
     let server = Running::start(&service).await;
-    let late = call_within(
-        &client(vec![server.authority()]),
-        Duration::from_millis(50),
-    )
-    .await
-    .unwrap_err();
+    let late = call_within(&client(vec![server.authority()]), Duration::from_millis(50))
+        .await
+        .unwrap_err();
     assert_eq!(late.code(), Code::DeadlineExceeded);
     assert_eq!(status::reason(&late).as_deref(), Some("DEADLINE_EXCEEDED"));
     dropped.notified().await;

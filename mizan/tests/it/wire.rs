@@ -36,7 +36,10 @@ impl Received {
                 }
             }
             let data = self.body.data().await?.ok()?;
-            self.body.flow_control().release_capacity(data.len()).unwrap();
+            self.body
+                .flow_control()
+                .release_capacity(data.len())
+                .unwrap();
             self.buffer.extend_from_slice(&data);
         }
     }
@@ -44,7 +47,10 @@ impl Received {
     /// A response without messages: the status is in the headers.
     pub(crate) fn refuse(mut self, code: i32, also: &[(&'static str, &str)]) {
         let mut headers = vec![("grpc-status", code.to_string())];
-        headers.extend(also.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        headers.extend(
+            also.iter()
+                .map(|(name, value)| (*name, (*value).to_owned())),
+        );
         let mut response = Response::builder().header("content-type", "application/grpc");
         for (name, value) in headers {
             response = response.header(name, value);
@@ -60,7 +66,9 @@ impl Received {
     /// Begins a response of messages.
     pub(crate) fn begin(&mut self) -> Answering {
         let response = Response::builder().header("content-type", "application/grpc");
-        let stream = self.respond.send_response(response.body(()).unwrap(), false);
+        let stream = self
+            .respond
+            .send_response(response.body(()).unwrap(), false);
         Answering(stream.unwrap())
     }
 
@@ -73,7 +81,9 @@ impl Received {
 
     /// Waits until the caller resets the call.
     pub(crate) async fn given_up(&mut self) -> h2::Reason {
-        poll_fn(|context| self.respond.poll_reset(context)).await.unwrap()
+        poll_fn(|context| self.respond.poll_reset(context))
+            .await
+            .unwrap()
     }
 }
 
@@ -126,7 +136,12 @@ impl Wire {
             async move {
                 while let Ok((socket, _)) = listener.accept().await {
                     connections.fetch_add(1, Ordering::SeqCst);
-                    tokio::spawn(serve(socket, handler.clone(), calls.clone(), go_away.clone()));
+                    tokio::spawn(serve(
+                        socket,
+                        handler.clone(),
+                        calls.clone(),
+                        go_away.clone(),
+                    ));
                 }
             }
         });

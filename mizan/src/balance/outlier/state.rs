@@ -67,16 +67,6 @@ impl Method {
     }
 }
 
-impl Unenforced {
-    /// The value of gRFC A91's `grpc.lb.outlier_detection.unenforced_reason`.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::EnforcementPercentage => "enforcement_percentage",
-            Self::MaxEjectionOverflow => "max_ejection_overflow",
-        }
-    }
-}
-
 /// The judge of one channel's instances.
 #[derive(Debug)]
 pub(crate) struct Detector {
@@ -117,6 +107,7 @@ impl Detector {
             .collect()
     }
 
+    #[cfg(test)]
     pub(crate) fn is_ejected(&self, id: &str) -> bool {
         self.hosts.get(id).is_some_and(|h| h.ejected.is_some())
     }

@@ -64,6 +64,14 @@ impl Replay {
         Ok(Self { parts, payload })
     }
 
+    /// The encoded body, if it is there as a whole.
+    pub(crate) fn whole(&self) -> Option<&Bytes> {
+        match &self.payload {
+            Payload::Whole { bytes, .. } => Some(bytes),
+            Payload::Stream(_) => None,
+        }
+    }
+
     /// The headers that all attempts share.
     pub(crate) fn headers_mut(&mut self) -> &mut HeaderMap {
         &mut self.parts.headers

@@ -44,6 +44,13 @@ impl MessageBytes {
     }
 }
 
+/// The bytes of the messages in a whole body.
+pub(crate) fn message_bytes(body: &[u8]) -> u64 {
+    let mut bytes = MessageBytes::default();
+    bytes.feed(body);
+    bytes.total()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

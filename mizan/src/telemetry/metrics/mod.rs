@@ -23,7 +23,7 @@ mod server;
 mod text;
 
 pub(crate) use client::{ClientMetrics, Detection, Gauges, Observe, Phase, Unenforced};
-pub(crate) use framing::MessageBytes;
+pub(crate) use framing::{MessageBytes, message_bytes};
 pub(crate) use method::{MethodMetrics, Retried, ServerMethod};
 pub use registry::{Format, Registry};
 pub(crate) use server::ServerMetrics;

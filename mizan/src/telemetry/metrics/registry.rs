@@ -251,7 +251,10 @@ mod tests {
         ] {
             has(&page, &line);
         }
-        assert!(!page.contains("# EOF") && !page.contains("call_retries"), "{page}");
+        assert!(
+            !page.contains("# EOF") && !page.contains("call_retries"),
+            "{page}"
+        );
         assert!(registry.render(Format::OpenMetrics).ends_with("# EOF\n"));
     }
 
@@ -297,17 +300,32 @@ mod tests {
             client.observe(weak.clone());
         }
         let page = registry.render(Format::Prometheus);
-        has(&page, r#"mizan_client_instances{grpc_target="b",state="ready"} 4"#);
-        has(&page, r#"mizan_client_breaker_state{grpc_target="b",state="closed"} 2"#);
-        has(&page, r#"mizan_client_discovery_age_seconds{grpc_target="b"} 1.5"#);
+        has(
+            &page,
+            r#"mizan_client_instances{grpc_target="b",state="ready"} 4"#,
+        );
+        has(
+            &page,
+            r#"mizan_client_breaker_state{grpc_target="b",state="closed"} 2"#,
+        );
+        has(
+            &page,
+            r#"mizan_client_discovery_age_seconds{grpc_target="b"} 1.5"#,
+        );
         drop(observed);
-        assert!(!registry.render(Format::Prometheus).contains("mizan_client_instances"));
+        assert!(
+            !registry
+                .render(Format::Prometheus)
+                .contains("mizan_client_instances")
+        );
     }
 
     #[test]
     fn targets_are_bounded() {
         let registry = Registry::new();
-        let clients: Vec<_> = (0..=TARGETS_MAX).map(|n| registry.client(&n.to_string())).collect();
+        let clients: Vec<_> = (0..=TARGETS_MAX)
+            .map(|n| registry.client(&n.to_string()))
+            .collect();
         assert_eq!(clients.last().map(|c| &**c.target()), Some(OTHER));
         assert_eq!(&**registry.client("0").target(), "0");
     }
@@ -329,7 +347,8 @@ mod tests {
 
     #[test]
     fn a_scrape_gets_the_format_it_accepts() {
-        let prometheus = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
+        let prometheus =
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3";
         assert_eq!(Format::accepted(prometheus), Format::OpenMetrics);
         assert_eq!(Format::accepted("*/*"), Format::Prometheus);
     }
