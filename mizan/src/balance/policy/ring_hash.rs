@@ -232,6 +232,18 @@ mod tests {
     }
 
     #[test]
+    fn places_are_hashed_as_in_envoy_and_grpc() {
+        let picker = RingHash::default().picker(&candidates(&[1, 1, 1]));
+        for instance in 0..3 {
+            for i in 0..342 {
+                // A hash that meets a place exactly belongs to it.
+                let call = keyed(&format!("10.0.0.{instance}:50051_{i}"));
+                assert_eq!(picker.pick(&call, &|_| true), Some(instance));
+            }
+        }
+    }
+
+    #[test]
     fn shares_follow_the_weights() {
         let picker = RingHash::default().picker(&candidates(&[1, 1, 1]));
         let equal = counts(&*picker, 3, 30_000, &|_| true);

@@ -99,8 +99,9 @@ impl ZoneAware {
 /// All calls, of a share in 2^-32.
 const ALL: u64 = 1 << 32;
 
-/// By how much weights are enlarged before a part of them is taken.
-const SCALE: u64 = 64;
+/// By how much weights are enlarged before a part of them is taken: a multiple of 1 to 8, so that
+/// the parts of few instances come out even and their rotation short.
+const SCALE: u64 = 840;
 
 impl Policy for ZoneAware {
     fn picker(&self, candidates: &[Candidate]) -> Box<dyn Picker> {
@@ -239,6 +240,21 @@ mod tests {
             close(&counts, &[6000, 2000, 2000, 2000, 0, 0], 5),
             "{counts:?}"
         );
+    }
+
+    #[test]
+    fn the_spill_follows_what_each_zone_has_over() {
+        // Fair is 4; a has 1, b 6, c 5. Of a's calls a quarter stays, and b gets twice of c's part.
+        let mut all = vec!["a"];
+        all.extend(["b"; 6]);
+        all.extend(["c"; 5]);
+        let policy = ZoneAware {
+            min_local_percent: 100,
+            ..round_robin("a")
+        };
+        let counts = shares(&policy, &all);
+        let expected = [vec![3000], vec![1000; 6], vec![600; 5]].concat();
+        assert!(close(&counts, &expected, 5), "{counts:?}");
     }
 
     #[test]
