@@ -142,8 +142,8 @@ async fn a_watcher_that_is_ahead_or_comes_from_another_life_is_answered_at_once(
     let authority = registry.authority();
     let mut client = registry.client().await;
     register(&mut client, unpolled("i", "invoice")).await;
-    let first = Watch::open(&mut client, &["invoice"], false).await.next();
-    let first = first.await.unwrap();
+    let mut watch = Watch::open(&mut client, &["invoice"], false).await;
+    let first = watch.next().await.unwrap();
     for (revision, epoch) in [
         (first.revision + 1_000_000, first.registry_epoch.as_str()),
         (0, first.registry_epoch.as_str()),
