@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -90,8 +90,8 @@ impl Load {
         Some(faded(average, since(then, self.ticks(now)), decay))
     }
 
-    /// An attempt begins. Each is followed by exactly one [`finish`](Self::finish), also when its
-    /// caller is gone.
+    /// An attempt begins. Each is followed by one [`finish`](Self::finish), unless an [`InFlight`]
+    /// does both.
     pub(crate) fn begin(&self) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
     }
@@ -99,7 +99,7 @@ impl Load {
     /// An attempt ended after `took`: well, badly, or (`None`) without saying anything about the
     /// instance, as when its caller lost interest.
     pub(crate) fn finish(&self, took: Duration, well: Option<bool>, now: Instant) {
-        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.end();
         let Some(well) = well else { return };
         let one = if well { ONE_SUCCESS } else { ONE_FAILURE };
         self.tally.fetch_add(one, Ordering::Relaxed);
@@ -107,6 +107,10 @@ impl Load {
         if decay != 0 {
             self.average(took, well, self.ticks(now), decay);
         }
+    }
+
+    fn end(&self) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// What ended since this was last asked; the count begins again at nothing (gRFC A50's swap of
@@ -161,6 +165,33 @@ impl Load {
         seconds
             .wrapping_mul(1000)
             .wrapping_add(elapsed.subsec_millis())
+    }
+}
+
+/// An attempt under way on an instance; dropped, it ended without saying anything about it.
+#[derive(Debug)]
+pub(crate) struct InFlight(Option<Arc<Load>>);
+
+impl InFlight {
+    /// An attempt begins.
+    pub(crate) fn begin(load: Arc<Load>) -> Self {
+        load.begin();
+        Self(Some(load))
+    }
+
+    /// It ended; see [`Load::finish`].
+    pub(crate) fn finish(mut self, took: Duration, well: Option<bool>, now: Instant) {
+        if let Some(load) = self.0.take() {
+            load.finish(took, well, now);
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if let Some(load) = self.0.take() {
+            load.end();
+        }
     }
 }
 
@@ -244,14 +275,15 @@ mod tests {
 
     #[test]
     fn attempts_under_way_are_counted_however_they_end() {
-        let (load, now) = (Load::default(), Instant::now());
-        for _ in 0..3 {
-            load.begin();
-        }
+        let (load, now) = (Arc::new(Load::default()), Instant::now());
+        let well = InFlight::begin(load.clone());
+        let badly = InFlight::begin(load.clone());
+        let dropped = InFlight::begin(load.clone());
         assert_eq!(load.in_flight(), 3);
-        load.finish(MS, Some(true), now);
-        load.finish(MS, Some(false), now);
-        load.finish(MS, None, now);
+        well.finish(MS, Some(true), now);
+        badly.finish(MS, Some(false), now);
+        drop(dropped);
+        InFlight::begin(load.clone()).finish(MS, None, now);
         assert_eq!(load.in_flight(), 0);
         let (successes, failures) = (1, 1);
         assert_eq!(
