@@ -85,9 +85,12 @@ fn a_call_is_timed_from_its_admission() {
 
 #[test]
 fn clones_are_one_breaker() {
-    let (breaker, now) = open(Config::default());
-    assert!(breaker.clone().admit(now).is_err());
-    assert_eq!(breaker.clone().name(), "invoice");
+    let now = Instant::now();
+    let breaker = Breaker::beginning("invoice", Config::default(), now);
+    let clone = breaker.clone();
+    breaker.force_open(now);
+    assert!(clone.admit(now).is_err());
+    assert_eq!(clone.name(), "invoice");
 }
 
 #[test]
