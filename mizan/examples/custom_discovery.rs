@@ -2,13 +2,11 @@
 //!
 //! `cargo run -p mizan --example custom_discovery`
 
-use std::{
-    error::Error, fs, future::Future, future::pending, path::PathBuf, pin::Pin, time::Duration,
-};
+use std::{error::Error, fs, future::pending, path::PathBuf, time::Duration};
 
 use mizan::{
     Channel, Server,
-    discover::{Discover, Endpoint, Updates},
+    discover::{Discover, Discovering, Endpoint, Updates},
 };
 use tokio::{net::TcpListener, time::sleep};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -16,14 +14,10 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 struct AddressFile(PathBuf);
 
 impl Discover for AddressFile {
-    fn discover(
-        self: Box<Self>,
-        _service: String,
-        updates: Updates,
-    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+    fn discover(self: Box<Self>, _service: String, updates: Updates) -> Discovering {
         Box::pin(async move {
             loop {
-                match tokio::fs::read_to_string(&self.0).await {
+                match fs::read_to_string(&self.0) {
                     // What is no HOST:PORT is left out.
                     Ok(text) => updates
                         .instances(text.lines().filter_map(|l| Endpoint::new(l).ok()).collect()),

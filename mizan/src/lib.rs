@@ -16,7 +16,11 @@
 //! | `server` | ✓ | the `Server`, its flags, its process, and helpers for handlers |
 #![cfg_attr(
     not(feature = "server"),
-    allow(dead_code, unused_imports, reason = "what client and server share is used whole by both")
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "what client and server share is used whole by both"
+    )
 )]
 
 #[cfg(feature = "server")]
