@@ -128,7 +128,7 @@ impl Members {
     }
 
     /// Applies what outlier detection decided: who is ejected and who comes back.
-    #[expect(dead_code, reason = "the detector is being built next door")]
+    #[allow(dead_code, reason = "for the sweeps of outlier detection")]
     fn eject<'a>(&mut self, decisions: impl IntoIterator<Item = (&'a str, bool)>) {
         for (authority, ejected) in decisions {
             if let Some(member) = self.members.get_mut(authority) {

@@ -42,6 +42,7 @@ use policy::{Call, Candidate, Picker, Policy};
 use snapshot::{Rest, Snapshot};
 use state::Rotation;
 
+pub use load::Load;
 pub(crate) use member::Ready;
 pub(crate) use settings::Settings;
 pub use stats::{InstanceState, InstanceStats};
@@ -107,11 +108,13 @@ impl Balancer {
     }
 
     /// Goes on with other settings. No connection is lost by it.
+    #[allow(dead_code, reason = "for the channel's settings at run time")]
     pub(crate) fn set(&self, settings: Settings) {
         self.settings.send_replace(Arc::new(settings));
     }
 
     /// Every instance that is known, in the order of their authorities.
+    #[allow(dead_code, reason = "for the channel's stats")]
     pub(crate) fn stats(&self) -> Vec<InstanceStats> {
         self.snapshot.load().stats()
     }

@@ -4,5 +4,6 @@
 mod breaking;
 mod calling;
 mod draining;
+mod instances;
 mod serving;
 mod support;
