@@ -14,7 +14,11 @@ use super::{
     policy::Candidate,
     stats::{InstanceState, InstanceStats},
 };
-use crate::{Connection, discover::Endpoint};
+use crate::{
+    Connection,
+    breaker::{Breaker, Open},
+    discover::Endpoint,
+};
 
 /// An instance that can carry calls. The same one in every snapshot until something about it
 /// changes.
@@ -25,6 +29,8 @@ pub(crate) struct Ready {
     pub(crate) zone: Arc<str>,
     /// What it carries; survives snapshots and reconnections.
     pub(crate) load: Arc<Load>,
+    /// Its own breaker, if each instance has one; survives likewise.
+    pub(crate) breaker: Option<Breaker>,
     /// Never empty.
     connections: Box<[Connection]>,
     /// Whose turn it is among the connections.
@@ -35,6 +41,21 @@ impl Ready {
     /// Whether a call can be sent to it now.
     pub(super) fn is_open(&self) -> bool {
         self.connections.iter().any(|c| !c.is_closed())
+    }
+
+    /// Whether a call can be sent to it now, and its breaker would let it.
+    pub(super) fn is_usable(&self, now: std::time::Instant) -> bool {
+        let admits = |breaker: &Breaker| breaker.might_admit(now);
+        self.is_open() && self.breaker.as_ref().is_none_or(admits)
+    }
+
+    /// The breaker's refusal, if it refuses.
+    pub(super) fn refusal(&self, now: std::time::Instant) -> Option<Open> {
+        let breaker = self.breaker.as_ref()?;
+        if breaker.might_admit(now) {
+            return None;
+        }
+        breaker.admit(now).err()
     }
 
     /// The connection for the next call: they take turns.
@@ -79,6 +100,7 @@ pub(super) struct Member {
     weight: u32,
     zone: Arc<str>,
     load: Arc<Load>,
+    breaker: Option<Breaker>,
     kept: Vec<Kept>,
     /// Left out for a while by outlier detection.
     ejected: bool,
@@ -88,12 +110,13 @@ pub(super) struct Member {
 }
 
 impl Member {
-    pub(super) fn new(endpoint: &Endpoint) -> Self {
+    pub(super) fn new(endpoint: &Endpoint, breaker: Option<Breaker>) -> Self {
         Self {
-            authority: endpoint.authority.as_str().into(),
-            weight: endpoint.weight.max(1),
-            zone: zone_of(endpoint),
+            authority: endpoint.authority().into(),
+            weight: endpoint.weight().max(1),
+            zone: endpoint.zone().into(),
             load: Arc::default(),
+            breaker,
             kept: Vec::new(),
             ejected: false,
             since: Instant::now(),
@@ -108,12 +131,18 @@ impl Member {
 
     /// What discovery says of it now. Its connections stay.
     pub(super) fn update(&mut self, endpoint: &Endpoint) {
-        let (weight, zone) = (endpoint.weight.max(1), zone_of(endpoint));
-        if self.weight != weight || self.zone != zone {
+        let (weight, zone) = (endpoint.weight().max(1), endpoint.zone());
+        if self.weight != weight || *self.zone != *zone {
             self.weight = weight;
-            self.zone = zone;
+            self.zone = zone.into();
             self.refresh();
         }
+    }
+
+    /// Gives it another breaker, or none.
+    pub(super) fn guard(&mut self, breaker: Option<Breaker>) {
+        self.breaker = breaker;
+        self.refresh();
     }
 
     /// How many more connections it should have: one at first, so that nobody is besieged by
@@ -185,6 +214,7 @@ impl Member {
                 weight: self.weight,
                 zone: self.zone.clone(),
                 load: self.load.clone(),
+                breaker: self.breaker.clone(),
                 connections,
                 // Channels of many processes begin at different connections.
                 turn: AtomicUsize::new(fastrand::usize(..1 << 16)),
@@ -231,9 +261,4 @@ impl Member {
             since: self.since.into_std(),
         }
     }
-}
-
-/// Sources do not say the zone yet.
-fn zone_of(_: &Endpoint) -> Arc<str> {
-    "".into()
 }

@@ -12,98 +12,157 @@ use tokio_util::sync::CancellationToken;
 use super::{
     instance::{Change, Keeper},
     member::Member,
+    outliers::Outliers,
     settings::{CONNECTIONS_MAX, Settings},
     snapshot::Snapshot,
 };
-use crate::discover::{Endpoint, Known};
+use crate::{
+    breaker::Breaker,
+    discover::{Discovery, Endpoint, Known},
+    telemetry::metrics::ClientMetrics,
+};
 
 /// How many changes may wait to be looked at; a connection with another one waits.
 const CHANGES_MAX: usize = 256;
 
-/// Follows discovery and connections, publishing a new snapshot when something changed, until
-/// nobody listens any more.
-pub(super) async fn keep(
-    mut known: watch::Receiver<Known>,
-    mut settings: watch::Receiver<Arc<Settings>>,
-    snapshot: Arc<ArcSwap<Snapshot>>,
-    notify: watch::Sender<()>,
-) {
-    let (changes, mut incoming) = mpsc::channel(CHANGES_MAX);
-    let mut members = Members {
-        members: BTreeMap::new(),
-        connections_begun: 0,
-        settings: settings.clone(),
-        changes,
-    };
-    let mut without_source = false;
-    let mut latest = known.borrow_and_update().clone();
-    members.follow(&latest);
-    let mut news = Vec::new();
-    loop {
+/// The instances of a service, and what keeps them up to date.
+pub(super) struct Members {
+    service: String,
+    members: BTreeMap<Arc<str>, Member>,
+    connections_begun: u64,
+    settings: watch::Receiver<Arc<Settings>>,
+    discovery: Discovery,
+    /// The settings in force.
+    current: Arc<Settings>,
+    outliers: Outliers,
+    changes: mpsc::Sender<Change>,
+    incoming: mpsc::Receiver<Change>,
+    metrics: Arc<ClientMetrics>,
+}
+
+impl Members {
+    pub(super) fn new(
+        service: &str,
+        mut settings: watch::Receiver<Arc<Settings>>,
+        discovery: Discovery,
+        metrics: Arc<ClientMetrics>,
+    ) -> Self {
+        let (changes, incoming) = mpsc::channel(CHANGES_MAX);
         let current = settings.borrow_and_update().clone();
-        members.fill(current.connections.clamp(1, CONNECTIONS_MAX));
-        snapshot.store(Arc::new(Snapshot::of(
-            &members.members,
-            &latest,
-            &*current.policy,
-            current.panic_percent,
-        )));
-        notify.send_replace(());
-        tokio::select! {
-            () = notify.closed() => return,
-            changed = known.changed(), if !without_source => match changed {
-                Ok(()) => {
-                    latest = known.borrow_and_update().clone();
-                    members.follow(&latest);
-                }
-                // A fixed list never changes: its source is gone and the list stays.
-                Err(_) => without_source = true,
-            },
-            changed = settings.changed() => if changed.is_err() { return },
-            // The sweeps of outlier detection go here: a timer whose decisions `members.eject`
-            // applies.
-            _ = incoming.recv_many(&mut news, CHANGES_MAX) => {
-                // All that waits, at once: a thousand new connections are no thousand snapshots.
-                for change in news.drain(..) {
-                    members.apply(change);
+        Self {
+            service: service.to_owned(),
+            members: BTreeMap::new(),
+            connections_begun: 0,
+            outliers: Outliers::new(current.outlier.clone(), metrics.clone()),
+            settings,
+            discovery,
+            current,
+            changes,
+            incoming,
+            metrics,
+        }
+    }
+
+    /// Follows discovery and connections, publishing a new snapshot when something changed, until
+    /// nobody listens any more.
+    pub(super) async fn keep(
+        mut self,
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        notify: watch::Sender<()>,
+    ) {
+        let mut known = self.discovery.known();
+        let mut without_source = false;
+        let mut latest = known.borrow_and_update().clone();
+        self.follow(&latest);
+        let mut news = Vec::new();
+        loop {
+            self.fill();
+            snapshot.store(Arc::new(Snapshot::of(
+                &self.members,
+                &latest,
+                &*self.current.policy,
+                self.current.panic_percent,
+            )));
+            notify.send_replace(());
+            tokio::select! {
+                () = notify.closed() => return,
+                changed = known.changed(), if !without_source => match changed {
+                    Ok(()) => {
+                        latest = known.borrow_and_update().clone();
+                        self.follow(&latest);
+                    }
+                    // A fixed list never changes: its source is gone and the list stays.
+                    Err(_) => without_source = true,
+                },
+                changed = self.settings.changed() => match changed {
+                    Ok(()) => self.set(),
+                    Err(_) => return,
+                },
+                () = self.outliers.due() => self.outliers.sweep(&mut self.members),
+                _ = self.incoming.recv_many(&mut news, CHANGES_MAX) => {
+                    // All that waits, at once: a thousand new connections are no thousand snapshots.
+                    for change in news.drain(..) {
+                        self.apply(change);
+                    }
                 }
             }
         }
     }
-}
 
-struct Members {
-    members: BTreeMap<Arc<str>, Member>,
-    connections_begun: u64,
-    settings: watch::Receiver<Arc<Settings>>,
-    changes: mpsc::Sender<Change>,
-}
+    /// Puts new settings in force.
+    fn set(&mut self) {
+        let before =
+            std::mem::replace(&mut self.current, self.settings.borrow_and_update().clone());
+        self.outliers
+            .configure(&self.current.outlier, &mut self.members);
+        if !same_breaker(&before, &self.current) {
+            let breakers: Vec<_> = self.members.keys().map(|a| self.breaker(a)).collect();
+            for (member, breaker) in self.members.values_mut().zip(breakers) {
+                member.guard(breaker);
+            }
+        }
+    }
 
-impl Members {
     /// Takes in what is new, lets go of what is gone, keeps the rest. An authority that is named
     /// twice is one instance, as the last of them says.
     fn follow(&mut self, known: &Known) {
         let Known::Instances(endpoints) = known else {
             return;
         };
-        let named: HashSet<&str> = endpoints.iter().map(|e| e.authority.as_str()).collect();
-        self.members
-            .retain(|authority, _| named.contains(&**authority));
+        let named: HashSet<&str> = endpoints.iter().map(Endpoint::authority).collect();
+        self.members.retain(|authority, _| {
+            let stays = named.contains(&**authority);
+            if !stays {
+                self.outliers.forget(authority);
+            }
+            stays
+        });
         for endpoint in endpoints {
             self.learn(endpoint);
         }
     }
 
     fn learn(&mut self, endpoint: &Endpoint) {
-        if let Some(member) = self.members.get_mut(endpoint.authority.as_str()) {
+        if let Some(member) = self.members.get_mut(endpoint.authority()) {
             return member.update(endpoint);
         }
-        let member = Member::new(endpoint);
+        let member = Member::new(endpoint, self.breaker(endpoint.authority()));
         self.members.insert(member.authority().clone(), member);
     }
 
+    /// A breaker of an instance's own, if each has one.
+    fn breaker(&self, authority: &str) -> Option<Breaker> {
+        let config = self.current.breaker.clone()?;
+        Some(Breaker::new(
+            &format!("{}/{authority}", self.service),
+            config,
+        ))
+    }
+
     /// Begins the connections that are missing and ends those that are too many.
-    fn fill(&mut self, wanted: usize) {
+    fn fill(&mut self) {
+        let wanted = self.current.connections.clamp(1, CONNECTIONS_MAX);
+        let wanted = usize::try_from(wanted).unwrap_or(1);
         for member in self.members.values_mut() {
             member.shrink(wanted);
             for _ in 0..member.missing(wanted) {
@@ -113,6 +172,7 @@ impl Members {
                     id: self.connections_begun,
                     settings: self.settings.clone(),
                     changes: self.changes.clone(),
+                    metrics: self.metrics.clone(),
                 };
                 let gone = CancellationToken::new();
                 member.keep(keeper.id, gone.clone().drop_guard());
@@ -122,18 +182,21 @@ impl Members {
     }
 
     fn apply(&mut self, change: Change) {
+        if change.view.failed {
+            // It may have moved.
+            self.discovery.refresh();
+        }
         if let Some(member) = self.members.get_mut(&change.authority) {
             member.apply(change.id, change.view);
         }
     }
+}
 
-    /// Applies what outlier detection decided: who is ejected and who comes back.
-    #[allow(dead_code, reason = "for the sweeps of outlier detection")]
-    fn eject<'a>(&mut self, decisions: impl IntoIterator<Item = (&'a str, bool)>) {
-        for (authority, ejected) in decisions {
-            if let Some(member) = self.members.get_mut(authority) {
-                member.eject(ejected);
-            }
-        }
+/// Whether the instances' breakers can stay as they are.
+fn same_breaker(before: &Settings, after: &Settings) -> bool {
+    match (&before.breaker, &after.breaker) {
+        (None, None) => true,
+        (Some(before), Some(after)) => before.same_rules(after),
+        _ => false,
     }
 }

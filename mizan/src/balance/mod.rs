@@ -15,19 +15,17 @@
 
 mod health;
 mod instance;
-mod load;
+pub mod load;
 mod member;
 mod members;
+pub mod outlier;
+mod outliers;
 pub mod policy;
 mod settings;
 mod snapshot;
-mod state;
 mod stats;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
@@ -37,10 +35,12 @@ use tokio::{
 };
 use tonic::{Code, Status, body::Body};
 
-use crate::{connection::SendError, deadline, discover::Known, status};
-use policy::{Call, Candidate, Picker, Policy};
+use crate::{
+    breaker::Breaker, connection::SendError, deadline, discover::Discovery, status,
+    telemetry::metrics::ClientMetrics,
+};
+use policy::Call;
 use snapshot::{Rest, Snapshot};
-use state::Rotation;
 
 pub use load::Load;
 pub(crate) use member::Ready;
@@ -84,21 +84,24 @@ impl Picked {
         match self.0.connection() {
             Some(connection) => connection.send(request).await,
             // Cannot be: what is ready is connected.
-            None => Err(SendError::NotSent(
-                Status::unavailable("not connected"),
-                Some(Box::new(request)),
-            )),
+            None => Err(SendError::NotSent(Status::unavailable("not connected"))),
         }
     }
 }
 
 impl Balancer {
     /// Connects to what is known of `service`, and keeps doing so until it is dropped.
-    pub(crate) fn start(service: &str, settings: Settings, known: watch::Receiver<Known>) -> Self {
+    pub(crate) fn start(
+        service: &str,
+        settings: Settings,
+        discovery: Discovery,
+        metrics: Arc<ClientMetrics>,
+    ) -> Self {
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::nothing()));
         let (notify, changed) = watch::channel(());
         let (settings, current) = watch::channel(Arc::new(settings));
-        tokio::spawn(members::keep(known, current, snapshot.clone(), notify));
+        let members = members::Members::new(service, current, discovery, metrics);
+        tokio::spawn(members.keep(snapshot.clone(), notify));
         Self {
             service: service.into(),
             snapshot,
@@ -117,6 +120,11 @@ impl Balancer {
     #[allow(dead_code, reason = "for the channel's stats")]
     pub(crate) fn stats(&self) -> Vec<InstanceStats> {
         self.snapshot.load().stats()
+    }
+
+    /// The breakers of the instances, if each has its own.
+    pub(crate) fn breakers(&self) -> Vec<Breaker> {
+        self.snapshot.load().breakers()
     }
 
     /// An instance for the next attempt, one not in `tried` if there is such a one.
@@ -146,6 +154,9 @@ impl Balancer {
             if let Some(picked) = snapshot.pick(call, tried) {
                 return Ok(picked);
             }
+            if let Some(open) = snapshot.spared(call.now) {
+                return Err(open.into());
+            }
             let standing = match snapshot.rest() {
                 Rest::Failed(reason) if !wait.for_ready => return Err(self.nobody(reason)),
                 Rest::Failed(standing) | Rest::Connecting(standing) => standing,
@@ -170,34 +181,6 @@ impl Balancer {
     fn nobody(&self, reason: &str) -> Status {
         let message = format!("no instance of {} is ready: {reason}", self.service);
         status::refused(Code::Unavailable, "NO_INSTANCES", message)
-    }
-}
-
-/// Round robin in proportion to the weights, until the policies are merged.
-#[derive(Debug)]
-pub(crate) struct RoundRobin(Arc<AtomicUsize>);
-
-impl RoundRobin {
-    pub(crate) fn new() -> Self {
-        // Channels of many processes begin at different instances.
-        Self(Arc::new(AtomicUsize::new(fastrand::usize(..1 << 16))))
-    }
-}
-
-impl Policy for RoundRobin {
-    fn picker(&self, candidates: &[Candidate]) -> Box<dyn Picker> {
-        let weights: Vec<_> = candidates.iter().map(|c| c.weight).collect();
-        Box::new(Turns(Rotation::new(&weights), self.0.clone()))
-    }
-}
-
-#[derive(Debug)]
-struct Turns(Rotation, Arc<AtomicUsize>);
-
-impl Picker for Turns {
-    fn pick(&self, _: &Call, usable: &dyn Fn(usize) -> bool) -> Option<usize> {
-        let turn = self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.round_from(turn).find(|index| usable(*index))
     }
 }
 

@@ -1,14 +1,18 @@
 //! What a pick looks at: the instances of one service at one moment.
 
-use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Instant};
 
 use super::{
     Picked,
     member::{Member, Ready},
+    outlier,
     policy::{Call, Picker, Policy},
     stats::InstanceStats,
 };
-use crate::discover::Known;
+use crate::{
+    breaker::{Breaker, Open},
+    discover::Known,
+};
 
 /// Never changed, only replaced.
 #[derive(Debug)]
@@ -50,7 +54,7 @@ impl Snapshot {
         members: &BTreeMap<Arc<str>, Member>,
         known: &Known,
         policy: &dyn Policy,
-        panic_percent: u8,
+        panic_percent: u32,
     ) -> Self {
         let ready = admitted(members, panic_percent);
         let candidates: Vec<_> = ready.iter().map(|ready| ready.candidate()).collect();
@@ -68,10 +72,11 @@ impl Snapshot {
     /// The policy's choice: one not in `tried` if there is such a one.
     pub(super) fn pick(&self, call: &Call, tried: &[Arc<str>]) -> Option<Picked> {
         let picker = self.picker.as_ref()?;
-        let open = |index: usize| self.ready.get(index).is_some_and(|ready| ready.is_open());
+        let usable = |ready: &Arc<Ready>| ready.is_usable(call.now);
+        let open = |index: usize| self.ready.get(index).is_some_and(usable);
         let untried = |index: usize| {
             let ready = self.ready.get(index);
-            ready.is_some_and(|ready| !tried.contains(&ready.authority) && ready.is_open())
+            ready.is_some_and(|ready| !tried.contains(&ready.authority) && usable(ready))
         };
         let index = if tried.is_empty() {
             picker.pick(call, &open)
@@ -80,6 +85,22 @@ impl Snapshot {
             fresh.or_else(|| picker.pick(call, &open))
         };
         self.ready.get(index?).cloned().map(Picked)
+    }
+
+    pub(super) fn breakers(&self) -> Vec<Breaker> {
+        let breakers = self.ready.iter().filter_map(|ready| ready.breaker.clone());
+        breakers.collect()
+    }
+
+    /// Whether everyone who could carry the call is spared by a breaker: how long yet.
+    pub(super) fn spared(&self, now: Instant) -> Option<Open> {
+        let mut open = self.ready.iter().filter(|ready| ready.is_open());
+        let first = open.next()?.refusal(now)?;
+        open.try_fold(first, |least, ready| {
+            let refusal = ready.refusal(now)?;
+            let sooner = refusal.retry_after() < least.retry_after();
+            Some(if sooner { refusal } else { least })
+        })
     }
 
     pub(super) fn rest(&self) -> &Rest {
@@ -97,7 +118,7 @@ impl Snapshot {
 }
 
 /// The connected instances without the ejected ones; all of them when too few would be left.
-fn admitted(members: &BTreeMap<Arc<str>, Member>, panic_percent: u8) -> Vec<Arc<Ready>> {
+fn admitted(members: &BTreeMap<Arc<str>, Member>, panic_percent: u32) -> Vec<Arc<Ready>> {
     let connected = members.values().filter_map(Member::ready).count();
     let left = |member: &&Member| !member.is_ejected();
     let kept: Vec<_> = members
@@ -105,10 +126,8 @@ fn admitted(members: &BTreeMap<Arc<str>, Member>, panic_percent: u8) -> Vec<Arc<
         .filter(left)
         .filter_map(|member| member.ready().cloned())
         .collect();
-    let panic =
-        kept.len().saturating_mul(100) < connected.saturating_mul(usize::from(panic_percent));
     // Nobody left is too few whatever the settings say: somebody may yet answer.
-    if panic || kept.is_empty() {
+    if outlier::panicking(connected, kept.len(), panic_percent) || kept.is_empty() {
         return members
             .values()
             .filter_map(Member::ready)
@@ -162,8 +181,8 @@ mod tests {
     use crate::{
         Connection,
         balance::{
-            RoundRobin,
             instance::{State, View},
+            policy::RoundRobin,
         },
         connection::{Config, testing::Net},
         discover::Endpoint,
@@ -176,10 +195,8 @@ mod tests {
         let connection = Connection::open_with("a:1", &Config::default(), &net).await;
         let connection = connection.unwrap();
         let member = |index| {
-            let mut member = Member::new(&Endpoint {
-                authority: format!("{index}:1"),
-                weight: 1,
-            });
+            let endpoint = Endpoint::new(format!("host-{index}:1")).unwrap();
+            let mut member = Member::new(&endpoint, None);
             member.keep(1, CancellationToken::new().drop_guard());
             if index < connected {
                 let view = View {
@@ -218,7 +235,7 @@ mod tests {
     async fn a_connection_that_a_pick_found_closed_is_waited_for() {
         let members = members(1, 1, 0).await;
         let known = Known::Instances(Vec::new());
-        let snapshot = Snapshot::of(&members, &known, &RoundRobin::new(), 50);
+        let snapshot = Snapshot::of(&members, &known, &RoundRobin::default(), 50);
         // Not a failure: a pick looks at the rest only when all that is ready is closed.
         assert!(matches!(snapshot.rest(), Rest::Connecting(_)));
     }

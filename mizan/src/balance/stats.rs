@@ -20,16 +20,24 @@ pub enum InstanceState {
     Backoff,
 }
 
-impl fmt::Display for InstanceState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl InstanceState {
+    /// Its name, as metrics and people use it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Idle => "idle",
             Self::Connecting => "connecting",
             Self::Ready => "ready",
             Self::Ejected => "ejected",
             Self::Unhealthy => "unhealthy",
             Self::Backoff => "backoff",
-        })
+        }
+    }
+}
+
+impl fmt::Display for InstanceState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }
 

@@ -14,7 +14,8 @@ use crate::{
         Config,
         testing::{Command, Health, Net, Server, request, until},
     },
-    discover::Endpoint,
+    discover::{self, Endpoint, Updates},
+    telemetry,
 };
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -33,34 +34,33 @@ fn call() -> Call {
     }
 }
 
-fn endpoints(authorities: &[&str]) -> Known {
-    let endpoint = |authority: &&str| Endpoint {
-        authority: (*authority).to_owned(),
-        weight: 1,
-    };
-    Known::Instances(authorities.iter().map(endpoint).collect())
+fn endpoints(authorities: &[&str]) -> Vec<Endpoint> {
+    let endpoint = |authority: &&str| Endpoint::new(*authority).unwrap();
+    authorities.iter().map(endpoint).collect()
 }
 
 struct World {
     net: Net,
-    known: watch::Sender<Known>,
+    updates: Updates,
     balancer: Balancer,
 }
 
 impl World {
     fn new(net: Net, authorities: &[&str], change: impl FnOnce(&mut Settings)) -> Self {
-        let (known, receiver) = watch::channel(endpoints(authorities));
+        let (updates, discovery) = discover::channel();
+        updates.instances(endpoints(authorities));
         let settings = Self::settings(&net, change);
-        let balancer = Balancer::start("s", settings, receiver);
+        let metrics = telemetry::metrics::Registry::new().client("s");
+        let balancer = Balancer::start("s", settings, discovery, metrics);
         Self {
             net,
-            known,
+            updates,
             balancer,
         }
     }
 
     fn settings(net: &Net, change: impl FnOnce(&mut Settings)) -> Settings {
-        let mut settings = Settings::new(Arc::new(RoundRobin::new()));
+        let mut settings = Settings::new(Arc::new(policy::RoundRobin::default()));
         settings.connector = Arc::new(net.clone());
         change(&mut settings);
         settings
@@ -240,7 +240,7 @@ async fn a_removed_instance_finishes_what_it_carries() {
     let picked = world.pick().await.unwrap();
     let long = tokio::spawn(async move { picked.send(request("/hang")).await });
     until(|| servers[0].calls() == 1).await;
-    world.known.send_replace(endpoints(&["b:1"]));
+    world.updates.instances(endpoints(&["b:1"]));
     world.until("b:1", InstanceState::Ready).await;
     assert_eq!(world.state("a:1"), None);
     for _ in 0..5 {
@@ -259,11 +259,8 @@ async fn a_changed_weight_or_a_name_said_twice_reconnects_nobody() {
     let world = World::new(net, &["a:1", "a:1"], |_| {});
     world.until("a:1", InstanceState::Ready).await;
     let before = world.pick().await.unwrap();
-    let heavier = Endpoint {
-        authority: "a:1".to_owned(),
-        weight: 7,
-    };
-    world.known.send_replace(Known::Instances(vec![heavier]));
+    let heavier = Endpoint::new("a:1").unwrap().with_weight(7);
+    world.updates.instances(vec![heavier]);
     until(|| world.balancer.stats()[0].weight == 7).await;
     let after = world.pick().await.unwrap();
     assert_eq!(after.weight, 7);
@@ -305,10 +302,10 @@ async fn several_connections_take_turns_and_can_become_more_or_fewer() {
     turns.dedup();
     assert_eq!(turns.len(), 3);
 
-    for wanted in [1, 4] {
-        let settings = World::settings(&world.net, |s| s.connections = wanted);
+    for wanted in [1_u8, 4] {
+        let settings = World::settings(&world.net, |s| s.connections = wanted.into());
         world.balancer.set(settings);
-        until(|| world.balancer.stats()[0].connections == wanted).await;
+        until(|| world.balancer.stats()[0].connections == usize::from(wanted)).await;
         world.call().await.unwrap();
     }
     assert_eq!(server.accepted(), 6);
@@ -477,13 +474,11 @@ async fn a_server_that_complains_about_pings_is_pinged_half_as_often() {
 #[tokio::test]
 async fn when_the_balancer_is_dropped_everything_ends() {
     let net = Net::default();
-    net.serve("a:1");
+    let server = net.serve("a:1");
     let world = World::new(net, &["a:1"], |_| {});
     let picked = world.pick().await.unwrap();
-    let World {
-        balancer, known, ..
-    } = world;
-    drop(balancer);
-    known.closed().await;
+    drop(world);
     assert!(picked.send(request("/ok")).await.is_ok(), "still held");
+    drop(picked);
+    until(|| server.ended() == 1).await;
 }

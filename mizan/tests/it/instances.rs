@@ -31,7 +31,7 @@ async fn listener(says: &'static [u8]) -> String {
 
 fn client_with_deadline(authority: String, deadline: Duration) -> Client {
     let channel = Channel::builder("scripted").fixed(vec![authority]);
-    RegistryServiceClient::new(channel.deadline(deadline).connect())
+    RegistryServiceClient::new(channel.deadline(deadline).connect().unwrap())
 }
 
 #[tokio::test]

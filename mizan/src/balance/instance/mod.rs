@@ -19,7 +19,7 @@ use super::{
     health::{self, Verdict},
     settings::Settings,
 };
-use crate::{Connection, connection::Config};
+use crate::{Connection, connection::Config, telemetry::metrics::ClientMetrics};
 
 /// A change of one connection, for [`members`](super::members).
 #[derive(Debug)]
@@ -56,6 +56,23 @@ pub(super) struct Keeper {
     pub(super) id: u64,
     pub(super) settings: watch::Receiver<Arc<Settings>>,
     pub(super) changes: mpsc::Sender<Change>,
+    pub(super) metrics: Arc<ClientMetrics>,
+}
+
+/// Counts a connection as open for as long as its task holds it.
+struct Counted(Arc<ClientMetrics>);
+
+impl Counted {
+    fn new(metrics: &Arc<ClientMetrics>) -> Self {
+        metrics.connected();
+        Self(metrics.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.disconnected();
+    }
 }
 
 /// Nobody listens any more: the task ends.
@@ -89,6 +106,7 @@ impl Keeper {
                 Action::Connect { within } => self.connect(link, &mut view, within).await,
                 Action::Carry => match view.connection.clone() {
                     Some(connection) => {
+                        let _counted = Counted::new(&self.metrics);
                         let event = self.carry(link, &mut view, &connection).await?;
                         view.connection = None;
                         view.error = Some(connection.reason().into());
@@ -121,6 +139,7 @@ impl Keeper {
             }
             Err(error) => {
                 let reason = error.reason();
+                self.metrics.connect_failed();
                 tracing::debug!(instance = %self.authority, reason, "not connected");
                 view.error = Some(reason.into());
                 Event::Failed
