@@ -18,7 +18,7 @@ mod store;
 
 use std::{future::Future, process::ExitCode};
 
-use mizan::{Channel, Server, limit::Rate, server::ServeError};
+use mizan::{Channel, InvalidChannel, Server, limit::Rate, server::ServeError};
 use mizan_contracts::payment::v1::payment_service_server::PaymentServiceServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;

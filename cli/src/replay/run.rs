@@ -3,7 +3,7 @@
 use std::{cell::Cell, io, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
-use mizan::Channel;
+use mizan::{Channel, InvalidChannel};
 use mizan_contracts::{
     accounting::v1::{
         GetTrialBalanceRequest, TrialBalance as Books,
@@ -64,7 +64,7 @@ pub(crate) enum RunError {
 impl<'a> Payer<'a> {
     /// Learns which payments there are already.
     pub(crate) async fn new(args: &'a Args, progress: &'a Progress) -> Result<Self, RunError> {
-        let payment = channel(args, "payment").map_err(|e| RunError::from(e.to_string()))?;
+        let payment = channel(args, "payment").map_err(|e| RunError::Mark(e.to_string()))?;
         let payment = PaymentServiceClient::new(payment);
         let newest = ListPaymentsRequest {
             page_size: NEWEST,

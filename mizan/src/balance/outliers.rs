@@ -36,6 +36,10 @@ impl Outliers {
         if self.detector.config() == config {
             return;
         }
+        // What ended before is not judged by rules that did not hold then.
+        for member in members.values() {
+            member.load().take_tally();
+        }
         let decisions = self.detector.configure(config.clone());
         self.apply(decisions, members);
         self.next = Instant::now() + config.pause();

@@ -13,8 +13,7 @@ use super::{
     counts::Counts,
     lanes::{self, Counter},
     phase::{Outcome, Phase, Refusal},
-    shell::Shared,
-    state::Ticket,
+    shell::{Admitted, Shared},
 };
 use crate::status;
 
@@ -43,9 +42,8 @@ struct Lane {
 #[must_use = "dropped, it says nothing about the callee"]
 pub struct Permit {
     lane: Arc<Lane>,
-    /// None once told.
-    ticket: Option<Ticket>,
-    admitted: Instant,
+    admitted: Admitted,
+    told: bool,
 }
 
 /// The breaker refused the call.
@@ -99,10 +97,10 @@ impl Breaker {
     pub fn admit(&self, now: Instant) -> Result<Permit, Open> {
         let lane = self.lane();
         match lane.shared.admit(&lane.counter, now) {
-            Ok(ticket) => Ok(Permit {
+            Ok(admitted) => Ok(Permit {
                 lane: lane.clone(),
-                ticket: Some(ticket),
-                admitted: now,
+                admitted,
+                told: false,
             }),
             Err(refused) => Err(Open {
                 breaker: lane.shared.name().clone(),
@@ -153,6 +151,7 @@ impl Breaker {
     }
 
     /// The lane of this thread.
+    #[inline]
     fn lane(&self) -> &Arc<Lane> {
         let Lanes { first, others } = &*self.lanes;
         // One less than a power of two is a mask; lane 0 is the first, the rest are the others.
@@ -165,19 +164,17 @@ impl Permit {
     /// Tells how the call went. It took from its admission until now.
     #[inline]
     pub fn record(mut self, outcome: Outcome, now: Instant) {
-        if let Some(ticket) = self.ticket.take() {
-            let took = now.saturating_duration_since(self.admitted);
-            let Lane { shared, counter } = &*self.lane;
-            shared.record(counter, ticket, outcome, took, now);
-        }
+        self.told = true;
+        let Lane { shared, counter } = &*self.lane;
+        shared.record(counter, self.admitted, outcome, now);
     }
 }
 
 impl Drop for Permit {
     #[inline]
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket.take() {
-            self.lane.shared.exclude(ticket);
+        if !self.told {
+            self.lane.shared.exclude(self.admitted);
         }
     }
 }
@@ -232,7 +229,6 @@ impl fmt::Debug for Permit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
             .field("breaker", self.lane.shared.name())
-            .field("ticket", &self.ticket)
             .finish_non_exhaustive()
     }
 }

@@ -39,18 +39,25 @@ pub(super) fn count() -> usize {
 }
 
 /// A number of the current thread, for choosing its lane.
+#[inline]
 pub(super) fn thread_number() -> usize {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static NUMBER: Cell<usize> = const { Cell::new(usize::MAX) };
     }
-    let number = NUMBER.get();
-    if number != usize::MAX {
-        return number;
+    match NUMBER.get() {
+        usize::MAX => {
+            let number = next_number();
+            NUMBER.set(number);
+            number
+        }
+        number => number,
     }
-    let number = NEXT.fetch_add(1, Ordering::Relaxed) % usize::MAX;
-    NUMBER.set(number);
-    number
+}
+
+#[cold]
+fn next_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed) % usize::MAX
 }
 
 /// A lane's counter, alone on its cache lines: processors fetch them in pairs.
@@ -74,6 +81,7 @@ impl Counter {
         self.add(ticket, 0)
     }
 
+    #[inline]
     fn add(&self, ticket: Ticket, shift: u32) -> bool {
         let mark = mark(ticket);
         let mut word = self.0.load(Ordering::Acquire);

@@ -40,7 +40,8 @@ pub(super) struct Shared {
     name: Arc<str>,
     /// What instants are counted from.
     base: Instant,
-    slow: Duration,
+    /// How long a call may take, in nanoseconds, without being slow.
+    slow: u64,
     on_state_change: Option<OnStateChange>,
     counters: Box<[Arc<Counter>]>,
     inner: Mutex<Inner>,
@@ -62,6 +63,13 @@ struct Hot {
     refusing_until: AtomicU64,
 }
 
+/// A call that was admitted, with which ticket and when.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Admitted {
+    ticket: Ticket,
+    at: u64,
+}
+
 struct Inner {
     state: State,
     counting: bool,
@@ -76,7 +84,9 @@ impl Shared {
             hot: Hot::default(),
             name: name.into(),
             base: now,
-            slow: config.slow.map_or(Duration::MAX, |slow| slow.threshold),
+            slow: config
+                .slow
+                .map_or(ALWAYS, |slow| whole_nanos(slow.threshold)),
             on_state_change: config.on_state_change.clone(),
             counters,
             inner: Mutex::new(Inner {
@@ -98,11 +108,18 @@ impl Shared {
         &self.counters
     }
 
-    pub(super) fn admit(&self, counter: &Counter, now: Instant) -> Result<Ticket, Refused> {
+    #[inline]
+    pub(super) fn admit(&self, counter: &Counter, now: Instant) -> Result<Admitted, Refused> {
         let at = self.nanos(now);
-        if let Some(ticket) = self.count_request(counter, at) {
-            return Ok(ticket);
-        }
+        let ticket = match self.count_request(counter, at) {
+            Some(ticket) => ticket,
+            None => self.ask(counter, at, now)?,
+        };
+        Ok(Admitted { ticket, at })
+    }
+
+    #[cold]
+    fn ask(&self, counter: &Counter, at: u64, now: Instant) -> Result<Ticket, Refused> {
         let open_until = self.hot.open_until.load(Ordering::Acquire);
         if at <= open_until && open_until != ALWAYS {
             return Err(Refused {
@@ -121,21 +138,40 @@ impl Shared {
         admitted
     }
 
+    #[inline]
     pub(super) fn record(
         &self,
         counter: &Counter,
+        admitted: Admitted,
+        outcome: Outcome,
+        now: Instant,
+    ) {
+        let Admitted { ticket, at } = admitted;
+        let told_at = self.nanos(now);
+        let took = told_at.saturating_sub(at);
+        // Such a result changes no decision.
+        let quick_success = outcome == Outcome::Success && took <= self.slow;
+        if !(quick_success && self.count_success(counter, ticket, told_at)) {
+            self.tell_machine(ticket, outcome, Duration::from_nanos(took), now, || {
+                quick_success && self.count_success(counter, ticket, told_at)
+            });
+        }
+    }
+
+    /// The slow way. A call that only found its lane closed for somebody else is counted, by
+    /// `counted`, without closing them in turn: else two threads could drive each other here for
+    /// ever.
+    #[cold]
+    fn tell_machine(
+        &self,
         ticket: Ticket,
         outcome: Outcome,
         took: Duration,
         now: Instant,
+        counted: impl FnOnce() -> bool,
     ) {
-        let may_be_told_late = outcome == Outcome::Success && took <= self.slow;
-        let at = self.nanos(now);
-        if may_be_told_late && self.count_success(counter, ticket, at) {
-            return;
-        }
         let mut inner = self.inner.lock();
-        if may_be_told_late && self.count_success(counter, ticket, at) {
+        if counted() {
             return;
         }
         let ((), news) = self.change(&mut inner, now, |state| {
@@ -145,10 +181,12 @@ impl Shared {
         self.deliver(news);
     }
 
-    pub(super) fn exclude(&self, ticket: Ticket) {
+    pub(super) fn exclude(&self, admitted: Admitted) {
         let mut inner = self.inner.lock();
         // No time passes, so no phase changes, and the instant does not matter.
-        self.change(&mut inner, self.base, |state| state.exclude(ticket));
+        self.change(&mut inner, self.base, |state| {
+            state.exclude(admitted.ticket);
+        });
     }
 
     pub(super) fn phase(&self, now: Instant) -> Phase {
@@ -183,15 +221,14 @@ impl Shared {
         self.nanos(now) > self.hot.refusing_until.load(Ordering::Acquire)
     }
 
+    #[inline]
     fn nanos(&self, now: Instant) -> u64 {
-        let since = now.saturating_duration_since(self.base);
-        let whole = since.as_secs().saturating_mul(1_000_000_000);
-        // One more, since 0 is never; one less than always, which is later than any instant.
-        let nanos = whole.saturating_add(u64::from(since.subsec_nanos()) + 1);
-        nanos.min(ALWAYS - 1)
+        // One more, since 0 is never; at most one less than always, which no instant reaches.
+        whole_nanos(now.saturating_duration_since(self.base)).min(ALWAYS - 2) + 1
     }
 
     /// Admits by the caller's lane alone, if that is all there is to it.
+    #[inline]
     fn count_request(&self, counter: &Counter, at: u64) -> Option<Ticket> {
         // In this order, and published in the other: a bound is never newer than the ticket.
         let in_time = at <= self.hot.counting_until.load(Ordering::Acquire);
@@ -199,6 +236,8 @@ impl Shared {
         (in_time && counter.request(ticket)).then_some(ticket)
     }
 
+    /// Counts a success by the caller's lane alone.
+    #[inline]
     fn count_success(&self, counter: &Counter, ticket: Ticket, at: u64) -> bool {
         at <= self.hot.counting_until.load(Ordering::Acquire)
             && ticket == self.hot.ticket.load(Ordering::Acquire)
@@ -282,6 +321,13 @@ impl Shared {
             callback.call(transition);
         }
     }
+}
+
+/// What is longer than some 584 years counts as that.
+#[inline]
+fn whole_nanos(duration: Duration) -> u64 {
+    let whole = duration.as_secs().saturating_mul(1_000_000_000);
+    whole.saturating_add(u64::from(duration.subsec_nanos()))
 }
 
 /// The turn to deliver; over even if a callback panics.

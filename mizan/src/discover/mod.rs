@@ -24,6 +24,7 @@ mod cache;
 mod dns;
 mod endpoint;
 mod fixed;
+#[cfg(feature = "registry")]
 mod registry;
 mod updates;
 
@@ -35,6 +36,7 @@ pub use dns::{Dns, InvalidDns};
 use endpoint::distinct;
 pub use endpoint::{Endpoint, InvalidAuthority, WEIGHT_MAX};
 pub use fixed::Fixed;
+#[cfg(feature = "registry")]
 pub use registry::Registry;
 pub use updates::{Discovery, Known, SourceState, SourceStatus, Updates, channel};
 

@@ -1,6 +1,7 @@
 //! What can be seen from outside: logs, spans and trace context, metrics, and snapshots of a
 //! channel.
 
+#[cfg(feature = "server")]
 mod logs;
 pub mod metrics;
 pub mod names;
@@ -8,6 +9,7 @@ mod spans;
 mod stats;
 mod trace;
 
+#[cfg(feature = "server")]
 pub(crate) use logs::init;
 pub(crate) use spans::{attempt, ended, recv, sent};
 pub use stats::ChannelStats;

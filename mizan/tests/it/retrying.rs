@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mizan::{Channel, retry::Policy, status};
+use mizan::{
+    Channel,
+    retry::{Codes, Policy, RetryPolicy},
+    status,
+};
 use mizan_contracts::registry::v1::registry_service_client::RegistryServiceClient;
 use tokio::sync::{Barrier, mpsc};
 use tonic::Code;
@@ -174,7 +178,10 @@ async fn what_was_given_up_after_retries_tells_callers_not_to_try_again() {
 async fn a_failure_lists_the_instances_that_were_tried() {
     let silent = Wire::start(|call| async move { call.reset(h2::Reason::INTERNAL_ERROR) }).await;
     let other = Wire::start(|call| async move { call.reset(h2::Reason::INTERNAL_ERROR) }).await;
-    let policy = Policy::default();
+    let policy = Policy::Retry(RetryPolicy {
+        codes: Codes::of(&[Code::Internal]),
+        ..RetryPolicy::default()
+    });
     let channel = channel(&[&silent, &other]).retry(policy).connect().unwrap();
     while channel.stats().ready() < 2 {
         tokio::task::yield_now().await;
@@ -210,7 +217,7 @@ async fn wait_for_ready_waits_for_the_first_instance() {
 #[tokio::test]
 async fn a_service_config_changes_a_running_channel_and_a_bad_one_changes_nothing() {
     let server = Wire::start(|call| async move { call.refuse(14, &[]) }).await;
-    let channel = channel(&[&server]).connect().unwrap();
+    let channel = channel(&[&server]).no_breaker().connect().unwrap();
     let client = RegistryServiceClient::new(channel.clone());
     let five = r#""retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.001s", "maxBackoff": "0.001s",
         "backoffMultiplier": 1, "retryableStatusCodes": ["UNAVAILABLE"]}"#;

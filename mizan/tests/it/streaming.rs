@@ -79,7 +79,7 @@ async fn a_stream_dropped_is_reset_at_the_server() {
 
 #[tokio::test]
 async fn a_stream_that_is_refused_early_is_sent_again_from_its_beginning() {
-    let (told, mut seen) = mpsc::channel(1);
+    let (told, mut seen) = mpsc::channel(8);
     let server = Wire::start(move |mut call| {
         let told = told.clone();
         async move {

@@ -85,9 +85,12 @@ fn a_call_is_timed_from_its_admission() {
 
 #[test]
 fn clones_are_one_breaker() {
-    let (breaker, now) = open(Config::default());
-    assert!(breaker.clone().admit(now).is_err());
-    assert_eq!(breaker.clone().name(), "invoice");
+    let now = Instant::now();
+    let breaker = Breaker::beginning("invoice", Config::default(), now);
+    let clone = breaker.clone();
+    breaker.force_open(now);
+    assert!(clone.admit(now).is_err());
+    assert_eq!(clone.name(), "invoice");
 }
 
 #[test]
@@ -97,4 +100,24 @@ fn a_permit_outlives_its_breaker() {
     let permit = breaker.admit(now).unwrap();
     drop(breaker);
     permit.record(Outcome::Failure, now);
+}
+
+/// A lane tells tickets by 19 bits only; the whole one must match too.
+#[test]
+fn a_late_success_is_ignored_however_many_intervals_later() {
+    let start = Instant::now();
+    let interval = Duration::from_micros(1);
+    let config = Config {
+        interval,
+        ..Config::default()
+    };
+    let breaker = Breaker::beginning("invoice", config, start);
+    let late = breaker.admit(start).unwrap();
+    let mut now = start;
+    for _ in 0..1 << 19 {
+        now += 2 * interval;
+        assert_eq!(breaker.phase(now), Phase::Closed);
+    }
+    late.record(Outcome::Success, now);
+    assert_eq!(breaker.counts(), Counts::default());
 }

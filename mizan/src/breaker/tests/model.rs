@@ -160,7 +160,7 @@ impl Pair {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     /// Counts are compared only where the program asks, since asking folds the lanes: so their
     /// contents pile up between, as they do in use.

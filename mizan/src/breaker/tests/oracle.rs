@@ -81,13 +81,13 @@ impl Replay {
         let changes = Changes::default();
         let into = changes.clone();
         let callback = OnStateChange::new(move |c| into.lock().push_back((c.from, c.to)));
-        let told = Config {
+        let config = Config {
             on_state_change: Some(callback),
-            ..config.clone()
+            ..config
         };
         Self {
-            machine: State::new(config, now),
-            breaker: Breaker::beginning("oracle", told, now),
+            machine: State::new(config.clone(), now),
+            breaker: Breaker::beginning("oracle", config, now),
             calls: Vec::new(),
             now,
             expected: Counts::default(),

@@ -9,7 +9,7 @@ use std::{
 use super::super::*;
 
 const THREADS: usize = 4;
-const CALLS: u64 = 20_000;
+const CALLS: u64 = 5_000;
 
 fn never_trips() -> Config {
     Config {
@@ -68,7 +68,7 @@ fn reading_the_counts_meanwhile_loses_none_and_sees_no_success_without_its_call(
     let now = Instant::now();
     let breaker = Breaker::beginning("invoice", never_trips(), now);
     thread::scope(|scope| {
-        let hammering = scope.spawn(|| hammer(&breaker, now, 1_000));
+        let hammering = scope.spawn(|| hammer(&breaker, now, 500));
         let mut last = 0;
         while !hammering.is_finished() {
             let counts = breaker.counts();
