@@ -57,7 +57,7 @@ struct Watch {
 
 enum Stage {
     Asking,
-    Open(Streaming<HealthCheckResponse>),
+    Open(Box<Streaming<HealthCheckResponse>>),
     Broken,
     /// There is no health service: nothing more to ask.
     Unsupported,
@@ -77,7 +77,7 @@ impl Watch {
                         service: self.service.clone(),
                     };
                     match self.client.watch(request).await {
-                        Ok(response) => self.stage = Stage::Open(response.into_inner()),
+                        Ok(response) => self.stage = Stage::Open(Box::new(response.into_inner())),
                         Err(status) => return Some(self.broken(&status)),
                     }
                 }

@@ -42,6 +42,7 @@ use crate::{
 use policy::Call;
 use snapshot::{Rest, Snapshot};
 
+pub use load::Load;
 pub(crate) use member::Ready;
 pub(crate) use settings::Settings;
 pub use stats::{InstanceState, InstanceStats};
@@ -83,10 +84,7 @@ impl Picked {
         match self.0.connection() {
             Some(connection) => connection.send(request).await,
             // Cannot be: what is ready is connected.
-            None => Err(SendError::NotSent(
-                Status::unavailable("not connected"),
-                Some(Box::new(request)),
-            )),
+            None => Err(SendError::NotSent(Status::unavailable("not connected"))),
         }
     }
 }
@@ -113,11 +111,13 @@ impl Balancer {
     }
 
     /// Goes on with other settings. No connection is lost by it.
+    #[allow(dead_code, reason = "for the channel's settings at run time")]
     pub(crate) fn set(&self, settings: Settings) {
         self.settings.send_replace(Arc::new(settings));
     }
 
     /// Every instance that is known, in the order of their authorities.
+    #[allow(dead_code, reason = "for the channel's stats")]
     pub(crate) fn stats(&self) -> Vec<InstanceStats> {
         self.snapshot.load().stats()
     }

@@ -172,3 +172,82 @@ fn listed(stats: &[InstanceStats]) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        Connection,
+        balance::{
+            instance::{State, View},
+            policy::RoundRobin,
+        },
+        connection::{Config, testing::Net},
+        discover::Endpoint,
+    };
+
+    /// Members of which the first are connected, and of those the first are ejected.
+    async fn members(all: usize, connected: usize, ejected: usize) -> BTreeMap<Arc<str>, Member> {
+        let net = Net::default();
+        net.serve("a:1");
+        let connection = Connection::open_with("a:1", &Config::default(), &net).await;
+        let connection = connection.unwrap();
+        let member = |index| {
+            let endpoint = Endpoint::new(format!("host-{index}:1")).unwrap();
+            let mut member = Member::new(&endpoint, None);
+            member.keep(1, CancellationToken::new().drop_guard());
+            if index < connected {
+                let view = View {
+                    state: State::Ready,
+                    connection: Some(connection.clone()),
+                    ..View::IDLE
+                };
+                member.apply(1, view);
+            }
+            member.eject(index < ejected);
+            (member.authority().clone(), member)
+        };
+        (0..all).map(member).collect()
+    }
+
+    #[tokio::test]
+    async fn ejected_instances_are_left_out_until_too_few_are_left() {
+        for (connected, ejected, percent, admitted) in [
+            (4, 0, 50, 4),
+            (4, 1, 50, 3),
+            (4, 2, 50, 2),
+            // A quarter is too few: all of them.
+            (4, 3, 50, 4),
+            (4, 3, 25, 1),
+            (4, 4, 50, 4),
+            (4, 4, 0, 4),
+            (0, 0, 50, 0),
+        ] {
+            let members = members(5, connected, ejected).await;
+            let left = super::admitted(&members, percent);
+            assert_eq!(left.len(), admitted, "{connected} {ejected} {percent}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_a_pick_found_closed_is_waited_for() {
+        let members = members(1, 1, 0).await;
+        let known = Known::Instances(Vec::new());
+        let snapshot = Snapshot::of(&members, &known, &RoundRobin::default(), 50);
+        // Not a failure: a pick looks at the rest only when all that is ready is closed.
+        assert!(matches!(snapshot.rest(), Rest::Connecting(_)));
+    }
+
+    #[tokio::test]
+    async fn ejected_is_said_of_the_connected_only() {
+        let members = members(2, 1, 2).await;
+        let states: Vec<_> = members
+            .values()
+            .map(|member| member.stats().state)
+            .collect();
+        use crate::balance::InstanceState;
+        assert_eq!(states, [InstanceState::Ejected, InstanceState::Idle]);
+    }
+}

@@ -324,7 +324,7 @@ impl Call<'_> {
 /// No response began.
 fn failed(error: SendError, own_limit: bool, mut ending: AttemptEnding) -> Ended<Answer> {
     let (end, status) = match error {
-        SendError::NotSent(status, _) => {
+        SendError::NotSent(status) => {
             ending.unsent(status.code());
             (End::NeverSent, status)
         }

@@ -110,31 +110,22 @@ mod tests {
 
     #[test]
     fn the_defaults_are_valid_and_bounds_are_kept() {
-        let defaults = Config::default();
-        assert_eq!(defaults.clone().validate(), Ok(defaults.clone()));
-        let too_eager = Config {
-            keep_alive_interval: Some(Duration::from_secs(9)),
-            ..defaults.clone()
+        let valid = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.validate().map_err(|error| error.to_string())
         };
-        let error = too_eager.validate().unwrap_err().to_string();
+        assert!(valid(|_| {}).is_ok());
+        assert!(valid(|c| c.keep_alive_interval = None).is_ok());
         assert_eq!(
-            error,
+            valid(|c| c.keep_alive_interval = Some(Duration::from_secs(9))).unwrap_err(),
             "connection: keep_alive_interval must be 10 s at least"
         );
-        let never = Config {
-            keep_alive_interval: None,
-            ..defaults.clone()
-        };
-        assert!(never.validate().is_ok());
-        let no_time = Config {
-            connect_timeout: Duration::ZERO,
-            ..defaults.clone()
-        };
-        assert!(no_time.validate().is_err());
-        let too_small = Config {
-            stream_window: 1000,
-            ..defaults
-        };
-        assert!(too_small.validate().is_err());
+        assert!(valid(|c| c.keep_alive_timeout = Duration::ZERO).is_err());
+        assert!(valid(|c| c.connect_timeout = Duration::ZERO).is_err());
+        assert!(valid(|c| c.connect_timeout = Duration::MAX).is_err());
+        assert!(valid(|c| c.stream_window = 1000).is_err());
+        assert!(valid(|c| c.connection_window = 1 << 31).is_err());
+        assert!(valid(|c| c.headers_max = 0).is_err());
     }
 }

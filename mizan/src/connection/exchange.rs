@@ -34,9 +34,8 @@ pub(super) struct Peer {
 /// retries), the third only if its caller says so.
 #[derive(Debug)]
 pub(crate) enum SendError {
-    /// It never left this process. May be sent elsewhere as often as the deadline allows. The
-    /// request's body is whole; its head is the sender's to write again.
-    NotSent(Status, Option<Box<Request<Body>>>),
+    /// It never left this process. May be sent elsewhere as often as the deadline allows.
+    NotSent(Status),
     /// It left, and the server's library turned it away before the application saw it: by
     /// REFUSED_STREAM, or by a GOAWAY that names a lower stream. May be sent elsewhere once.
     RefusedUnseen(Status),
@@ -47,9 +46,7 @@ pub(crate) enum SendError {
 impl SendError {
     pub(crate) fn into_status(self) -> Status {
         match self {
-            Self::NotSent(status, _) | Self::RefusedUnseen(status) | Self::Unknown(status) => {
-                status
-            }
+            Self::NotSent(status) | Self::RefusedUnseen(status) | Self::Unknown(status) => status,
         }
     }
 }
@@ -69,7 +66,7 @@ pub(super) async fn send(
     mut request: Request<Body>,
 ) -> Result<Response<Body>, SendError> {
     if peer.wire.is_over() {
-        return Err(not_sent(peer, request));
+        return Err(not_sent(peer));
     }
     address(peer, &mut request);
     let (head, mut body) = request.into_parts();
@@ -85,7 +82,7 @@ pub(super) async fn send(
         // The connection ended in this instant, or has no stream numbers left.
         Err(error) => {
             peer.wire.end(|| innermost(&error));
-            return Err(not_sent(peer, Request::new(unread(start, body))));
+            return Err(not_sent(peer));
         }
     };
     let number = response.stream_id().as_u32();
@@ -151,35 +148,6 @@ fn begin(body: &mut Body, context: &mut Context<'_>) -> Result<Start, Status> {
                 return Ok(Start::Part(chunks));
             }
         }
-    }
-}
-
-/// A body of which nothing was sent, as it was.
-fn unread(start: Start, body: Body) -> Body {
-    match start {
-        Start::Whole(bytes) => Body::new(http_body_util::Full::new(bytes)),
-        Start::Part(chunks) => Body::new(Resumed { chunks, rest: body }),
-    }
-}
-
-/// A body whose beginning was already read.
-struct Resumed {
-    chunks: VecDeque<Bytes>,
-    rest: Body,
-}
-
-impl http_body::Body for Resumed {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        if let Some(chunk) = self.chunks.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(chunk))));
-        }
-        Pin::new(&mut self.rest).poll_frame(context)
     }
 }
 
@@ -301,11 +269,10 @@ impl Incoming {
     }
 }
 
-fn not_sent(peer: &Peer, request: Request<Body>) -> SendError {
+fn not_sent(peer: &Peer) -> SendError {
     let reason = peer.wire.reason().unwrap_or_default();
     let message = format!("{}: {reason}", peer.authority);
-    let status = status::refused(Code::Unavailable, "NOT_SENT", message);
-    SendError::NotSent(status, Some(Box::new(request)))
+    SendError::NotSent(status::refused(Code::Unavailable, "NOT_SENT", message))
 }
 
 /// What the failure of a stream that left means.
@@ -359,15 +326,5 @@ mod tests {
         assert_eq!(code_of(Reason::INTERNAL_ERROR), Code::Internal);
         assert_eq!(code_of(Reason::ENHANCE_YOUR_CALM), Code::ResourceExhausted);
         assert_eq!(code_of(Reason::HTTP_1_1_REQUIRED), Code::Unknown);
-    }
-
-    #[tokio::test]
-    async fn a_body_that_was_begun_can_be_sent_again() {
-        use http_body_util::BodyExt as _;
-        let chunks = ["one", "two"].map(|c| Ok::<_, Status>(Frame::data(Bytes::from(c))));
-        let mut body = Body::new(http_body_util::StreamBody::new(tokio_stream::iter(chunks)));
-        let start = poll_fn(|context| Poll::Ready(begin(&mut body, context))).await;
-        let again = unread(start.unwrap(), body).collect().await.unwrap();
-        assert_eq!(again.to_bytes(), "onetwo");
     }
 }

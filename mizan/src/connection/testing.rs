@@ -69,7 +69,11 @@ impl Net {
         tokio::spawn(async move {
             while let Some(stream) = accepted.recv().await {
                 shared.0.accepted.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(shared.clone().carry(stream));
+                let shared = shared.clone();
+                tokio::spawn(async move {
+                    shared.clone().carry(stream).await;
+                    shared.0.ended.fetch_add(1, Ordering::SeqCst);
+                });
             }
         });
         server
@@ -116,6 +120,7 @@ pub(crate) struct Server(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     accepted: AtomicUsize,
+    ended: AtomicUsize,
     calls: AtomicUsize,
     cancelled: AtomicUsize,
     watches: AtomicUsize,
@@ -128,6 +133,7 @@ impl Server {
     fn new() -> Self {
         Self(Arc::new(Shared {
             accepted: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
             cancelled: AtomicUsize::new(0),
             watches: AtomicUsize::new(0),
@@ -140,6 +146,11 @@ impl Server {
     /// How many connections it accepted.
     pub(crate) fn accepted(&self) -> usize {
         self.0.accepted.load(Ordering::SeqCst)
+    }
+
+    /// How many connections ended.
+    pub(crate) fn ended(&self) -> usize {
+        self.0.ended.load(Ordering::SeqCst)
     }
 
     /// How many calls came.

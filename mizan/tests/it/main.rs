@@ -5,6 +5,7 @@ mod breaking;
 mod calling;
 mod defects;
 mod draining;
+mod instances;
 mod retrying;
 mod serving;
 mod streaming;
