@@ -14,11 +14,7 @@ const CONFIG: &str = r#"{
     "methodConfig": [{
         "name": [{"service": "grpc.health.v1.Health"}],
         "timeout": "2s",
-        "hedgingPolicy": {
-            "maxAttempts": 3,
-            "hedgingDelay": "0.02s",
-            "nonFatalStatusCodes": ["UNAVAILABLE"]
-        }
+        "hedgingPolicy": {"maxAttempts": 3, "hedgingDelay": "0.02s"}
     }]
 }"#;
 
@@ -28,11 +24,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     for _ in 0..2 {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         instances.push(listener.local_addr()?.to_string());
-        tokio::spawn(
-            Server::builder("greeter")
-                .unregistered()
-                .serve(listener, pending()),
-        );
+        let server = Server::builder("greeter").unregistered();
+        tokio::spawn(server.serve(listener, pending()));
     }
     // The slow one: it speaks HTTP/2 and never answers a call.
     let silent = TcpListener::bind("127.0.0.1:0").await?;

@@ -19,7 +19,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, request::Parts};
+use http::{Request, request::Parts};
 use http_body::Body as _;
 use http_body_util::Full;
 use tonic::{Status, body::Body};
@@ -70,11 +70,6 @@ impl Replay {
             Payload::Whole { bytes, .. } => Some(bytes),
             Payload::Stream(_) => None,
         }
-    }
-
-    /// The headers that all attempts share.
-    pub(crate) fn headers_mut(&mut self) -> &mut HeaderMap {
-        &mut self.parts.headers
     }
 
     /// The request for attempt `id`, which no other attempt of the call has; `None` when it cannot
