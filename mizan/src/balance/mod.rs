@@ -111,13 +111,11 @@ impl Balancer {
     }
 
     /// Goes on with other settings. No connection is lost by it.
-    #[allow(dead_code, reason = "for the channel's settings at run time")]
     pub(crate) fn set(&self, settings: Settings) {
         self.settings.send_replace(Arc::new(settings));
     }
 
     /// Every instance that is known, in the order of their authorities.
-    #[allow(dead_code, reason = "for the channel's stats")]
     pub(crate) fn stats(&self) -> Vec<InstanceStats> {
         self.snapshot.load().stats()
     }

@@ -164,7 +164,7 @@ async fn a_listener_without_settings_is_waited_for_and_never_picked() {
     let _accepted = net.listen("a:1");
     let world = World::new(net, &["a:1"], |_| {});
     let wait = Wait {
-        deadline: Some(Instant::now() + SECOND),
+        deadline: Some(Instant::now() + 19 * SECOND),
         for_ready: false,
     };
     let late = world.balancer.pick(&call(), &[], wait).await.unwrap_err();
