@@ -6,6 +6,8 @@
 
 use std::{io::Write, time::Duration};
 
+use tokio::runtime;
+
 use crate::{
     Error,
     contender::{Contender, Kind},
@@ -54,7 +56,7 @@ pub fn run(plan: &Plan, out: &mut impl Write) -> Result<(), Error> {
         None => writeln!(out, "**Not pinned: this process may not choose two cores.**\n")?,
     }
     // Made after pinning, so that its thread inherits the core.
-    let runtime = one_worker()?;
+    let runtime = one_worker("echo-client")?;
     let apart = Servers::start(SERVERS, cores.map(|(_, servers)| servers))?;
     for concurrency in &plan.concurrencies {
         let title = format!("c = {concurrency}");
@@ -157,4 +159,29 @@ fn report(
     writeln!(out, "{}", ratios.render())?;
     out.flush()?;
     Ok(())
+}
+
+/// So many calls of one contender by so many callers, for a profiler to look at.
+///
+/// # Errors
+/// Servers that do not start, or a call that fails.
+pub fn calls(kind: Kind, count: u64, concurrency: u64) -> Result<(), Error> {
+    let servers = Servers::start(SERVERS, None)?;
+    // One thread: what a profiler sees is the client and nothing else.
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let contender = Contender::new(kind, servers.addresses())?;
+        let callers: Vec<_> = (0..concurrency)
+            .map(|_| {
+                let contender = contender.clone();
+                tokio::spawn(async move { contender.calls(count / concurrency.max(1)).await })
+            })
+            .collect();
+        for caller in callers {
+            caller.await??;
+        }
+        Ok(())
+    })
 }

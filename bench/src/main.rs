@@ -54,6 +54,18 @@ enum Measure {
         #[arg(long)]
         quick: bool,
     },
+    /// So many calls of one contender on one thread, for a profiler; prints nothing.
+    Calls {
+        /// The first contender whose name holds this text.
+        #[arg(long, default_value = "Mizan")]
+        only: String,
+        /// How many calls in all.
+        #[arg(long, default_value_t = 10_000)]
+        count: u64,
+        /// How many callers at once.
+        #[arg(long, default_value_t = 64)]
+        concurrency: u64,
+    },
     /// The echo server that the others start.
     #[command(hide = true)]
     Server {
@@ -93,6 +105,17 @@ fn run(command: Measure) -> Result<(), Error> {
             decisions(quick)?;
             counted("calls")?;
             channel::run(&plan(quick, vec![1, 64, 256]), &mut io::stdout())
+        }
+        Measure::Calls {
+            only,
+            count,
+            concurrency,
+        } => {
+            let kind = Kind::ALL
+                .into_iter()
+                .find(|kind| kind.to_string().contains(&only))
+                .ok_or("no such contender")?;
+            channel::calls(kind, count, concurrency)
         }
         Measure::Server { core } => processes::serve(core),
     }
