@@ -33,7 +33,10 @@ pub type Counter = fn(&mut dyn FnMut()) -> Counted;
 /// # Errors
 /// Servers that do not start, or a call that fails.
 pub fn calls(count: Counter, out: &mut impl Write) -> Result<(), Error> {
-    writeln!(out, "## Allocations of a whole call, in the client's process\n")?;
+    writeln!(
+        out,
+        "## Allocations of a whole call, in the client's process\n"
+    )?;
     let servers = Servers::start(3, None)?;
     // One thread, so that everything the client does is counted.
     let runtime = runtime::Builder::new_current_thread()

@@ -41,7 +41,12 @@ pub struct Plan {
 /// # Errors
 /// Servers that do not start, a contender that dies, or a writer that fails.
 pub fn run(plan: &Plan, out: &mut impl Write) -> Result<(), Error> {
-    writeln!(out, "## Whole calls\n\n{}\n{}\n", machine::describe(), machine::repeat())?;
+    writeln!(
+        out,
+        "## Whole calls\n\n{}\n{}\n",
+        machine::describe(),
+        machine::repeat()
+    )?;
     writeln!(
         out,
         "Unary echo of 100 bytes over loopback, closed loop, median of {} interleaved rounds of \
@@ -53,7 +58,10 @@ pub fn run(plan: &Plan, out: &mut impl Write) -> Result<(), Error> {
         Some((client, servers)) => {
             writeln!(out, "Client on core {client}, servers on core {servers}.\n")?;
         }
-        None => writeln!(out, "**Not pinned: this process may not choose two cores.**\n")?,
+        None => writeln!(
+            out,
+            "**Not pinned: this process may not choose two cores.**\n"
+        )?,
     }
     // Made after pinning, so that its thread inherits the core.
     let runtime = one_worker("echo-client")?;
@@ -67,14 +75,19 @@ pub fn run(plan: &Plan, out: &mut impl Write) -> Result<(), Error> {
     if let Some((client, _)) = cores {
         let together = Servers::start(SERVERS, Some(client))?;
         let rounds = measured(&runtime, plan, together.addresses(), 1)?;
-        report(out, "c = 1, client and servers on one core", &plan.kinds, &rounds)?;
+        report(
+            out,
+            "c = 1, client and servers on one core",
+            &plan.kinds,
+            &rounds,
+        )?;
     }
     Ok(())
 }
 
 /// The rounds of every contender, in the order of the plan's kinds.
 fn measured(
-    runtime: &tokio::runtime::Runtime,
+    runtime: &runtime::Runtime,
     plan: &Plan,
     servers: &[String],
     concurrency: usize,
@@ -117,7 +130,13 @@ fn report(
         rounds.get(index)
     };
     let mut table = Table::new(&[
-        title, "calls/s", "min–max", "p50 µs", "p99 µs", "client CPU µs/call", "errors",
+        title,
+        "calls/s",
+        "min–max",
+        "p50 µs",
+        "p99 µs",
+        "client CPU µs/call",
+        "errors",
     ]);
     for kind in kinds {
         let Some(rounds) = of(*kind) else { continue };

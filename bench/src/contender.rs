@@ -122,5 +122,27 @@ fn full(servers: &[String]) -> Result<mizan::Channel, Error> {
     let channel = mizan::Channel::builder("echo")
         .fixed(servers.to_vec())
         .limit(rate);
-    Ok(channel.connect())
+    Ok(channel.connect()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::echo;
+
+    #[tokio::test]
+    async fn every_contender_gets_its_echo() {
+        let mut servers = Vec::new();
+        for _ in 0..3 {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            servers.push(listener.local_addr().unwrap().to_string());
+            tokio::spawn(echo::serve(listener));
+        }
+        for kind in Kind::ALL {
+            let contender = Contender::new(kind, &servers).unwrap();
+            contender.calls(7).await.unwrap();
+        }
+    }
 }

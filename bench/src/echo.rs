@@ -68,7 +68,7 @@ impl Service<http::Request<Body>> for Echo {
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         Box::pin(async move {
             let mut grpc = tonic::server::Grpc::new(ProstCodec::default());
-            Ok(grpc.unary(Echo, request).await)
+            Ok(grpc.unary(Self, request).await)
         })
     }
 }

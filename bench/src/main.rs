@@ -12,7 +12,7 @@ use mizan_bench::{
     Error,
     channel::{self, Plan},
     contender::Kind,
-    processes,
+    decisions, processes,
 };
 
 /// Measures the channel beside its peers; prints markdown.
@@ -122,7 +122,11 @@ fn run(command: Measure) -> Result<(), Error> {
 }
 
 fn plan(quick: bool, concurrencies: Vec<usize>) -> Plan {
-    let (rounds, length, warm_up) = if quick { (3, 500, 300) } else { (5, 2_000, 2_000) };
+    let (rounds, length, warm_up) = if quick {
+        (3, 500, 300)
+    } else {
+        (5, 2_000, 2_000)
+    };
     Plan {
         concurrencies,
         kinds: Kind::ALL.to_vec(),
@@ -132,7 +136,10 @@ fn plan(quick: bool, concurrencies: Vec<usize>) -> Plan {
     }
 }
 
-fn decisions(_quick: bool) -> Result<(), Error> {
+fn decisions(quick: bool) -> Result<(), Error> {
+    let (rounds, count) = if quick { (3, 500_000) } else { (7, 5_000_000) };
+    let plan = decisions::Plan { rounds, count };
+    decisions::run(plan, &mut io::stdout())?;
     counted("decisions")
 }
 

@@ -74,7 +74,14 @@ mod tests {
     #[test]
     fn a_ratio_is_taken_round_by_round() {
         // Twice as fast in each round, although the machine slowed down by ten.
-        assert_eq!(median_ratio(&[200.0, 20.0, 200.0], &[100.0, 10.0, 100.0]), 2.0);
-        assert_eq!(median_ratio(&[1.0], &[0.0]), 0.0, "a dead round is no round");
+        assert_eq!(
+            median_ratio(&[200.0, 20.0, 200.0], &[100.0, 10.0, 100.0]),
+            2.0
+        );
+        assert_eq!(
+            median_ratio(&[1.0], &[0.0]),
+            0.0,
+            "a dead round is no round"
+        );
     }
 }

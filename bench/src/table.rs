@@ -62,9 +62,6 @@ mod tests {
         let mut table = Table::new(&["who", "calls/s"]);
         table.row(vec!["bare".to_owned(), "9".to_owned()]);
         let text = table.render();
-        assert_eq!(
-            text,
-            "| who  | calls/s |\n|---|---:|\n| bare |       9 |\n"
-        );
+        assert_eq!(text, "| who  | calls/s |\n|---|---:|\n| bare |       9 |\n");
     }
 }

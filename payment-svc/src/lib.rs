@@ -18,7 +18,7 @@ mod store;
 
 use std::{future::Future, process::ExitCode};
 
-use mizan::{Channel, Server, limit::Rate, server::ServeError};
+use mizan::{Channel, InvalidChannel, Server, limit::Rate, server::ServeError};
 use mizan_contracts::payment::v1::payment_service_server::PaymentServiceServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,9 @@ pub enum Error {
     /// The store was opened and cannot be written.
     #[error("cannot write the payments' store")]
     Unwritable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A channel to another service cannot be made.
+    #[error(transparent)]
+    Channel(#[from] InvalidChannel),
     /// The server could not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -57,7 +60,7 @@ where
     saga::join(&store)
         .await
         .map_err(|e| Error::Unwritable(e.into()))?;
-    let coordinator = saga::Coordinator::new(store.clone(), peers(&config));
+    let coordinator = saga::Coordinator::new(store.clone(), peers(&config)?);
     let stop = CancellationToken::new();
     // Should this future be dropped, what it began ends with it.
     let _cut = (stop.clone().drop_guard(), coordinator.cut_on_drop());
@@ -96,14 +99,14 @@ pub fn run(args: Args) -> ExitCode {
 }
 
 /// The channels to invoicing, with a breaker, and to accounting, with a limiter besides.
-fn peers(config: &Config) -> saga::Peers {
+fn peers(config: &Config) -> Result<saga::Peers, InvalidChannel> {
     let registry = &config.server.registry;
     let invoices = Channel::builder("invoice")
         .registry(registry.clone())
-        .connect();
+        .connect()?;
     let mut ledger = Channel::builder("accounting").registry(registry.clone());
     if let Some(rate) = Rate::new(config.ledger_rate, config.ledger_burst) {
         ledger = ledger.limit(rate);
     }
-    saga::Peers::new(invoices, ledger.connect())
+    Ok(saga::Peers::new(invoices, ledger.connect()?))
 }

@@ -14,6 +14,7 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::{
     board::{Board, Subscription},
@@ -34,6 +35,8 @@ struct Shared {
     board: Board,
     poller: Poller,
     last_stream: AtomicU64,
+    /// Names this life: nothing is stored, so revisions of another one mean nothing in this.
+    epoch: String,
     stop: CancellationToken,
 }
 
@@ -63,6 +66,7 @@ impl Registry {
             board,
             poller: Poller::new(),
             last_stream: AtomicU64::new(0),
+            epoch: Uuid::new_v4().simple().to_string(),
             stop,
         }))
     }
@@ -119,6 +123,11 @@ impl Registry {
     /// The latest snapshot of one service, known or not.
     pub(crate) fn snapshot(&self, service: &str) -> Arc<Snapshot> {
         self.0.board.current(service)
+    }
+
+    /// Names the life in which revisions can be compared.
+    pub(crate) fn epoch(&self) -> &str {
+        &self.0.epoch
     }
 
     /// The slots of these services; see [`Subscription`].

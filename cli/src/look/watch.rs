@@ -24,6 +24,7 @@ async fn follow(args: &WatchArgs) -> Result<(), LookError> {
         let request = WatchInstancesRequest {
             services: vec![args.service.clone()],
             include_unhealthy: !args.passing,
+            ..WatchInstancesRequest::default()
         };
         let mut client = client(&args.common).await?;
         let mut stream = client.watch_instances(request).await?.into_inner();
@@ -44,6 +45,7 @@ fn tell(
         service,
         instances,
         revision,
+        ..
     } = snapshot;
     let listing = show::Listing::new(service, revision, instances);
     let text = match known {

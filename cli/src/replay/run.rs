@@ -3,7 +3,7 @@
 use std::{cell::Cell, io, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
-use mizan::Channel;
+use mizan::{Channel, InvalidChannel};
 use mizan_contracts::{
     accounting::v1::{
         GetTrialBalanceRequest, TrialBalance as Books,
@@ -64,7 +64,8 @@ pub(crate) enum RunError {
 impl<'a> Payer<'a> {
     /// Learns which payments there are already.
     pub(crate) async fn new(args: &'a Args, progress: &'a Progress) -> Result<Self, RunError> {
-        let payment = PaymentServiceClient::new(channel(args, "payment"));
+        let payment = channel(args, "payment").map_err(|e| RunError::Mark(e.to_string()))?;
+        let payment = PaymentServiceClient::new(payment);
         let newest = ListPaymentsRequest {
             page_size: NEWEST,
             ..ListPaymentsRequest::default()
@@ -173,7 +174,7 @@ fn latest(payments: &[Payment]) -> Option<Instant> {
 
 /// A channel without a breaker: each row waits and tries again by itself for as long as patience
 /// lasts, and an open breaker would only keep it from noticing that the service is back.
-fn channel(args: &Args, service: &str) -> Channel {
+fn channel(args: &Args, service: &str) -> Result<Channel, InvalidChannel> {
     Channel::builder(service)
         .registry(args.registry.registry.clone())
         .deadline(CALL_DEADLINE)
@@ -186,7 +187,8 @@ pub(crate) async fn trial_balance(
     args: &Args,
     progress: &Progress,
 ) -> Result<TrialBalance, String> {
-    let accounting = AccountingServiceClient::new(channel(args, "accounting"));
+    let accounting = channel(args, "accounting").map_err(|e| e.to_string())?;
+    let accounting = AccountingServiceClient::new(accounting);
     let end = until_known(
         || {
             let mut client = accounting.clone();

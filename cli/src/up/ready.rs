@@ -36,6 +36,7 @@ async fn watch(connection: Connection, registry: &str, board: &Board) {
     let request = WatchInstancesRequest {
         services: services(),
         include_unhealthy: false,
+        ..WatchInstancesRequest::default()
     };
     let mut client = RegistryServiceClient::new(connection);
     let Ok(answer) = client.watch_instances(request).await else {

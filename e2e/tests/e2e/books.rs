@@ -48,6 +48,7 @@ impl Books {
             .registry(vec![self.registry.clone()])
             .no_breaker()
             .connect()
+            .unwrap()
     }
 
     /// The number of transactions, or none while nobody answers.

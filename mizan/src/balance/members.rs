@@ -1,138 +1,202 @@
 //! Membership: from what discovery knows to what a pick may use.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    Ready, Rest, Snapshot,
-    instance::{self, Change, Standing},
-    state::Rotation,
+    instance::{Change, Keeper},
+    member::Member,
+    outliers::Outliers,
+    settings::{CONNECTIONS_MAX, Settings},
+    snapshot::Snapshot,
 };
-use crate::discover::{Endpoint, Known};
+use crate::{
+    breaker::Breaker,
+    discover::{Discovery, Endpoint, Known},
+    telemetry::metrics::ClientMetrics,
+};
 
-/// How many changes may wait to be looked at; an instance with another one waits.
-const CHANGES_MAX: usize = 64;
+/// How many changes may wait to be looked at; a connection with another one waits.
+const CHANGES_MAX: usize = 256;
 
-struct Member {
-    weight: u32,
-    standing: Standing,
-    /// Ends the instance's task when the member is removed.
-    _gone: DropGuard,
+/// The instances of a service, and what keeps them up to date.
+pub(super) struct Members {
+    service: String,
+    members: BTreeMap<Arc<str>, Member>,
+    connections_begun: u64,
+    settings: watch::Receiver<Arc<Settings>>,
+    discovery: Discovery,
+    /// The settings in force.
+    current: Arc<Settings>,
+    outliers: Outliers,
+    changes: mpsc::Sender<Change>,
+    incoming: mpsc::Receiver<Change>,
+    metrics: Arc<ClientMetrics>,
 }
 
-/// Follows discovery and connections, publishing a new snapshot at every change, until nobody
-/// listens any more.
-pub(super) async fn keep(
-    mut known: watch::Receiver<Known>,
-    snapshot: Arc<ArcSwap<Snapshot>>,
-    notify: watch::Sender<()>,
-) {
-    let (changes, mut incoming) = mpsc::channel(CHANGES_MAX);
-    let mut members = BTreeMap::new();
-    let mut without_source = false;
-    let mut latest = known.borrow_and_update().clone();
-    loop {
-        if let Known::Instances(endpoints) = &latest {
-            update(&mut members, endpoints, &changes);
+impl Members {
+    pub(super) fn new(
+        service: &str,
+        mut settings: watch::Receiver<Arc<Settings>>,
+        discovery: Discovery,
+        metrics: Arc<ClientMetrics>,
+    ) -> Self {
+        let (changes, incoming) = mpsc::channel(CHANGES_MAX);
+        let current = settings.borrow_and_update().clone();
+        Self {
+            service: service.to_owned(),
+            members: BTreeMap::new(),
+            connections_begun: 0,
+            outliers: Outliers::new(current.outlier.clone(), metrics.clone()),
+            settings,
+            discovery,
+            current,
+            changes,
+            incoming,
+            metrics,
         }
-        snapshot.store(Arc::new(published(&members, &latest)));
-        notify.send_replace(());
-        tokio::select! {
-            () = notify.closed() => return,
-            changed = known.changed(), if !without_source => match changed {
-                Ok(()) => latest = known.borrow_and_update().clone(),
-                // A fixed list never changes: its source is gone and the list stays.
-                Err(_) => without_source = true,
-            },
-            Some(Change { authority, standing }) = incoming.recv() => {
-                if let Some(member) = members.get_mut(&authority) {
-                    // In backoff until connected: not "connecting" again for every try.
-                    member.standing = standing;
+    }
+
+    /// Follows discovery and connections, publishing a new snapshot when something changed, until
+    /// nobody listens any more.
+    pub(super) async fn keep(
+        mut self,
+        snapshot: Arc<ArcSwap<Snapshot>>,
+        notify: watch::Sender<()>,
+    ) {
+        let mut known = self.discovery.known();
+        let mut without_source = false;
+        let mut latest = known.borrow_and_update().clone();
+        self.follow(&latest);
+        let mut news = Vec::new();
+        loop {
+            self.fill();
+            snapshot.store(Arc::new(Snapshot::of(
+                &self.members,
+                &latest,
+                &*self.current.policy,
+                self.current.panic_percent,
+            )));
+            notify.send_replace(());
+            tokio::select! {
+                () = notify.closed() => return,
+                changed = known.changed(), if !without_source => match changed {
+                    Ok(()) => {
+                        latest = known.borrow_and_update().clone();
+                        self.follow(&latest);
+                    }
+                    // A fixed list never changes: its source is gone and the list stays.
+                    Err(_) => without_source = true,
+                },
+                changed = self.settings.changed() => match changed {
+                    Ok(()) => self.set(),
+                    Err(_) => return,
+                },
+                () = self.outliers.due() => self.outliers.sweep(&mut self.members),
+                _ = self.incoming.recv_many(&mut news, CHANGES_MAX) => {
+                    // All that waits, at once: a thousand new connections are no thousand snapshots.
+                    for change in news.drain(..) {
+                        self.apply(change);
+                    }
                 }
             }
         }
     }
-}
 
-/// Starts what is new, ends what is gone, keeps the rest.
-fn update(
-    members: &mut BTreeMap<Arc<str>, Member>,
-    endpoints: &[Endpoint],
-    changes: &mpsc::Sender<Change>,
-) {
-    members.retain(|authority, _| endpoints.iter().any(|e| *e.authority == **authority));
-    for endpoint in endpoints {
-        let authority: Arc<str> = endpoint.authority.as_str().into();
-        let member = members.entry(authority.clone()).or_insert_with(|| {
-            let gone = CancellationToken::new();
-            tokio::spawn(instance::keep(authority, changes.clone(), gone.clone()));
-            Member {
-                weight: endpoint.weight,
-                standing: Standing::Connecting,
-                _gone: gone.drop_guard(),
+    /// Puts new settings in force.
+    fn set(&mut self) {
+        let before =
+            std::mem::replace(&mut self.current, self.settings.borrow_and_update().clone());
+        self.outliers
+            .configure(&self.current.outlier, &mut self.members);
+        if !same_breaker(&before, &self.current) {
+            let breakers: Vec<_> = self.members.keys().map(|a| self.breaker(a)).collect();
+            for (member, breaker) in self.members.values_mut().zip(breakers) {
+                member.guard(breaker);
             }
-        });
-        member.weight = endpoint.weight;
-    }
-}
-
-fn published(members: &BTreeMap<Arc<str>, Member>, known: &Known) -> Snapshot {
-    let mut ready = Vec::new();
-    let mut connecting = false;
-    let mut failure = None;
-    for (authority, member) in members {
-        match &member.standing {
-            Standing::Ready(connection) => ready.push(Ready {
-                authority: authority.clone(),
-                connection: connection.clone(),
-                weight: member.weight,
-            }),
-            Standing::Connecting => connecting = true,
-            Standing::Backoff(reason) => failure = Some(reason.clone()),
         }
     }
-    let rest = match (known, failure) {
-        // Of a connection that broke we have not heard yet, though a pick may have seen it: it is
-        // about to be made again.
-        _ if connecting || !ready.is_empty() => Rest::Connecting,
-        (_, Some(reason)) => Rest::Failed(reason),
-        (Known::Unknown, None) => Rest::Connecting,
-        (Known::Unreachable(reason), None) => Rest::Failed(reason.clone()),
-        (Known::Instances(_), None) => Rest::Failed("none is registered and passing".to_owned()),
-    };
-    let weights: Vec<_> = ready.iter().map(|r| r.weight).collect();
-    Snapshot {
-        rotation: Rotation::new(&weights),
-        ready,
-        rest,
+
+    /// Takes in what is new, lets go of what is gone, keeps the rest. An authority that is named
+    /// twice is one instance, as the last of them says.
+    fn follow(&mut self, known: &Known) {
+        let Known::Instances(endpoints) = known else {
+            return;
+        };
+        let named: HashSet<&str> = endpoints.iter().map(Endpoint::authority).collect();
+        self.members.retain(|authority, _| {
+            let stays = named.contains(&**authority);
+            if !stays {
+                self.outliers.forget(authority);
+            }
+            stays
+        });
+        for endpoint in endpoints {
+            self.learn(endpoint);
+        }
+    }
+
+    fn learn(&mut self, endpoint: &Endpoint) {
+        if let Some(member) = self.members.get_mut(endpoint.authority()) {
+            return member.update(endpoint);
+        }
+        let member = Member::new(endpoint, self.breaker(endpoint.authority()));
+        self.members.insert(member.authority().clone(), member);
+    }
+
+    /// A breaker of an instance's own, if each has one.
+    fn breaker(&self, authority: &str) -> Option<Breaker> {
+        let config = self.current.breaker.clone()?;
+        Some(Breaker::new(
+            &format!("{}/{authority}", self.service),
+            config,
+        ))
+    }
+
+    /// Begins the connections that are missing and ends those that are too many.
+    fn fill(&mut self) {
+        let wanted = self.current.connections.clamp(1, CONNECTIONS_MAX);
+        let wanted = usize::try_from(wanted).unwrap_or(1);
+        for member in self.members.values_mut() {
+            member.shrink(wanted);
+            for _ in 0..member.missing(wanted) {
+                self.connections_begun += 1;
+                let keeper = Keeper {
+                    authority: member.authority().clone(),
+                    id: self.connections_begun,
+                    settings: self.settings.clone(),
+                    changes: self.changes.clone(),
+                    metrics: self.metrics.clone(),
+                };
+                let gone = CancellationToken::new();
+                member.keep(keeper.id, gone.clone().drop_guard());
+                tokio::spawn(keeper.keep(gone));
+            }
+        }
+    }
+
+    fn apply(&mut self, change: Change) {
+        if change.view.failed {
+            // It may have moved.
+            self.discovery.refresh();
+        }
+        if let Some(member) = self.members.get_mut(&change.authority) {
+            member.apply(change.id, change.view);
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use tokio::net::TcpListener;
-
-    use super::*;
-    use crate::Connection;
-
-    #[tokio::test]
-    async fn a_connection_that_a_pick_found_closed_is_waited_for() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let connection = Connection::open(&address, Duration::from_secs(1)).await;
-        let member = Member {
-            weight: 1,
-            standing: Standing::Ready(connection.unwrap()),
-            _gone: CancellationToken::new().drop_guard(),
-        };
-        let members = BTreeMap::from([(Arc::from(address.as_str()), member)]);
-        // Not "none is registered": a pick looks at the rest only when all that is ready is closed.
-        let rest = published(&members, &Known::Instances(Vec::new())).rest;
-        assert_eq!(rest, Rest::Connecting);
+/// Whether the instances' breakers can stay as they are.
+fn same_breaker(before: &Settings, after: &Settings) -> bool {
+    match (&before.breaker, &after.breaker) {
+        (None, None) => true,
+        (Some(before), Some(after)) => before.same_rules(after),
+        _ => false,
     }
 }

@@ -1,33 +1,51 @@
 //! Balancing: which of the healthy, connected instances carries the next attempt.
 //!
-//! *What it does.* Round robin in proportion to the weights, over instances whose connection is
-//! open. An instance is used only once connected and left out the moment its connection or the
-//! registry says so; what it carries then is finished. A pick takes no lock and wakes nobody: it
-//! reads one atomically swapped snapshot.
+//! *What it does.* One task keeps the instances of a service connected and publishes, whenever
+//! something changes, a snapshot of those that can carry calls; the [policy](policy) picks among
+//! them. A pick takes no lock, wakes nobody and allocates nothing: it reads one atomically swapped
+//! snapshot. An instance is used only once connected, which means that its SETTINGS arrived and its
+//! health watch, if one is asked for, said SERVING; it is left out the moment its connection, its
+//! health watch, discovery or outlier detection says so, and what it carries then is finished.
 //!
-//! While nothing is ready but something is being connected for the first time, a pick waits; when
-//! everything failed, it fails at once with NO_INSTANCES.
+//! *When nobody is ready.* While something is being connected for the first time, a pick waits;
+//! when everything failed, it fails at once with NO_INSTANCES, or waits on if it was asked to.
+//!
+//! *What it does not do.* There is no queue between a caller and a connection, and a failed call is
+//! not sent again: that is for the layers around it.
 
+mod health;
 mod instance;
-mod load;
+pub mod load;
+mod member;
 mod members;
+pub mod outlier;
+mod outliers;
 pub mod policy;
-mod state;
+mod settings;
+mod snapshot;
+mod stats;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use http::{Request, Response};
 use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
 };
-use tonic::{Code, Status};
+use tonic::{Code, Status, body::Body};
 
-use crate::{Connection, deadline, discover::Known, status};
-use state::Rotation;
+use crate::{
+    breaker::Breaker, connection::SendError, deadline, discover::Discovery, status,
+    telemetry::metrics::ClientMetrics,
+};
+use policy::Call;
+use snapshot::{Rest, Snapshot};
+
+pub use load::Load;
+pub(crate) use member::Ready;
+pub(crate) use settings::Settings;
+pub use stats::{InstanceState, InstanceStats};
 
 /// The instances of one service, as they are now.
 #[derive(Debug)]
@@ -35,82 +53,122 @@ pub(crate) struct Balancer {
     service: Arc<str>,
     snapshot: Arc<ArcSwap<Snapshot>>,
     changed: watch::Receiver<()>,
-    turn: AtomicUsize,
+    settings: watch::Sender<Arc<Settings>>,
 }
 
-/// What a pick looks at.
-#[derive(Debug)]
-struct Snapshot {
-    ready: Vec<Ready>,
-    rotation: Rotation,
-    rest: Rest,
+/// How long a pick may wait for an instance.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wait {
+    /// Not beyond this.
+    pub(crate) deadline: Option<Instant>,
+    /// Also while everything fails (gRPC's `wait_for_ready`); otherwise only while the first
+    /// connections are being made.
+    pub(crate) for_ready: bool,
 }
 
-/// What there is when nothing is ready.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Rest {
-    /// Something may be ready soon.
-    Connecting,
-    /// Nothing will, as far as we know; says why.
-    Failed(String),
-}
-
-/// A connected instance.
+/// The instance that a pick chose.
 #[derive(Debug, Clone)]
-pub(crate) struct Ready {
-    pub(crate) authority: Arc<str>,
-    pub(crate) connection: Connection,
-    weight: u32,
+pub(crate) struct Picked(Arc<Ready>);
+
+impl std::ops::Deref for Picked {
+    type Target = Ready;
+
+    fn deref(&self) -> &Ready {
+        &self.0
+    }
+}
+
+impl Picked {
+    /// Sends one request over one of its connections.
+    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, SendError> {
+        match self.0.connection() {
+            Some(connection) => connection.send(request).await,
+            // Cannot be: what is ready is connected.
+            None => Err(SendError::NotSent(Status::unavailable("not connected"))),
+        }
+    }
 }
 
 impl Balancer {
     /// Connects to what is known of `service`, and keeps doing so until it is dropped.
-    pub(crate) fn start(service: &str, known: watch::Receiver<Known>) -> Self {
-        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot {
-            ready: Vec::new(),
-            rotation: Rotation::default(),
-            rest: Rest::Connecting,
-        }));
+    pub(crate) fn start(
+        service: &str,
+        settings: Settings,
+        discovery: Discovery,
+        metrics: Arc<ClientMetrics>,
+    ) -> Self {
+        let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::nothing()));
         let (notify, changed) = watch::channel(());
-        tokio::spawn(members::keep(known, snapshot.clone(), notify));
+        let (settings, current) = watch::channel(Arc::new(settings));
+        let members = members::Members::new(service, current, discovery, metrics);
+        tokio::spawn(members.keep(snapshot.clone(), notify));
         Self {
             service: service.into(),
             snapshot,
             changed,
-            // Channels of many processes begin at different instances.
-            turn: AtomicUsize::new(fastrand::usize(..1 << 16)),
+            settings,
         }
     }
 
-    /// The next instance, one not in `tried` if there is such a one. Waits while the first
-    /// connections are being made, at most until `deadline`.
+    /// Goes on with other settings. No connection is lost by it.
+    #[allow(dead_code, reason = "for the channel's settings at run time")]
+    pub(crate) fn set(&self, settings: Settings) {
+        self.settings.send_replace(Arc::new(settings));
+    }
+
+    /// Every instance that is known, in the order of their authorities.
+    #[allow(dead_code, reason = "for the channel's stats")]
+    pub(crate) fn stats(&self) -> Vec<InstanceStats> {
+        self.snapshot.load().stats()
+    }
+
+    /// The breakers of the instances, if each has its own.
+    pub(crate) fn breakers(&self) -> Vec<Breaker> {
+        self.snapshot.load().breakers()
+    }
+
+    /// An instance for the next attempt, one not in `tried` if there is such a one.
+    ///
+    /// # Errors
+    /// NO_INSTANCES when nobody is ready and waiting is no use or not wanted; DEADLINE_EXCEEDED
+    /// when it took too long. Both say how the instances stand.
     pub(crate) async fn pick(
         &self,
+        call: &Call,
         tried: &[Arc<str>],
-        deadline: Option<Instant>,
-    ) -> Result<Ready, Status> {
-        if let Some(ready) = self.snapshot.load().pick(&self.turn, tried) {
-            return Ok(ready);
+        wait: Wait,
+    ) -> Result<Picked, Status> {
+        if let Some(picked) = self.snapshot.load().pick(call, tried) {
+            return Ok(picked);
         }
+        // Apart, so that the future of a pick that need not wait stays small.
+        Box::pin(self.wait(call, tried, wait)).await
+    }
+
+    async fn wait(&self, call: &Call, tried: &[Arc<str>], wait: Wait) -> Result<Picked, Status> {
         let mut changed = self.changed.clone();
         loop {
             // Marked before looking, so that no change falls between.
             changed.borrow_and_update();
             let snapshot = self.snapshot.load_full();
-            if let Some(ready) = snapshot.pick(&self.turn, tried) {
-                return Ok(ready);
+            if let Some(picked) = snapshot.pick(call, tried) {
+                return Ok(picked);
             }
-            if let Rest::Failed(reason) = &snapshot.rest {
-                return Err(self.nobody(reason));
+            if let Some(open) = snapshot.spared(call.now) {
+                return Err(open.into());
             }
-            let waited = match deadline {
+            let standing = match snapshot.rest() {
+                Rest::Failed(reason) if !wait.for_ready => return Err(self.nobody(reason)),
+                Rest::Failed(standing) | Rest::Connecting(standing) => standing,
+            };
+            let waited = match wait.deadline {
                 Some(deadline) => timeout_at(deadline, changed.changed()).await,
                 None => Ok(changed.changed().await),
             };
             match waited {
                 Err(_) => {
                     return Err(deadline::elapsed(&format!(
-                        "waiting for an instance of {}",
+                        "waiting for an instance of {}: {standing}",
                         self.service
                     )));
                 }
@@ -126,20 +184,5 @@ impl Balancer {
     }
 }
 
-impl Snapshot {
-    fn pick(&self, turn: &AtomicUsize, tried: &[Arc<str>]) -> Option<Ready> {
-        let turn = turn.fetch_add(1, Ordering::Relaxed);
-        let mut second_choice = None;
-        for index in self.rotation.round_from(turn) {
-            let ready = self.ready.get(index)?;
-            if ready.connection.is_closed() {
-                continue;
-            }
-            if !tried.contains(&ready.authority) {
-                return Some(ready.clone());
-            }
-            second_choice.get_or_insert(ready);
-        }
-        second_choice.cloned()
-    }
-}
+#[cfg(test)]
+mod tests;

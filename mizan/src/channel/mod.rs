@@ -3,18 +3,24 @@
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use mizan::Channel;
-//! use mizan_contracts::registry::v1::registry_service_client::RegistryServiceClient;
+//! use tonic_health::pb::health_client::HealthClient;
 //!
-//! let channel = Channel::builder("invoice").registry(vec!["127.0.0.1:8500".into()]).connect();
+//! let channel = Channel::builder("invoice").fixed(vec!["127.0.0.1:50061".into()]).connect()?;
 //! // Any client that tonic generated takes it; clones share connections, breaker and limiter.
-//! let client = RegistryServiceClient::new(channel.clone());
+//! let client = HealthClient::new(channel.clone());
 //! # Ok(()) }
 //! ```
 //!
 //! [`stack`] owns the order of the layers.
 
-mod request;
+mod builder;
+mod ending;
+mod live;
+mod message_size;
+mod outgoing;
 mod response;
+mod route;
+mod settings;
 pub mod stack;
 
 use std::{
@@ -23,143 +29,61 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use http::{Request, Response};
-use parking_lot::Mutex;
 use tonic::{Status, body::Body};
 
-use crate::{
-    balance::Balancer,
-    breaker::{self, Breaker},
-    discover::{self, Source},
-    limit::{Limiter, Rate},
-    retry::{self, Budget},
-};
-use stack::Core;
+pub use builder::{ChannelBuilder, InvalidChannel};
+use live::Live;
 
-/// How long a call may take when nobody says: 5 s, the longest a person waits for a page.
-const DEADLINE: Duration = Duration::from_secs(5);
+use crate::{
+    breaker::Breaker,
+    service_config::{InvalidServiceConfig, ServiceConfig},
+    telemetry::ChannelStats,
+};
 
 /// A client's way to all instances of one service. Cheap to clone; clones share everything.
 #[derive(Clone)]
 pub struct Channel {
-    core: Arc<Core>,
+    live: Arc<Live>,
 }
 
 impl Channel {
     /// A channel to the instances of `service`, with the defaults of the documentation.
     pub fn builder(service: impl Into<String>) -> ChannelBuilder {
-        ChannelBuilder {
-            service: service.into(),
-            source: Source::Fixed(Vec::new()),
-            deadline: Some(DEADLINE),
-            retry: retry::Policy::default(),
-            rate: None,
-            breaker: Some(breaker::Config::default()),
-        }
+        ChannelBuilder::new(service.into())
+    }
+
+    /// Replaces the service config; calls that begin from now on are made under the new one.
+    /// Connections stay, and so does what breaker, limiter and throttling have counted, as far as
+    /// their settings are the same. What the config does not say is as the channel was built.
+    ///
+    /// # Errors
+    /// [`InvalidServiceConfig`] names the field; nothing is changed.
+    pub fn set_service_config(&self, json: &str) -> Result<(), InvalidServiceConfig> {
+        self.live.apply(&ServiceConfig::parse(json)?);
+        Ok(())
+    }
+
+    /// What the channel has done and how it stands.
+    #[must_use]
+    pub fn stats(&self) -> ChannelStats {
+        self.live.stats()
+    }
+
+    /// Its breakers: to look at, or to force open and closed by hand.
+    #[must_use]
+    pub fn breakers(&self) -> Vec<Breaker> {
+        self.live.breakers()
     }
 }
 
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Channel")
-            .field("service", &self.core.service)
+            .field("service", &self.live.service())
             .finish_non_exhaustive()
-    }
-}
-
-/// A channel in the making.
-#[derive(Debug)]
-#[must_use]
-pub struct ChannelBuilder {
-    service: String,
-    source: Source,
-    deadline: Option<Duration>,
-    retry: retry::Policy,
-    rate: Option<Rate>,
-    breaker: Option<breaker::Config>,
-}
-
-impl ChannelBuilder {
-    /// Discover instances by a watch on one of these registries, HOST:PORT, whichever answers.
-    pub fn registry(mut self, registries: Vec<String>) -> Self {
-        self.source = Source::Registry(registries);
-        self
-    }
-
-    /// These instances and no others, HOST:PORT.
-    pub fn fixed(mut self, authorities: Vec<String>) -> Self {
-        self.source = Source::Fixed(authorities);
-        self
-    }
-
-    /// The longest a call may take, all attempts together and the response's body included, unless
-    /// its request or its caller allows less. 5 s by default.
-    pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.deadline = Some(deadline);
-        self
-    }
-
-    /// No deadline of the channel's own: for streams that last.
-    pub fn no_deadline(mut self) -> Self {
-        self.deadline = None;
-        self
-    }
-
-    /// When to try again.
-    ///
-    /// # Errors
-    /// [`retry::InvalidPolicy`].
-    pub fn retry(mut self, policy: retry::Policy) -> Result<Self, retry::InvalidPolicy> {
-        self.retry = policy.validate()?;
-        Ok(self)
-    }
-
-    /// At most so many calls a second. Unlimited by default.
-    pub fn limit(mut self, rate: Rate) -> Self {
-        self.rate = Some(rate);
-        self
-    }
-
-    /// When to stop calling.
-    ///
-    /// # Errors
-    /// [`breaker::InvalidConfig`].
-    pub fn breaker(mut self, config: breaker::Config) -> Result<Self, breaker::InvalidConfig> {
-        self.breaker = Some(config.validate()?);
-        Ok(self)
-    }
-
-    /// No circuit breaker.
-    pub fn no_breaker(mut self) -> Self {
-        self.breaker = None;
-        self
-    }
-
-    /// Starts to discover and to connect, in the background, and returns at once. Calls made before
-    /// the first connection stands wait for it, at most until their deadline.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    #[must_use]
-    pub fn connect(self) -> Channel {
-        let known = discover::start(&self.service, self.source);
-        let core = Core {
-            balancer: Balancer::start(&self.service, known),
-            breaker: self
-                .breaker
-                .map(|config| Breaker::new(&self.service, config)),
-            limiter: self.rate.map(|rate| Limiter::new(&self.service, rate)),
-            budget: Arc::new(Mutex::new(Budget::new(self.retry.budget))),
-            retry: self.retry,
-            deadline: self.deadline,
-            service: self.service,
-        };
-        Channel {
-            core: Arc::new(core),
-        }
     }
 }
 
@@ -174,6 +98,6 @@ impl tower::Service<Request<Body>> for Channel {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(stack::call(self.core.clone(), request))
+        Box::pin(stack::call(self.live.core().clone(), request))
     }
 }

@@ -2,70 +2,91 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Frame, SizeHint};
-use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::{Code, Status, body::Body};
 
-use crate::{
-    breaker::{self, Permit},
-    connection, deadline,
-    retry::Budget,
-    status,
+use super::{
+    ending::{AttemptEnding, CallEnding},
+    message_size::{Scanner, TooLarge},
 };
+use crate::{deadline, status};
 
-/// A response's body that keeps the deadline and tells breaker and budget how the call ended.
-/// Dropped early it says nothing: the caller lost interest.
+/// A response's body that keeps the deadline and the size of messages, and tells how the call
+/// ended. Dropped early it says nothing: the caller lost interest.
 pub(super) struct Tracked {
     inner: Body,
-    authority: Arc<str>,
-    permit: Option<Permit>,
-    budget: Arc<Mutex<Budget>>,
+    attempt: AttemptEnding,
+    call: Option<CallEnding>,
+    sizes: Option<Scanner>,
     deadline: Option<Instant>,
     /// Made only when there is something to wait for.
     alarm: Option<Pin<Box<Sleep>>>,
-    over: bool,
+    /// How it ended, once it has.
+    ended: Option<Code>,
 }
 
 impl Tracked {
+    /// The body of a response whose headers have come.
     pub(super) fn new(
         inner: Body,
-        authority: Arc<str>,
-        permit: Option<Permit>,
-        budget: Arc<Mutex<Budget>>,
+        attempt: AttemptEnding,
+        response_bytes_max: Option<u32>,
         deadline: Option<Instant>,
     ) -> Self {
         Self {
             inner,
-            authority,
-            permit,
-            budget,
+            attempt,
+            call: None,
+            sizes: response_bytes_max.map(Scanner::new),
             deadline,
             alarm: None,
-            over: false,
+            ended: None,
+        }
+    }
+
+    /// The status came with the headers: there is no body.
+    pub(super) fn ended(inner: Body, mut attempt: AttemptEnding, code: Code) -> Self {
+        attempt.finish(code);
+        if code == Code::Ok {
+            attempt.settle(code);
+        }
+        Self {
+            ended: Some(code),
+            ..Self::new(inner, attempt, None, None)
+        }
+    }
+
+    /// This is the call's answer: the call ends with it.
+    pub(super) fn answers(&mut self, mut call: CallEnding) {
+        match self.ended {
+            Some(code) => call.finish(code),
+            None => self.call = Some(call),
         }
     }
 
     fn finish(&mut self, code: Code) {
-        self.over = true;
-        if let Some(permit) = self.permit.take() {
-            permit.record(breaker::outcome_of(code));
-        }
-        if code == Code::Ok {
-            self.budget.lock().succeeded();
+        self.ended = Some(code);
+        self.attempt.finish(code);
+        self.attempt.settle(code);
+        if let Some(call) = &mut self.call {
+            call.finish(code);
         }
     }
 
-    fn late(&mut self) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        self.finish(Code::DeadlineExceeded);
+    fn fail(&mut self, status: Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.finish(status.code());
         self.inner = Body::empty();
-        Poll::Ready(Some(Err(deadline::elapsed("while reading the response"))))
+        Poll::Ready(Some(Err(status)))
+    }
+
+    fn late(&mut self) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        self.fail(deadline::elapsed("while reading the response"))
     }
 
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
@@ -77,6 +98,27 @@ impl Tracked {
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
         alarm.as_mut().poll(context).is_ready()
     }
+
+    fn data(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        // A callee that always has more ready must not outlast the deadline either.
+        if self.deadline.is_some_and(|end| end < Instant::now()) {
+            return self.late();
+        }
+        if let Some(data) = frame.data_ref() {
+            self.attempt.received.feed(data);
+            let fits = self.sizes.as_mut().map_or(Ok(()), |s| s.scan(data));
+            if let Err(too_large) = fits {
+                return self.fail(refused(too_large, "received"));
+            }
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+}
+
+/// RESOURCE_EXHAUSTED, as gRPC answers a message above its limit.
+pub(super) fn refused(TooLarge { size, max }: TooLarge, which: &str) -> Status {
+    let message = format!("a message {which} has {size} bytes, at most {max} are allowed");
+    status::refused(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message)
 }
 
 impl http_body::Body for Tracked {
@@ -88,25 +130,18 @@ impl http_body::Body for Tracked {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        if this.over {
+        if this.ended.is_some() {
             return Poll::Ready(None);
         }
         match Pin::new(&mut this.inner).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
-                if let Some(trailers) = frame.trailers_ref() {
-                    this.finish(code_of(trailers));
-                } else if this.deadline.is_some_and(|end| end < Instant::now()) {
-                    // A callee that always has more ready must not outlast the deadline either.
-                    return this.late();
-                }
+                let Some(trailers) = frame.trailers_ref() else {
+                    return this.data(frame);
+                };
+                this.finish(code_of(trailers));
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(error))) => {
-                this.finish(Code::Unavailable);
-                let message = format!("{}: {}", this.authority, connection::innermost(&error));
-                let status = status::refused(Code::Unavailable, "CONNECTION_LOST", message);
-                Poll::Ready(Some(Err(status)))
-            }
+            Poll::Ready(Some(Err(status))) => this.fail(status),
             Poll::Ready(None) => {
                 // No trailers: the client library reports it; for the breaker it is no answer.
                 this.finish(Code::Unknown);
@@ -118,7 +153,7 @@ impl http_body::Body for Tracked {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.over || self.inner.is_end_stream()
+        self.ended.is_some()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -130,27 +165,4 @@ fn code_of(trailers: &HeaderMap) -> Code {
     trailers
         .get(Status::GRPC_STATUS)
         .map_or(Code::Unknown, |value| Code::from_bytes(value.as_bytes()))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use http_body_util::{BodyExt as _, StreamBody};
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_stream_that_always_has_more_ends_at_the_deadline() {
-        let frame = || Ok::<_, Status>(Frame::data(Bytes::from_static(b"more")));
-        let endless = StreamBody::new(tokio_stream::iter(std::iter::repeat_with(frame)));
-        let budget = Arc::new(Mutex::new(Budget::new(10)));
-        let end = Instant::now() + Duration::from_secs(5);
-        let mut body = Tracked::new(Body::new(endless), "a".into(), None, budget, Some(end));
-        assert!(body.frame().await.unwrap().is_ok());
-        tokio::time::advance(Duration::from_secs(6)).await;
-        let late = body.frame().await.unwrap().unwrap_err();
-        assert_eq!(late.code(), Code::DeadlineExceeded);
-        assert!(body.frame().await.is_none());
-    }
 }

@@ -1,8 +1,8 @@
 //! The order of the layers: the only place that composes them.
 //!
 //! ```text
-//! call ─► trace ─► deadline ─► retry ─► limiter ─► breaker ─► pick an instance ─► HTTP/2
-//!                     │          └──── each attempt passes everything to its right ────┘
+//! call ─► trace ─► deadline ─► retry/hedge ─► limiter ─► breaker ─► pick ─► attempt timeout ─► HTTP/2
+//!                     │            └───── each attempt passes everything to its right ────────┘
 //!                     └─ bounds all attempts, their pauses, and the response's body
 //! ```
 //!
@@ -15,23 +15,34 @@
 //! | breaker | a call that waits for a token is not under way | outside the limiter, it holds probes that wait |
 //! | pick | as late as possible: the newest snapshot | any earlier, the instance may be gone |
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Instant as StdInstant,
+};
 
 use http::{HeaderValue, Request, Response};
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, body::Body};
+use tracing::Instrument as _;
 
-use super::{request::Outgoing, response::Tracked};
+use super::{
+    ending::{AttemptEnding, CallEnding, Sent},
+    message_size::Scanner,
+    outgoing::Counted,
+    response::{Tracked, refused},
+    route::{Route, Routes},
+};
 use crate::{
     CallContext,
-    balance::{Balancer, Ready},
-    breaker::{self, Breaker, Permit},
+    balance::{
+        Balancer, Picked, Wait,
+        policy::{self, hash_of_header},
+    },
     connection::SendError,
     deadline,
-    limit::Limiter,
-    retry::{self, Budget, Policy, Pushback, Schedule},
-    status,
+    retry::{self, Attempt, End, Ended, Kind, Memory, Policy, Replay, Terms},
+    status, telemetry,
     telemetry::TraceContext,
 };
 
@@ -42,221 +53,317 @@ const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) service: String,
-    pub(super) deadline: Option<Duration>,
-    pub(super) retry: Policy,
-    pub(super) budget: Arc<Mutex<Budget>>,
-    pub(super) limiter: Option<Limiter>,
-    pub(super) breaker: Option<Breaker>,
+    pub(super) routes: Routes,
+    pub(super) memory: Memory,
     pub(super) balancer: Balancer,
 }
 
-/// How an attempt ended.
-enum Attempt {
-    /// With a response, which is the caller's now, whatever it says.
-    Answered(Response<Body>),
-    /// With a status that another attempt may mend, and the response it came in, if one did.
-    Failed(Status, Option<Response<Body>>),
-    /// Before any server saw it: another attempt may find one that does.
-    Unsent(Status),
-    /// With a status that it may not.
-    Refused(Status),
+/// What an attempt gives to its call.
+type Answer = Result<Response<Tracked>, Status>;
+
+/// A call, as all its attempts see it.
+struct Call<'a> {
+    core: &'a Core,
+    route: &'a Arc<Route>,
+    request: &'a Replay,
+    path: &'a str,
+    trace: &'a TraceContext,
+    /// The hash of the key that the call is bound to.
+    hash: Option<u64>,
+    /// The instances that did not do. Hedges are noted as they begin, others when they failed.
+    tried: Mutex<Vec<Arc<str>>>,
+    deadline: Option<Instant>,
 }
 
 /// One call, from the generated client to the beginning of its response.
 pub(super) async fn call(
     core: Arc<Core>,
-    request: Request<Body>,
+    mut request: Request<Body>,
 ) -> Result<Response<Body>, Status> {
     let now = Instant::now();
-    let deadline = deadline::nearest(core.deadline, request.headers(), now);
-    let trace = CallContext::current().map_or_else(TraceContext::root, |c| c.trace.child());
-    let mut outgoing = Outgoing::new(request).await?;
-    if let Ok(value) = HeaderValue::try_from(trace.to_string()) {
-        outgoing.headers_mut().insert(TraceContext::HEADER, value);
+    let path = request.uri().clone();
+    let path = path.path();
+    let route = core.routes.of(path);
+    let deadline = deadline::nearest(route.settings.deadline, request.headers(), now);
+    let trace = CallContext::send_on(request.headers_mut());
+    let span = telemetry::sent(path, &trace);
+    let mut ending = CallEnding::begin(route.clone(), now, span.clone());
+    let called = async {
+        let header = route.hash_header.as_ref();
+        let hash = header.and_then(|name| hash_of_header(request.headers(), name));
+        let request = Replay::new(request, &core.memory).await?;
+        fits(&request, &route)?;
+        let call = Call {
+            core: &core,
+            route: &route,
+            request: &request,
+            path,
+            trace: &trace,
+            hash,
+            tried: Mutex::default(),
+            deadline,
+        };
+        call.attempts(now, &mut ending).await
+    };
+    match called.instrument(span).await {
+        Ok(response) => Ok(response.map(|mut body| {
+            body.answers(ending);
+            Body::new(body)
+        })),
+        Err(status) => {
+            ending.finish(status.code());
+            Err(status)
+        }
     }
-    core.retried(&mut outgoing, deadline).await
 }
 
-impl Core {
-    /// Attempts, until one is answered or none may follow.
-    async fn retried(
-        &self,
-        outgoing: &mut Outgoing,
-        deadline: Option<Instant>,
-    ) -> Result<Response<Body>, Status> {
-        let mut schedule = Schedule::first(&self.retry);
-        let mut tried: Vec<Arc<str>> = Vec::new();
-        loop {
-            let previous = schedule.previous();
-            let attempt = self.attempt(outgoing, previous, &mut tried, deadline);
-            // The budget spares the callee, so only what reached it is charged.
-            let (status, response, in_budget) = match attempt.await {
-                Attempt::Answered(response) => return Ok(response),
-                Attempt::Refused(status) => return Err(status),
-                Attempt::Failed(status, response) => {
-                    (status, response, self.budget.lock().failed())
+/// Refuses a message above the limit before anything is sent.
+fn fits(request: &Replay, route: &Route) -> Result<(), Status> {
+    match (request.whole(), route.settings.request_bytes_max) {
+        (Some(bytes), Some(max)) => Scanner::new(max)
+            .scan(bytes)
+            .map_err(|too_large| refused(too_large, "to be sent")),
+        _ => Ok(()),
+    }
+}
+
+impl Call<'_> {
+    /// Attempts, until one's answer is the call's.
+    async fn attempts(&self, now: Instant, ending: &mut CallEnding) -> Answer {
+        let terms = Terms {
+            policy: &self.route.settings.retry,
+            throttle: &self.route.throttle,
+            request: self.request,
+            deadline: self.deadline.map(Instant::into_std),
+        };
+        let driven = retry::drive(terms, now.into_std(), |attempt| self.attempt(attempt)).await;
+        ending.tally = driven.tally;
+        if driven.exhausted {
+            CallContext::note_gave_up();
+        }
+        match driven.answer {
+            Ok(mut response) => {
+                if driven.exhausted {
+                    retry::mark_exhausted_headers(response.headers_mut());
                 }
-                Attempt::Unsent(status) => (status, None, true),
-            };
-            let pushback = response
-                .as_ref()
-                .map_or(Pushback::None, |r| Pushback::read(r.headers()));
-            let pause = match pushback {
-                Pushback::Stop => None,
-                Pushback::After(asked) => schedule.next(0, Some(asked)),
-                Pushback::None => schedule.next(fastrand::u32(..), None),
-            };
-            let allowed = in_budget && outgoing.can_be_sent();
-            let in_time = |pause: &Duration| deadline.is_none_or(|d| Instant::now() + *pause < d);
-            match pause.filter(|pause| allowed && in_time(pause)) {
-                Some(pause) => {
-                    tracing::debug!(service = %self.service, code = ?status.code(), ?pause, "retrying");
-                    sleep(pause).await;
+                Ok(response)
+            }
+            Err(status) => {
+                // The caller's own error is the cause of all others.
+                let own = self.request.broken_off();
+                let mut status = own.unwrap_or_else(|| listed(status, &self.tried.lock()));
+                if driven.exhausted {
+                    retry::mark_exhausted(&mut status);
                 }
-                // The last word is the callee's own answer, details and all, if it gave one.
-                None => return response.map_or_else(|| Err(listed(status, &tried)), Ok),
+                Err(status)
             }
         }
     }
 
-    /// One attempt: limiter, breaker, and instances until one processes it.
-    async fn attempt(
+    /// One attempt, in a span of its own.
+    async fn attempt(&self, attempt: Attempt) -> Ended<Answer> {
+        let transparent = attempt.kind == Kind::Transparent;
+        let trace = self.trace.child();
+        let span = telemetry::attempt(self.path, &trace, attempt.previous, transparent);
+        let ending = AttemptEnding::begin(self.route.clone(), Instant::now(), span.clone());
+        self.attempt_as(attempt, &trace, ending)
+            .instrument(span)
+            .await
+    }
+
+    async fn attempt_as(
         &self,
-        outgoing: &mut Outgoing,
-        previous: u32,
-        tried: &mut Vec<Arc<str>>,
-        deadline: Option<Instant>,
-    ) -> Attempt {
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-            return Attempt::Refused(deadline::elapsed("before the call was sent"));
+        attempt: Attempt,
+        trace: &TraceContext,
+        mut ending: AttemptEnding,
+    ) -> Ended<Answer> {
+        let picked = match self.admitted(&mut ending).await {
+            Ok(picked) => picked,
+            Err((end, status)) => {
+                ending.unsent(status.code());
+                return Ended {
+                    end,
+                    answer: Err(status),
+                };
+            }
+        };
+        if matches!(self.route.settings.retry, Policy::Hedge(_)) {
+            self.tried.lock().push(picked.authority.clone());
         }
-        if let Some(limiter) = &self.limiter
-            && let Err(refusal) = limiter.acquire(deadline).await
-        {
-            return Attempt::Refused(refusal);
+        let now = Instant::now();
+        let (until, own_limit) = attempt.until(now.into_std());
+        let request = match self.outgoing(attempt, trace, (now, until), &mut ending) {
+            Ok(request) => request,
+            Err(status) => {
+                ending.unsent(status.code());
+                return Ended {
+                    end: End::Declined,
+                    answer: Err(status),
+                };
+            }
+        };
+        ending.carried_by(picked.load.clone());
+        let ended = match send(&picked, request, until).await {
+            Ok(response) => self.answered(response, ending),
+            Err(error) => failed(error, own_limit, ending),
+        };
+        if ended.end != End::Answered && !matches!(self.route.settings.retry, Policy::Hedge(_)) {
+            self.tried.lock().push(picked.authority.clone());
+        }
+        ended
+    }
+
+    /// Limiter, breaker and an instance; what they gave out is in `ending`.
+    async fn admitted(&self, ending: &mut AttemptEnding) -> Result<Picked, (End, Status)> {
+        let route = self.route;
+        let declined = |status| (End::Declined, status);
+        let now = Instant::now();
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return Err(declined(deadline::elapsed("before the call was sent")));
+        }
+        if let Some(limiter) = &route.limiter {
+            match limiter.acquire(self.deadline).await {
+                Ok(waited) if waited.is_zero() => {}
+                Ok(waited) => route.client.limiter_waited(waited),
+                Err(refusal) => {
+                    route.client.limiter_refused();
+                    return Err(declined(refusal));
+                }
+            }
+        }
+        let now = now.into_std();
+        if let Some(limit) = &route.concurrency {
+            ending.slot = Some(limit.try_enter(now).map_err(declined)?);
         }
         // Not retried: the breaker stays open far longer than a pause.
-        let mut permit = match self.breaker.as_ref().map(Breaker::admit).transpose() {
-            Ok(permit) => permit,
-            Err(refusal) => return Attempt::Refused(refusal),
-        };
-        let mut resends = 0;
-        loop {
-            let ready = match self.balancer.pick(tried, deadline).await {
-                Ok(ready) => ready,
-                // Nothing left, so the permit is dropped: it says nothing about the callee.
-                Err(status) if status.code() == Code::Unavailable => {
-                    return Attempt::Unsent(status);
-                }
-                Err(status) => return Attempt::Refused(status),
-            };
-            tried.push(ready.authority.clone());
-            // Only now: waiting for a token or a connection has used some of the time.
-            if let Err(late) = prepare(outgoing, previous, deadline) {
-                return Attempt::Refused(late);
-            }
-            let Some(request) = outgoing.take() else {
-                return Attempt::Refused(Status::internal(
-                    "a request that is not kept was to be sent again",
-                ));
-            };
-            match send(&ready, request, deadline).await {
-                Ok(response) => return self.answered(response, ready, permit.take(), deadline),
-                Err(SendError::Unknown(status)) => {
-                    settle(permit.take(), status.code());
-                    return if retry::retries(&self.retry, status.code()) {
-                        Attempt::Failed(status, None)
-                    } else {
-                        Attempt::Refused(status)
-                    };
-                }
-                Err(SendError::NotProcessed(status, unsent)) => {
-                    if let Some(unsent) = unsent {
-                        outgoing.put_back(*unsent);
-                    }
-                    resends += 1;
-                    if resends > retry::RESENDS_MAX || !outgoing.can_be_sent() {
-                        settle(permit.take(), status.code());
-                        return Attempt::Unsent(status);
-                    }
-                }
-            }
+        if let Some(breaker) = &route.breaker {
+            let permit = breaker.admit(now).map_err(|open| declined(open.into()))?;
+            ending.permits[0] = Some(permit);
         }
+        let picked = self.pick(now).await?;
+        if let Some(breaker) = &picked.breaker {
+            // It was open a moment ago: another instance may do.
+            let open = |open: crate::breaker::Open| (End::NeverSent, open.into());
+            ending.permits[1] = Some(breaker.admit(now).map_err(open)?);
+        }
+        Ok(picked)
+    }
+
+    async fn pick(&self, now: StdInstant) -> Result<Picked, (End, Status)> {
+        let call = policy::Call {
+            hash: self.hash,
+            random: fastrand::u64(..),
+            now,
+        };
+        let wait = Wait {
+            deadline: self.deadline,
+            for_ready: self.route.settings.wait_for_ready,
+        };
+        // Nobody was tried, as a rule, and then this allocates nothing.
+        let tried = self.tried.lock().clone();
+        let picked = self.core.balancer.pick(&call, &tried, wait).await;
+        picked.map_err(|status| match status.code() {
+            Code::Unavailable => (End::NoInstance, status),
+            _ => (End::Declined, status),
+        })
+    }
+
+    /// The request of one attempt, with the headers that differ.
+    fn outgoing(
+        &self,
+        attempt: Attempt,
+        trace: &TraceContext,
+        (now, until): (Instant, Option<StdInstant>),
+        ending: &mut AttemptEnding,
+    ) -> Result<Request<Body>, Status> {
+        let Some(mut request) = self.request.attempt(attempt.id) else {
+            let message = "a request that is not kept was to be sent again";
+            return Err(Status::internal(message));
+        };
+        if let Some(bytes) = self.request.whole() {
+            ending.sent = Sent::Whole(telemetry::metrics::message_bytes(bytes));
+        } else {
+            let total = Arc::new(AtomicU64::new(0));
+            ending.sent = Sent::Stream(total.clone());
+            let max = self.route.settings.request_bytes_max;
+            request = request.map(|body| Body::new(Counted::new(body, total, max)));
+        }
+        let headers = request.headers_mut();
+        headers.insert(TraceContext::HEADER, trace.header_value());
+        if attempt.previous > 0 {
+            headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempt.previous));
+        }
+        // Only now: waiting for a token or a connection has used some of the time.
+        if let Some(until) = until.map(Instant::from_std) {
+            if until <= now {
+                return Err(deadline::elapsed("before the call was sent"));
+            }
+            headers.insert(deadline::HEADER, deadline::header(until, now));
+        }
+        Ok(request)
     }
 
     /// A response began. One without a body carries its status in the headers and may still be
     /// retried; any other commits the call.
-    fn answered(
-        &self,
-        response: Response<Body>,
-        ready: Ready,
-        permit: Option<Permit>,
-        deadline: Option<Instant>,
-    ) -> Attempt {
-        if let Some(status) = Status::from_header_map(response.headers()) {
-            settle(permit, status.code());
-            if status.code() == Code::Ok {
-                self.budget.lock().succeeded();
-            } else if retry::retries(&self.retry, status.code()) {
-                return Attempt::Failed(status, Some(response));
-            }
-            return Attempt::Answered(response);
+    fn answered(&self, response: Response<Body>, ending: AttemptEnding) -> Ended<Answer> {
+        let end = End::of_response(response.headers());
+        let status = response.headers().get(Status::GRPC_STATUS);
+        let code = status.map(|code| Code::from_bytes(code.as_bytes()));
+        let max = self.route.settings.response_bytes_max;
+        let response = response.map(|body| match code {
+            Some(code) => Tracked::ended(body, ending, code),
+            None => Tracked::new(body, ending, max, self.deadline),
+        });
+        Ended {
+            end,
+            answer: Ok(response),
         }
-        let budget = self.budget.clone();
-        Attempt::Answered(response.map(|body| {
-            Body::new(Tracked::new(
-                body,
-                ready.authority,
-                permit,
-                budget,
-                deadline,
-            ))
-        }))
+    }
+}
+
+/// No response began.
+fn failed(error: SendError, own_limit: bool, mut ending: AttemptEnding) -> Ended<Answer> {
+    let (end, status) = match error {
+        SendError::NotSent(status) => {
+            ending.unsent(status.code());
+            (End::NeverSent, status)
+        }
+        SendError::RefusedUnseen(status) => {
+            ending.unsent(status.code());
+            (End::RefusedUnseen, status)
+        }
+        SendError::Unknown(status) => {
+            let code = status.code();
+            ending.finish(code);
+            let own = own_limit && code == Code::DeadlineExceeded;
+            let end = if own {
+                End::TimedOut
+            } else {
+                End::of_code(code)
+            };
+            (end, status)
+        }
+    };
+    Ended {
+        end,
+        answer: Err(status),
     }
 }
 
 async fn send(
-    ready: &Ready,
+    picked: &Picked,
     request: Request<Body>,
-    deadline: Option<Instant>,
+    until: Option<StdInstant>,
 ) -> Result<Response<Body>, SendError> {
-    let sent = ready.connection.send(request);
-    let Some(deadline) = deadline else {
+    let sent = picked.send(request);
+    let Some(until) = until else {
         return sent.await;
     };
     let late = |_| {
-        SendError::Unknown(deadline::elapsed(&format!(
-            "waiting for {}",
-            ready.authority
-        )))
+        let waiting = format!("waiting for {}", picked.authority);
+        SendError::Unknown(deadline::elapsed(&waiting))
     };
-    timeout_at(deadline, sent).await.map_err(late)?
-}
-
-/// The headers that differ from attempt to attempt.
-fn prepare(
-    outgoing: &mut Outgoing,
-    previous: u32,
-    deadline: Option<Instant>,
-) -> Result<(), Status> {
-    let headers = outgoing.headers_mut();
-    if let Some(deadline) = deadline {
-        let now = Instant::now();
-        if deadline <= now {
-            return Err(deadline::elapsed("before the call was sent"));
-        }
-        headers.insert(deadline::HEADER, deadline::header(deadline, now));
-    }
-    if previous > 0 {
-        headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(previous));
-    }
-    Ok(())
-}
-
-fn settle(permit: Option<Permit>, code: Code) {
-    if let Some(permit) = permit {
-        permit.record(breaker::outcome_of(code));
-    }
+    timeout_at(until.into(), sent).await.map_err(late)?
 }
 
 /// A failure of ours, with the instances that were tried.

@@ -23,7 +23,7 @@ pub(crate) const HEADER: &str = "grpc-timeout";
 
 /// When a call made at `now` must be over; `None` if nothing bounds it.
 pub(crate) fn nearest(own: Option<Duration>, headers: &HeaderMap, now: Instant) -> Option<Instant> {
-    let inherited = CallContext::current().and_then(|context| context.deadline);
+    let inherited = CallContext::look(CallContext::deadline).flatten();
     [
         // One too far away to be said bounds nothing.
         own.and_then(|timeout| now.checked_add(timeout)),
@@ -78,10 +78,7 @@ mod tests {
             nearest(Some(5 * second), &headers, now),
             Some(now + 3 * second)
         );
-        let context = CallContext {
-            deadline: Some(now + second),
-            trace: TraceContext::root(),
-        };
+        let context = CallContext::new(Some(now + second), TraceContext::root());
         let inherited = context
             .scope(async { nearest(Some(5 * second), &headers, now) })
             .await;

@@ -81,6 +81,7 @@ mod tests {
         WatchInstancesRequest {
             services,
             include_unhealthy,
+            ..WatchInstancesRequest::default()
         }
         .encode_to_vec()
     }

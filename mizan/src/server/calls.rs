@@ -1,6 +1,6 @@
-//! What happens to every call before its handler: admission, trace, deadline, panic.
+//! What happens to every call around its handler: record, trace, deadline, admission, panic.
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use futures_util::FutureExt as _;
@@ -11,15 +11,19 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status};
+use tonic::Code;
 use tower::Service as _;
 use tracing::Instrument as _;
 
 use super::{
     Limits,
-    body::{InFlight, ResponseBody},
+    body::{Answering, Guard, InFlight, ResponseBody, stop_retries},
+    record::Record,
 };
-use crate::{CallContext, deadline, status, telemetry::TraceContext};
+use crate::{
+    CallContext, deadline, status,
+    telemetry::{self, metrics::ServerMetrics},
+};
 
 /// When a caller who was shed may try again: about the time the calls in flight take.
 const SHED_RETRY: Duration = Duration::from_millis(100);
@@ -30,13 +34,20 @@ pub(super) struct Calls {
     router: axum::Router,
     admitted: Semaphore,
     handler_timeout: Duration,
+    metrics: Arc<ServerMetrics>,
     closing: CancellationToken,
 }
 
 impl Calls {
-    pub(super) fn new(router: axum::Router, limits: &Limits, closing: CancellationToken) -> Self {
+    pub(super) fn new(
+        router: axum::Router,
+        limits: &Limits,
+        metrics: Arc<ServerMetrics>,
+        closing: CancellationToken,
+    ) -> Self {
         Self {
             router,
+            metrics,
             admitted: Semaphore::new(limits.calls_max),
             handler_timeout: limits.handler_timeout,
             closing,
@@ -49,25 +60,54 @@ impl Calls {
         request: Request<Incoming>,
         connection: &InFlight,
     ) -> Response<ResponseBody> {
-        let call = connection.begin();
+        let in_flight = connection.begin();
         let endless = request.uri().path() == "/grpc.health.v1.Health/Watch";
         let response = if is_grpc(&request) {
-            self.grpc(request).await
+            self.grpc(request, in_flight).await
         } else {
-            self.route(request.map(Body::new)).await
+            let response = self.route(request.map(Body::new)).await;
+            response.map(|body| ResponseBody::new(body, in_flight))
         };
-        response.map(|body| {
-            let body = ResponseBody::new(body, call);
-            if endless {
-                return body.ended_by(self.closing.clone().cancelled_owned());
-            }
-            body
-        })
+        if endless {
+            let closing = self.closing.clone().cancelled_owned();
+            return response.map(|body| body.ended_by(closing));
+        }
+        response
     }
 
-    async fn grpc(&self, request: Request<Incoming>) -> Response<Body> {
+    /// A gRPC call, from its headers to the beginning of its answer.
+    async fn grpc(&self, request: Request<Incoming>, in_flight: Guard) -> Response<ResponseBody> {
+        let now = Instant::now();
+        let path = request.uri().path().to_owned();
+        let callers = deadline::requested(request.headers(), now);
+        let handlers = deadline::nearest(Some(self.handler_timeout), request.headers(), now);
+        let context = CallContext::received(request.headers(), handlers);
+        let span = telemetry::recv(&path, &context.trace(), context.request_id());
+        let mut record = Record::begin(&self.metrics, &path, span.clone(), now);
+        let request = record.counted(request);
+        let answer = self.answer(request, &path, &context);
+        let mut response = answer.instrument(span).await;
+        record.answered(&path, response.headers());
+        stop_retries(&context, record.code(), response.headers_mut());
+        let answering = Answering {
+            record,
+            // The handler's own time ends where its answer begins.
+            context: context.with_deadline(callers),
+            deadline: callers,
+            alarm: None,
+        };
+        response.map(|body| ResponseBody::new(body, in_flight).answering(answering))
+    }
+
+    /// Admits the call and runs its handler, for as long as somebody waits for it.
+    async fn answer(
+        &self,
+        request: Request<Body>,
+        path: &str,
+        context: &CallContext,
+    ) -> Response<Body> {
         // Health and reflection must answer also when the server is full.
-        let infrastructure = request.uri().path().starts_with("/grpc.");
+        let infrastructure = path.starts_with("/grpc.");
         let Some(_admission) = self.admit(infrastructure) else {
             let shed = status::retry_later(
                 Code::ResourceExhausted,
@@ -77,40 +117,20 @@ impl Calls {
             );
             return shed.into_http();
         };
-        let now = Instant::now();
-        let until = deadline::nearest(Some(self.handler_timeout), request.headers(), now);
-        let context = CallContext {
-            deadline: until,
-            trace: trace_of(&request),
+        let handler = AssertUnwindSafe(self.route(request)).catch_unwind();
+        let handler = context.clone().scope(handler);
+        let outcome = match context.deadline() {
+            Some(until) => timeout_at(until, handler).await,
+            None => Ok(handler.await),
         };
-        let method = request.uri().path().to_owned();
-        let span = tracing::info_span!(
-            "call",
-            %method,
-            trace_id = %context.trace.trace_id(),
-            span_id = %context.trace.span_id(),
-        );
-        let handler = AssertUnwindSafe(self.route(request.map(Body::new))).catch_unwind();
-        let work = context.scope(async {
-            match until {
-                Some(until) => timeout_at(until, handler).await,
-                None => Ok(handler.await),
+        match outcome {
+            Ok(Ok(response)) => response,
+            Ok(Err(_panic)) => {
+                tracing::error!("the handler panicked");
+                status::refused(Code::Internal, "PANICKED", "the handler panicked").into_http()
             }
-        });
-        async {
-            let response = match work.await {
-                Ok(Ok(response)) => response,
-                Ok(Err(_panic)) => {
-                    tracing::error!("the handler panicked");
-                    status::refused(Code::Internal, "PANICKED", "the handler panicked").into_http()
-                }
-                Err(_elapsed) => deadline::elapsed("in the handler").into_http(),
-            };
-            log(&response, now.elapsed());
-            response
+            Err(_elapsed) => deadline::elapsed("in the handler").into_http(),
         }
-        .instrument(span)
-        .await
     }
 
     async fn route(&self, request: Request<Body>) -> Response<Body> {
@@ -131,23 +151,4 @@ impl Calls {
 fn is_grpc(request: &Request<Incoming>) -> bool {
     let content_type = request.headers().get(CONTENT_TYPE);
     content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
-}
-
-/// A span of the caller's trace, or of a new one.
-fn trace_of(request: &Request<Incoming>) -> TraceContext {
-    let header = request.headers().get(TraceContext::HEADER);
-    let parent = header.and_then(|value| TraceContext::parse(value.to_str().ok()?));
-    parent.map_or_else(TraceContext::root, |parent| parent.child())
-}
-
-/// A line for each call at debug, and a warning for those that a person should look at.
-fn log(response: &Response<Body>, took: Duration) {
-    // Only an answer without a message carries its status in the headers; the others are OK.
-    let code = Status::from_header_map(response.headers()).map_or(Code::Ok, |status| status.code());
-    match code {
-        Code::Internal | Code::Unknown | Code::DataLoss => {
-            tracing::warn!(?code, ?took, "call failed")
-        }
-        _ => tracing::debug!(?code, ?took, "call"),
-    }
 }

@@ -1,10 +1,11 @@
 //! The server: what every service must do and nobody should write twice.
 //!
 //! *What it does.* Registers with the registry and stays registered, also when the registry forgot;
-//! serves gRPC health and reflection (v1 and v1alpha) and `GET /health` beside the services, on one
-//! port; continues the caller's trace and deadline in the handler; bounds concurrency, handler and
-//! header time and idle connections; turns a panic into INTERNAL; and drains without dropping a
-//! call.
+//! serves gRPC health and reflection (v1 and v1alpha), `GET /health` and `GET /metrics` beside the
+//! services, on one port; continues the caller's trace, deadline and request id in the handler and
+//! in the stream it answers with; bounds concurrency, handler and header time and idle connections;
+//! turns a panic into INTERNAL; tells callers not to retry what was retried below; and drains
+//! without dropping a call.
 //!
 //! *Drain*, in this order: deregister → health NOT_SERVING → let watchers see it → stop accepting,
 //! GOAWAY → finish what is in flight → return. What is not finished after the drain limit is cut.
@@ -16,7 +17,10 @@ mod accept;
 mod body;
 mod calls;
 mod health;
+mod metrics;
+mod record;
 mod register;
+mod serving;
 
 use std::{
     convert::Infallible,
@@ -32,10 +36,10 @@ use http::Request;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{body::Body, server::NamedService, service::Routes};
-use tonic_health::{ServingStatus, server::HealthReporter};
+use tonic_health::pb::health_server::HealthServer;
 use tower::Service;
 
-use crate::args::ServerArgs;
+use crate::{args::ServerArgs, telemetry::metrics::Registry};
 
 /// How long a deregistered instance goes on answering before it turns connections away: the time
 /// that watchers get to see it gone. They are told within milliseconds.
@@ -77,6 +81,7 @@ pub struct Server {
     routes: Routes,
     services: Vec<&'static str>,
     descriptors: Vec<&'static [u8]>,
+    metrics: Registry,
 }
 
 /// Why a server could not start or ended early.
@@ -103,6 +108,7 @@ impl Server {
             routes: Routes::default(),
             services: Vec::new(),
             descriptors: vec![mizan_contracts::FILE_DESCRIPTOR_SET],
+            metrics: Registry::default(),
         }
     }
 
@@ -131,6 +137,13 @@ impl Server {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Counts into this registry and shows it under `GET /metrics`, instead of the process's own.
+    #[must_use]
+    pub fn metrics(mut self, registry: Registry) -> Self {
+        self.metrics = registry;
         self
     }
 
@@ -192,8 +205,7 @@ impl Server {
             .clone()
             .unwrap_or_else(|| ServerArgs::with_registry(Vec::new()));
         let state = health::State::new(!args.registry.is_empty());
-        let (reporter, health_service) = tonic_health::server::health_reporter();
-        set_status(&reporter, &self.services, ServingStatus::Serving).await;
+        let (reporter, health_service) = serving::health(&self.services);
         let router = self.router(health_service, &state)?;
 
         let stop_registering = CancellationToken::new();
@@ -205,7 +217,8 @@ impl Server {
             stop_registering.clone(),
         )));
         let closing = CancellationToken::new();
-        let calls = calls::Calls::new(router, &self.limits, closing.clone());
+        let counted = self.metrics.server();
+        let calls = calls::Calls::new(router, &self.limits, counted, closing.clone());
         let accepting = AbortOnDropHandle::new(tokio::spawn(accept::accept(
             listener,
             Arc::new(calls),
@@ -220,7 +233,7 @@ impl Server {
         state.drain();
         stop_registering.cancel();
         let was_registered = registration.await.unwrap_or(false);
-        set_status(&reporter, &self.services, ServingStatus::NotServing).await;
+        reporter.stop();
         if was_registered {
             tokio::time::sleep(LINGER).await;
         }
@@ -232,16 +245,7 @@ impl Server {
 
     fn router(
         &self,
-        health_service: impl Service<
-            Request<Body>,
-            Error = Infallible,
-            Response = http::Response<Body>,
-            Future: Send + 'static,
-        > + NamedService
-        + Clone
-        + Send
-        + Sync
-        + 'static,
+        health_service: HealthServer<serving::Serving>,
         state: &health::State,
     ) -> Result<axum::Router, ServeError> {
         let reflection = || {
@@ -268,13 +272,8 @@ impl Server {
             .prepare();
         Ok(routes
             .into_axum_router()
-            .merge(health::router(state.clone())))
-    }
-}
-
-async fn set_status(reporter: &HealthReporter, services: &[&'static str], status: ServingStatus) {
-    for name in services.iter().copied().chain([""]) {
-        reporter.set_service_status(name, status).await;
+            .merge(health::router(state.clone()))
+            .merge(metrics::router(self.metrics.clone())))
     }
 }
 

@@ -14,7 +14,8 @@ async fn an_open_breaker_spares_the_callee() {
     let server = Running::start(&service).await;
     let channel = Channel::builder("scripted")
         .fixed(vec![server.authority()])
-        .connect();
+        .connect()
+        .unwrap();
     let client = RegistryServiceClient::new(channel);
     for _ in 0..3 {
         assert_eq!(call(&client).await.unwrap_err().code(), Code::Internal);
@@ -31,7 +32,8 @@ async fn a_callers_mistakes_do_not_open_it() {
     let server = Running::start(&service).await;
     let channel = Channel::builder("scripted")
         .fixed(vec![server.authority()])
-        .connect();
+        .connect()
+        .unwrap();
     let client = RegistryServiceClient::new(channel);
     for _ in 0..20 {
         assert_eq!(call(&client).await.unwrap_err().code(), Code::NotFound);
@@ -47,8 +49,8 @@ async fn beyond_the_rate_a_call_that_cannot_wait_is_refused_unsent() {
         .limit(Rate::new(1, 2).unwrap())
         .deadline(Duration::from_millis(300))
         .retry(Policy::never())
-        .unwrap()
-        .connect();
+        .connect()
+        .unwrap();
     let client = RegistryServiceClient::new(channel);
     call(&client).await.unwrap();
     call(&client).await.unwrap();

@@ -8,7 +8,12 @@ use std::{
     time::Duration,
 };
 
-use mizan::{Channel, limit::Rate, retry::Policy, status};
+use mizan::{
+    Channel,
+    limit::Rate,
+    retry::{HedgingPolicy, Policy, RetryPolicy, Thousandths, Throttling},
+    status,
+};
 use mizan_contracts::registry::v1::{
     ListServicesRequest, registry_service_client::RegistryServiceClient,
 };
@@ -110,7 +115,8 @@ async fn with_nobody_there_a_call_fails_fast_and_says_so() {
 async fn with_no_registry_a_call_fails_fast_and_says_so() {
     let channel = Channel::builder("scripted")
         .registry(vec![nowhere().await])
-        .connect();
+        .connect()
+        .unwrap();
     let refusal = call(&RegistryServiceClient::new(channel))
         .await
         .unwrap_err();
@@ -194,7 +200,7 @@ fn hasty(authority: String) -> Client {
     let channel = Channel::builder("scripted")
         .fixed(vec![authority])
         .deadline(Duration::from_millis(200));
-    RegistryServiceClient::new(channel.retry(Policy::never()).unwrap().connect())
+    RegistryServiceClient::new(channel.retry(Policy::never()).connect().unwrap())
 }
 
 #[tokio::test]
@@ -264,12 +270,13 @@ async fn what_is_sent_as_the_timeout_is_what_is_left_after_waiting() {
     let server = Running::start(&service).await;
     let channel = Channel::builder("scripted")
         .fixed(vec![server.authority()])
-        .limit(Rate::new(10, 1).unwrap())
+        .limit(Rate::new(2, 1).unwrap())
         .deadline(Duration::from_secs(5))
-        .connect();
+        .connect()
+        .unwrap();
     let client = RegistryServiceClient::new(channel);
     call(&client).await.unwrap();
-    // This one waits for its token, a tenth of a second.
+    // This one waits for its token, half a second less what the first took.
     call(&client).await.unwrap();
     let timeout = service.seen()[1].get("grpc-timeout").unwrap().clone();
     let micros = timeout.to_str().unwrap().strip_suffix('u').unwrap();
@@ -296,7 +303,10 @@ async fn a_listener_that_turns_connections_away_is_not_besieged() {
 
 #[tokio::test]
 async fn with_no_registry_to_ask_a_call_fails_fast() {
-    let channel = Channel::builder("scripted").registry(Vec::new()).connect();
+    let channel = Channel::builder("scripted")
+        .registry(Vec::new())
+        .connect()
+        .unwrap();
     let refusal = call(&RegistryServiceClient::new(channel))
         .await
         .unwrap_err();
@@ -307,12 +317,16 @@ async fn with_no_registry_to_ask_a_call_fails_fast() {
 async fn while_nobody_is_there_the_retry_budget_is_not_used_up() {
     let authority = nowhere().await;
     let channel = Channel::builder("scripted").fixed(vec![authority.clone()]);
-    let policy = Policy {
-        budget: 4,
+    let policy = RetryPolicy {
         backoff_initial: Duration::from_millis(1),
-        ..Policy::default()
+        ..RetryPolicy::default()
     };
-    let client = RegistryServiceClient::new(channel.retry(policy).unwrap().connect());
+    let throttling = Throttling {
+        tokens_max: Thousandths::whole(4),
+        ..Throttling::default()
+    };
+    let channel = channel.retry(Policy::Retry(policy));
+    let client = RegistryServiceClient::new(channel.throttling(throttling).connect().unwrap());
     for _ in 0..10 {
         let refusal = call(&client).await.unwrap_err();
         assert_eq!(status::reason(&refusal).as_deref(), Some("NO_INSTANCES"));
@@ -331,4 +345,68 @@ async fn while_nobody_is_there_the_retry_budget_is_not_used_up() {
     }
     call(&client).await.expect("refused once, and retried");
     assert_eq!(service.calls(), 3);
+}
+
+fn with_policy(authorities: Vec<String>, policy: Policy) -> Client {
+    let channel = Channel::builder("scripted").fixed(authorities);
+    RegistryServiceClient::new(channel.retry(policy).connect().unwrap())
+}
+
+#[tokio::test]
+async fn a_hedged_call_is_answered_by_whoever_answers() {
+    let (silent, quick) = (Scripted::silent(), Scripted::ok());
+    let servers = [Running::start(&silent).await, Running::start(&quick).await];
+    let policy = Policy::Hedge(HedgingPolicy {
+        delay: Duration::ZERO,
+        ..HedgingPolicy::default()
+    });
+    let client = with_policy(servers.iter().map(Running::authority).collect(), policy);
+    while silent.calls() == 0 {
+        call(&client).await.unwrap();
+    }
+    let hedged = |service: &Scripted| {
+        let seen = service.seen();
+        let second = |headers: &tonic::metadata::MetadataMap| {
+            headers
+                .get("grpc-previous-rpc-attempts")
+                .is_some_and(|v| v == "1")
+        };
+        seen.iter().filter(|headers| second(headers)).count()
+    };
+    assert!(hedged(&quick) + hedged(&silent) > 0);
+}
+
+#[tokio::test]
+async fn an_attempt_that_runs_out_of_its_own_time_is_tried_elsewhere() {
+    let service = Scripted::new(|call| async move {
+        if call == 0 {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    });
+    let server = Running::start(&service).await;
+    let policy = Policy::Retry(RetryPolicy {
+        attempt_timeout: Some(Duration::from_millis(50)),
+        backoff_initial: Duration::from_millis(1),
+        ..RetryPolicy::default()
+    });
+    call(&with_policy(vec![server.authority()], policy))
+        .await
+        .unwrap();
+    assert_eq!(service.calls(), 2);
+}
+
+#[tokio::test]
+async fn retries_are_not_multiplied_from_hop_to_hop() {
+    let last = Scripted::new(|_| async { Err(unavailable()) });
+    let last_server = Running::start(&last).await;
+    let onward = client(vec![last_server.authority()]);
+    let middle = Scripted::new(move |_| {
+        let onward = onward.clone();
+        async move { call(&onward).await }
+    });
+    let middle_server = Running::start(&middle).await;
+    let answer = call(&client(vec![middle_server.authority()])).await;
+    assert_eq!(answer.unwrap_err().message(), "try again");
+    assert_eq!((middle.calls(), last.calls()), (1, 3));
 }

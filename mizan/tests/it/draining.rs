@@ -88,12 +88,11 @@ async fn an_instance_that_drains_with_a_long_call_on_it_fails_no_other() {
     let service = Scripted::ok();
     let other = Running::start(&service).await;
     let channel = Channel::builder("scripted").fixed(vec![draining.authority()]);
-    let held = RegistryServiceClient::new(channel.connect());
+    let held = RegistryServiceClient::new(channel.connect().unwrap());
     let both = Channel::builder("scripted")
         .fixed(vec![draining.authority(), other.authority()])
-        .retry(Policy::never())
-        .unwrap();
-    let both = RegistryServiceClient::new(both.connect());
+        .retry(Policy::never());
+    let both = RegistryServiceClient::new(both.connect().unwrap());
     let long: Vec<_> = [held, both.clone(), both.clone()]
         .into_iter()
         .map(|client| tokio::spawn(async move { call(&client).await }))

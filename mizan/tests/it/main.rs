@@ -3,6 +3,12 @@
 
 mod breaking;
 mod calling;
+mod defects;
 mod draining;
+mod instances;
+mod retrying;
 mod serving;
+mod streaming;
 mod support;
+mod tree;
+mod wire;

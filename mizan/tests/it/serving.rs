@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mizan::{Connection, Server, server::Limits, status};
+use mizan::{Connection, Server, server::Limits, status, telemetry::metrics::Registry};
 use mizan_contracts::registry::v1::{
     ListServicesRequest, RegisterRequest, registry_service_client::RegistryServiceClient,
 };
@@ -52,6 +52,91 @@ async fn health_is_served_for_the_server_and_for_each_service() {
     assert_eq!(
         health.check(unknown).await.unwrap_err().code(),
         Code::NotFound
+    );
+}
+
+#[tokio::test]
+async fn a_watch_says_what_it_knows_and_then_stays() {
+    let server = Running::start(&Scripted::ok()).await;
+    let health = HealthClient::new(connection(&server).await);
+    let mut watches = Vec::new();
+    for (service, status) in [
+        ("", ServingStatus::Serving),
+        ("unknown", ServingStatus::ServiceUnknown),
+    ] {
+        let request = HealthCheckRequest {
+            service: service.to_owned(),
+        };
+        let mut watch = health.clone().watch(request).await.unwrap().into_inner();
+        let first = watch.message().await.unwrap().unwrap();
+        assert_eq!(first.status(), status, "{service:?}");
+        watches.push(watch);
+    }
+    server.begin_stop();
+    let mut unknown = watches.pop().unwrap();
+    let end = unknown.message().await.unwrap_err();
+    assert_eq!(end.code(), Code::Unavailable, "only the drain ends it");
+    let second = watches[0].message().await.unwrap().unwrap();
+    assert_eq!(second.status(), ServingStatus::NotServing);
+}
+
+async fn get_metrics(server: &Running, accept: &str) -> String {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = format!(
+        "GET /metrics HTTP/1.1\r\nhost: x\r\naccept: {accept}\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
+}
+
+#[tokio::test]
+async fn calls_are_counted_by_method_and_status_and_strangers_words_are_not() {
+    let registry = Registry::new();
+    let server = Server::builder("scripted").unregistered().metrics(registry);
+    let service = Scripted::new(|call| async move {
+        if call == 0 {
+            Ok(())
+        } else {
+            Err(tonic::Status::not_found("gone"))
+        }
+    });
+    let server = Running::start_server(server, &service).await;
+    let client = client(vec![server.authority()]);
+    call(&client).await.unwrap();
+    call(&client).await.unwrap_err();
+    let mut stranger = tonic::client::Grpc::new(connection(&server).await);
+    stranger.ready().await.unwrap();
+    let path = http::uri::PathAndQuery::from_static("/not.There/AtAll");
+    let codec = tonic_prost::ProstCodec::<ListServicesRequest, ListServicesRequest>::default();
+    let unknown = tonic::Request::new(ListServicesRequest::default());
+    let refused = stranger.unary(unknown, path, codec).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented);
+
+    let name = r#"grpc_method="mizan.registry.v1.RegistryService/ListServices""#;
+    let expected = [
+        "content-type: text/plain; version=0.0.4; charset=utf-8".to_owned(),
+        "# TYPE grpc_server_call_started_total counter".to_owned(),
+        format!("grpc_server_call_started_total{{{name}}} 2"),
+        format!(r#"grpc_server_call_duration_seconds_count{{{name},grpc_status="OK"}} 1"#),
+        format!(r#"grpc_server_call_duration_seconds_count{{{name},grpc_status="NOT_FOUND"}} 1"#),
+        r#"grpc_server_call_started_total{grpc_method="other"} 1"#.to_owned(),
+    ];
+    // A call's record is written when the connection lets go of its answer, just after the caller
+    // has it.
+    let page = loop {
+        let page = get_metrics(&server, "*/*").await;
+        if expected.iter().all(|line| page.contains(line.as_str())) {
+            break page;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(!page.contains("not.There"), "{page}");
+    let open = get_metrics(&server, "application/openmetrics-text;version=1.0.0").await;
+    assert!(
+        open.contains("content-type: application/openmetrics-text") && open.contains("# EOF"),
+        "{open}"
     );
 }
 

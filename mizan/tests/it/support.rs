@@ -180,7 +180,12 @@ pub(crate) async fn nowhere() -> String {
 pub(crate) type Client = RegistryServiceClient<Channel>;
 
 pub(crate) fn client(authorities: Vec<String>) -> Client {
-    RegistryServiceClient::new(Channel::builder("scripted").fixed(authorities).connect())
+    RegistryServiceClient::new(
+        Channel::builder("scripted")
+            .fixed(authorities)
+            .connect()
+            .unwrap(),
+    )
 }
 
 pub(crate) async fn call(client: &Client) -> Result<(), Status> {

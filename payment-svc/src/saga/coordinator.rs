@@ -122,13 +122,7 @@ impl Coordinator {
         };
         // Keeps the trace, not the deadline: the caller may leave, the payment goes on.
         match CallContext::current() {
-            Some(caller) => self.tasks.spawn(
-                CallContext {
-                    deadline: None,
-                    ..caller
-                }
-                .scope(work),
-            ),
+            Some(caller) => self.tasks.spawn(caller.with_deadline(None).scope(work)),
             None => self.tasks.spawn(work),
         };
         progress

@@ -72,7 +72,7 @@ impl World {
             data: tempfile::tempdir().unwrap(),
             _registry: registry,
             // The tests ask again themselves, and look at every answer.
-            channel: payments.retry(Policy::never()).unwrap().connect(),
+            channel: payments.retry(Policy::never()).connect().unwrap(),
             address,
         }
     }
@@ -146,6 +146,7 @@ impl World {
             .registry(vec![self.address.clone()])
             .no_breaker()
             .connect()
+            .unwrap()
     }
 
     /// Waits until every service answers.

@@ -1,6 +1,11 @@
 //! RegistryService over gRPC.
 
-use std::{collections::BTreeSet, future::ready, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::ready,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::{StreamExt as _, stream::BoxStream};
 use mizan::{
@@ -156,13 +161,20 @@ impl RegistryService for Api {
         let request = request.into_inner();
         let services = watched(request.services)?;
         let view = view(request.include_unhealthy);
+        let epoch = self.registry.epoch().to_owned();
+        let held = if request.registry_epoch == epoch {
+            request.after_revision
+        } else {
+            BTreeMap::new()
+        };
         let admission = admit(&self.watches, "watches")?;
-        let snapshots = watch::snapshots(&self.registry, services, view, admission);
+        let snapshots = watch::snapshots(&self.registry, services, view, &held, admission);
         let answers = snapshots.map(move |snapshot| {
             Ok(WatchInstancesResponse {
                 service: snapshot.service().to_owned(),
                 instances: convert::instances(&snapshot, view),
                 revision: snapshot.revision(view),
+                registry_epoch: epoch.clone(),
             })
         });
         Ok(Response::new(answers.boxed()))

@@ -1,7 +1,7 @@
 //! A watch: the slots of its services, merged.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     future::ready,
     pin::Pin,
     sync::Arc,
@@ -21,16 +21,25 @@ use crate::{
     registry::Registry,
 };
 
-/// First a snapshot of each service, then the latest of each whose answer changed, until the
-/// registry stops.
+/// First a snapshot of each service but those that the watcher holds at this very revision, then
+/// the latest of each whose answer changed, until the registry stops.
 pub(crate) fn snapshots(
     registry: &Registry,
     services: BTreeSet<String>,
     view: View,
+    held: &BTreeMap<String, u64>,
     admission: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Arc<Snapshot>> + Send + use<> {
+    // No answer has revision 0, so what is not held is sent.
+    let held: Vec<_> = services
+        .iter()
+        .map(|service| held.get(service).copied().unwrap_or(0))
+        .collect();
     let (subscription, receivers) = registry.subscribe(services.into_iter().collect());
-    let changes = receivers.into_iter().map(|slot| changes(slot, view));
+    let changes = receivers
+        .into_iter()
+        .zip(held)
+        .map(|(slot, held)| changes(slot, view, held));
     let merged = Merged {
         changes: select_all(changes),
         _subscription: subscription,
@@ -39,10 +48,14 @@ pub(crate) fn snapshots(
     merged.take_until(registry.stopping().cancelled_owned())
 }
 
-/// The snapshots of one slot whose answer in this view differs from the one before.
-fn changes(slot: watch::Receiver<Arc<Snapshot>>, view: View) -> BoxStream<'static, Arc<Snapshot>> {
-    // No answer has revision 0, so the first is always sent.
-    let mut sent = 0;
+/// The snapshots of one slot whose answer in this view differs from the one before, the first from
+/// the one `held`. Differs, not exceeds: a watcher that is ahead is answered at once.
+fn changes(
+    slot: watch::Receiver<Arc<Snapshot>>,
+    view: View,
+    held: u64,
+) -> BoxStream<'static, Arc<Snapshot>> {
+    let mut sent = held;
     WatchStream::new(slot)
         .filter(move |snapshot| {
             let revision = snapshot.revision(view);

@@ -98,6 +98,77 @@ async fn a_watch_of_many_begins_with_a_snapshot_of_each() {
 }
 
 #[tokio::test]
+async fn a_resumed_watch_hears_only_what_it_does_not_hold() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    register(&mut client, unpolled("a", "accounting")).await;
+    register(&mut client, unpolled("i", "invoice")).await;
+    let mut held = BTreeMap::new();
+    let mut watch = Watch::open(&mut client, &["accounting", "invoice"], false).await;
+    for _ in 0..2 {
+        let message = watch.next().await.unwrap();
+        held.insert(message.service.clone(), message);
+    }
+    let (accounting, invoice) = (&held["accounting"], &held["invoice"]);
+    let epoch = &accounting.registry_epoch;
+    assert!(!epoch.is_empty());
+    assert_eq!(epoch, &invoice.registry_epoch);
+    let both = [
+        ("accounting", accounting.revision),
+        ("invoice", invoice.revision),
+    ];
+
+    // Nothing moved, so the first message is the next change.
+    let mut resumed = Watch::resume(&mut client, &both, epoch).await;
+    register(&mut client, unpolled("i2", "invoice")).await;
+    let next = resumed.next().await.unwrap();
+    assert_eq!((&*next.service, next.instances.len()), ("invoice", 2));
+    assert!(next.revision > invoice.revision);
+
+    // Of the two, only the one that is behind is sent, and then goes on by changes.
+    let mut resumed = Watch::resume(&mut client, &both, epoch).await;
+    assert_eq!(resumed.next().await.unwrap(), next);
+    register(&mut client, unpolled("a2", "accounting")).await;
+    let change = resumed.next().await.unwrap();
+    assert_eq!(
+        (&*change.service, change.instances.len()),
+        ("accounting", 2)
+    );
+}
+
+#[tokio::test]
+async fn a_watcher_that_is_ahead_or_comes_from_another_life_is_answered_at_once() {
+    let registry = Registry::start().await;
+    let authority = registry.authority();
+    let mut client = registry.client().await;
+    register(&mut client, unpolled("i", "invoice")).await;
+    let mut watch = Watch::open(&mut client, &["invoice"], false).await;
+    let first = watch.next().await.unwrap();
+    for (revision, epoch) in [
+        (first.revision + 1_000_000, first.registry_epoch.as_str()),
+        (0, first.registry_epoch.as_str()),
+        (first.revision, ""),
+        (first.revision, "another life"),
+    ] {
+        let mut watch = Watch::resume(&mut client, &[("invoice", revision)], epoch).await;
+        assert_eq!(watch.next().await.unwrap(), first, "{revision} {epoch:?}");
+    }
+
+    registry.stop().await;
+    let registry = Registry::restart(&authority).await;
+    let mut client = registry.client().await;
+    let held = [("invoice", first.revision)];
+    let mut watch = Watch::resume(&mut client, &held, &first.registry_epoch).await;
+    let anew = watch.next().await.unwrap();
+    assert!(anew.instances.is_empty());
+    assert_ne!(anew.registry_epoch, first.registry_epoch);
+    // Whatever the revisions of the two lives are: here the same one.
+    let held = [("invoice", anew.revision)];
+    let mut watch = Watch::resume(&mut client, &held, &first.registry_epoch).await;
+    assert_eq!(watch.next().await.unwrap(), anew);
+}
+
+#[tokio::test]
 async fn a_deregistered_instance_is_gone_and_the_revision_goes_on() {
     let registry = Registry::start().await;
     let mut client = registry.client().await;

@@ -100,6 +100,7 @@ async fn other_bad_requests_name_their_field() {
         let request = WatchInstancesRequest {
             services,
             include_unhealthy: false,
+            ..WatchInstancesRequest::default()
         };
         let refused = soon(client.watch_instances(request)).await.unwrap_err();
         assert_eq!(fields(&refused), [field]);

@@ -60,7 +60,7 @@ async fn a_registry_that_restarts_learns_of_its_instances_and_their_callers_noti
     let mut watch = Watch::open(&mut client, &["invoice"], true).await;
     watch.until_passing().await;
     let channel = Channel::builder("invoice").registry(vec![authority.clone()]);
-    let caller = Caller::new(channel.connect());
+    let caller = Caller::new(channel.connect().unwrap());
     call(&caller).await.unwrap();
 
     let enough = CancellationToken::new();

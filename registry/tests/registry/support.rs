@@ -1,6 +1,6 @@
 //! A registry on a port of its own, and what talks to it.
 
-use std::{future::Future, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, time::Duration};
 
 use mizan::{Connection, server::ServeError};
 use mizan_contracts::registry::v1::{
@@ -129,16 +129,40 @@ impl Watch {
         services: &[&str],
         include_unhealthy: bool,
     ) -> Self {
-        let request = WatchInstancesRequest {
-            services: services.iter().map(|&service| service.to_owned()).collect(),
-            include_unhealthy,
-        };
-        Self(
-            soon(client.watch_instances(request))
-                .await
-                .unwrap()
-                .into_inner(),
+        Self::ask(
+            client,
+            WatchInstancesRequest {
+                services: services.iter().map(|&service| service.to_owned()).collect(),
+                include_unhealthy,
+                ..WatchInstancesRequest::default()
+            },
         )
+        .await
+    }
+
+    /// Goes on where an earlier watch of passing instances broke off.
+    pub(crate) async fn resume(
+        client: &mut Client,
+        held: &[(&str, u64)],
+        registry_epoch: &str,
+    ) -> Self {
+        let held = held.iter().map(|&(service, at)| (service.to_owned(), at));
+        let after_revision: BTreeMap<_, _> = held.collect();
+        Self::ask(
+            client,
+            WatchInstancesRequest {
+                services: after_revision.keys().cloned().collect(),
+                include_unhealthy: false,
+                after_revision,
+                registry_epoch: registry_epoch.to_owned(),
+            },
+        )
+        .await
+    }
+
+    async fn ask(client: &mut Client, request: WatchInstancesRequest) -> Self {
+        let answer = soon(client.watch_instances(request)).await.unwrap();
+        Self(answer.into_inner())
     }
 
     /// The next message, or none when the stream ended.

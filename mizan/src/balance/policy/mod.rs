@@ -1,7 +1,41 @@
 //! Which of the ready instances carries the next attempt: one small trait, and the policies that
 //! come with it.
+//!
+//! | policy | name in a service config | good for |
+//! |---|---|---|
+//! | [`RoundRobin`] | `round_robin`, `weighted_round_robin` | equal instances, equal calls: the default |
+//! | [`LeastRequest`] | `least_request`, `least_request_experimental` | calls of very different cost |
+//! | [`PeakEwma`] | `mizan_peak_ewma` | instances of different or changing speed |
+//! | [`RingHash`] | `ring_hash_experimental` | caches: the same key goes to the same instance |
+//! | [`ZoneAware`] | `mizan_zone_aware` | several zones, costly or slow between them |
+//! | [`PickFirst`] | `pick_first` | one instance at a time, the others in reserve |
+//!
+//! A pick takes no lock, allocates nothing and reads no clock.
+
+mod by_name;
+pub(crate) mod json;
+mod least_request;
+mod peak_ewma;
+mod pick_first;
+mod ring_hash;
+pub(crate) mod rotation;
+mod round_robin;
+mod sample;
+#[cfg(test)]
+mod testing;
+mod zone_aware;
 
 use std::{fmt, sync::Arc, time::Instant};
+
+use http::HeaderName;
+
+pub use by_name::{by_name, supports};
+pub use least_request::LeastRequest;
+pub use peak_ewma::PeakEwma;
+pub use pick_first::PickFirst;
+pub use ring_hash::{RingHash, hash_key, hash_of_header};
+pub use round_robin::RoundRobin;
+pub use zone_aware::ZoneAware;
 
 use super::load::Load;
 
@@ -34,6 +68,12 @@ pub struct Call {
 pub trait Policy: fmt::Debug + Send + Sync {
     /// A picker for these instances; made anew whenever they change.
     fn picker(&self, candidates: &[Candidate]) -> Box<dyn Picker>;
+
+    /// The request header whose value is the key of a call, if the policy looks at keys; see
+    /// [`hash_of_header`].
+    fn hash_header(&self) -> Option<&HeaderName> {
+        None
+    }
 }
 
 /// Picks among the candidates it was made for. Takes no lock and waits for nothing.

@@ -1,0 +1,264 @@
+//! One instance: all its connections together, and what the picks see of it.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
+
+use super::{
+    instance::{State, View},
+    load::Load,
+    policy::Candidate,
+    stats::{InstanceState, InstanceStats},
+};
+use crate::{
+    Connection,
+    breaker::{Breaker, Open},
+    discover::Endpoint,
+};
+
+/// An instance that can carry calls. The same one in every snapshot until something about it
+/// changes.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) authority: Arc<str>,
+    pub(crate) weight: u32,
+    pub(crate) zone: Arc<str>,
+    /// What it carries; survives snapshots and reconnections.
+    pub(crate) load: Arc<Load>,
+    /// Its own breaker, if each instance has one; survives likewise.
+    pub(crate) breaker: Option<Breaker>,
+    /// Never empty.
+    connections: Box<[Connection]>,
+    /// Whose turn it is among the connections.
+    turn: AtomicUsize,
+}
+
+impl Ready {
+    /// Whether a call can be sent to it now.
+    pub(super) fn is_open(&self) -> bool {
+        self.connections.iter().any(|c| !c.is_closed())
+    }
+
+    /// Whether a call can be sent to it now, and its breaker would let it.
+    pub(super) fn is_usable(&self, now: std::time::Instant) -> bool {
+        let admits = |breaker: &Breaker| breaker.might_admit(now);
+        self.is_open() && self.breaker.as_ref().is_none_or(admits)
+    }
+
+    /// The breaker's refusal, if it refuses.
+    pub(super) fn refusal(&self, now: std::time::Instant) -> Option<Open> {
+        let breaker = self.breaker.as_ref()?;
+        if breaker.might_admit(now) {
+            return None;
+        }
+        breaker.admit(now).err()
+    }
+
+    /// The connection for the next call: they take turns.
+    pub(super) fn connection(&self) -> Option<&Connection> {
+        if let [only] = &*self.connections {
+            return Some(only);
+        }
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let count = self.connections.len();
+        (0..count)
+            .filter_map(|offset| {
+                let index = turn.wrapping_add(offset).checked_rem(count)?;
+                self.connections.get(index)
+            })
+            .find(|connection| !connection.is_closed())
+            .or_else(|| self.connections.first())
+    }
+
+    pub(super) fn candidate(&self) -> Candidate {
+        Candidate {
+            authority: self.authority.clone(),
+            weight: self.weight,
+            zone: self.zone.clone(),
+            load: self.load.clone(),
+        }
+    }
+}
+
+/// One connection of a member.
+#[derive(Debug)]
+struct Kept {
+    id: u64,
+    view: View,
+    /// Ends the connection's task when it is no longer wanted.
+    _gone: DropGuard,
+}
+
+/// An instance that discovery knows.
+#[derive(Debug)]
+pub(super) struct Member {
+    authority: Arc<str>,
+    weight: u32,
+    zone: Arc<str>,
+    load: Arc<Load>,
+    breaker: Option<Breaker>,
+    kept: Vec<Kept>,
+    /// Left out for a while by outlier detection.
+    ejected: bool,
+    since: Instant,
+    state: InstanceState,
+    ready: Option<Arc<Ready>>,
+}
+
+impl Member {
+    pub(super) fn new(endpoint: &Endpoint, breaker: Option<Breaker>) -> Self {
+        Self {
+            authority: endpoint.authority().into(),
+            weight: endpoint.weight().max(1),
+            zone: endpoint.zone().into(),
+            load: Arc::default(),
+            breaker,
+            kept: Vec::new(),
+            ejected: false,
+            since: Instant::now(),
+            state: InstanceState::Idle,
+            ready: None,
+        }
+    }
+
+    pub(super) fn authority(&self) -> &Arc<str> {
+        &self.authority
+    }
+
+    /// What discovery says of it now. Its connections stay.
+    pub(super) fn update(&mut self, endpoint: &Endpoint) {
+        let (weight, zone) = (endpoint.weight().max(1), endpoint.zone());
+        if self.weight != weight || *self.zone != *zone {
+            self.weight = weight;
+            self.zone = zone.into();
+            self.refresh();
+        }
+    }
+
+    /// Gives it another breaker, or none.
+    pub(super) fn guard(&mut self, breaker: Option<Breaker>) {
+        self.breaker = breaker;
+        self.refresh();
+    }
+
+    /// How many more connections it should have: one at first, so that nobody is besieged by
+    /// several that all fail; the others once it has been ready.
+    pub(super) fn missing(&self, wanted: usize) -> usize {
+        let wanted = if self.ready.is_some() { wanted } else { 1 };
+        wanted.saturating_sub(self.kept.len())
+    }
+
+    /// Begins another connection.
+    pub(super) fn keep(&mut self, id: u64, gone: DropGuard) {
+        self.kept.push(Kept {
+            id,
+            view: View::IDLE,
+            _gone: gone,
+        });
+    }
+
+    /// Ends connections beyond `wanted`; what they carry is finished.
+    pub(super) fn shrink(&mut self, wanted: usize) {
+        if self.kept.len() > wanted {
+            self.kept.truncate(wanted);
+            self.refresh();
+        }
+    }
+
+    /// News of one of its connections.
+    pub(super) fn apply(&mut self, id: u64, view: View) {
+        if let Some(kept) = self.kept.iter_mut().find(|kept| kept.id == id) {
+            kept.view = view;
+            self.refresh();
+        }
+    }
+
+    /// Outlier detection leaves it out, or takes it back. Its connections stay (gRFC A50).
+    pub(super) fn eject(&mut self, ejected: bool) {
+        self.ejected = ejected;
+        self.refresh();
+    }
+
+    /// What it carries.
+    pub(super) fn load(&self) -> &Arc<Load> {
+        &self.load
+    }
+
+    pub(super) fn is_ejected(&self) -> bool {
+        self.ejected
+    }
+
+    /// What a pick may use, unless it is ejected.
+    pub(super) fn ready(&self) -> Option<&Arc<Ready>> {
+        self.ready.as_ref()
+    }
+
+    /// Whether it may be ready soon, without having failed before.
+    pub(super) fn is_hopeful(&self) -> bool {
+        self.kept.iter().any(|kept| !kept.view.failed)
+    }
+
+    fn refresh(&mut self) {
+        let open = |kept: &Kept| {
+            let ready = kept.view.state == State::Ready;
+            kept.view.connection.clone().filter(|_| ready)
+        };
+        let connections: Box<[_]> = self.kept.iter().filter_map(open).collect();
+        self.ready = (!connections.is_empty()).then(|| {
+            Arc::new(Ready {
+                authority: self.authority.clone(),
+                weight: self.weight,
+                zone: self.zone.clone(),
+                load: self.load.clone(),
+                breaker: self.breaker.clone(),
+                connections,
+                // Channels of many processes begin at different connections.
+                turn: AtomicUsize::new(fastrand::usize(..1 << 16)),
+            })
+        });
+        let state = self.state_now();
+        if state != self.state {
+            tracing::debug!(instance = %self.authority, from = %self.state, to = %state, "instance changed");
+            self.state = state;
+            self.since = Instant::now();
+        }
+    }
+
+    fn state_now(&self) -> InstanceState {
+        if self.ready.is_some() {
+            return if self.ejected {
+                InstanceState::Ejected
+            } else {
+                InstanceState::Ready
+            };
+        }
+        let has = |state| self.kept.iter().any(|kept| kept.view.state == state);
+        if has(State::Unhealthy) {
+            InstanceState::Unhealthy
+        } else if has(State::Connecting) || has(State::Checking) {
+            InstanceState::Connecting
+        } else if has(State::Backoff) {
+            InstanceState::Backoff
+        } else {
+            InstanceState::Idle
+        }
+    }
+
+    pub(super) fn stats(&self) -> InstanceStats {
+        let error = |kept: &Kept| kept.view.error.clone();
+        InstanceStats {
+            authority: self.authority.clone(),
+            zone: self.zone.clone(),
+            weight: self.weight,
+            state: self.state,
+            connections: self.ready.as_ref().map_or(0, |r| r.connections.len()),
+            in_flight: self.load.in_flight(),
+            last_error: self.kept.iter().find_map(error),
+            since: self.since.into_std(),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! What a pick looks at: the instances of one service at one moment.
+
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc, time::Instant};
+
+use super::{
+    Picked,
+    member::{Member, Ready},
+    outlier,
+    policy::{Call, Picker, Policy},
+    stats::InstanceStats,
+};
+use crate::{
+    breaker::{Breaker, Open},
+    discover::Known,
+};
+
+/// Never changed, only replaced.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    ready: Vec<Arc<Ready>>,
+    picker: Option<Box<dyn Picker>>,
+    rest: Rest,
+    /// As of the moment it was made.
+    stats: Vec<(InstanceStats, Arc<super::load::Load>)>,
+}
+
+/// What there is when nothing is ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Something may be ready soon; says what is waited for.
+    Connecting(String),
+    /// Nothing will, as far as we know; says why.
+    Failed(String),
+}
+
+/// How many instances a refusal names.
+const NAMED_MAX: usize = 8;
+
+/// The most characters of one instance's error that it quotes.
+const QUOTED_MAX: usize = 120;
+
+impl Snapshot {
+    /// Before anything is known.
+    pub(super) fn nothing() -> Self {
+        Self {
+            ready: Vec::new(),
+            picker: None,
+            rest: Rest::Connecting("nothing is known of them yet".to_owned()),
+            stats: Vec::new(),
+        }
+    }
+
+    pub(super) fn of(
+        members: &BTreeMap<Arc<str>, Member>,
+        known: &Known,
+        policy: &dyn Policy,
+        panic_percent: u32,
+    ) -> Self {
+        let ready = admitted(members, panic_percent);
+        let candidates: Vec<_> = ready.iter().map(|ready| ready.candidate()).collect();
+        let stats: Vec<_> = members.values().map(Member::stats).collect();
+        let rest = rest(members, known, &stats);
+        let loads = members.values().map(|member| member.load().clone());
+        Self {
+            picker: (!ready.is_empty()).then(|| policy.picker(&candidates)),
+            rest,
+            stats: stats.into_iter().zip(loads).collect(),
+            ready,
+        }
+    }
+
+    /// The policy's choice: one not in `tried` if there is such a one.
+    pub(super) fn pick(&self, call: &Call, tried: &[Arc<str>]) -> Option<Picked> {
+        let picker = self.picker.as_ref()?;
+        let usable = |ready: &Arc<Ready>| ready.is_usable(call.now);
+        let open = |index: usize| self.ready.get(index).is_some_and(usable);
+        let untried = |index: usize| {
+            let ready = self.ready.get(index);
+            ready.is_some_and(|ready| !tried.contains(&ready.authority) && usable(ready))
+        };
+        let index = if tried.is_empty() {
+            picker.pick(call, &open)
+        } else {
+            let fresh = picker.pick(call, &untried);
+            fresh.or_else(|| picker.pick(call, &open))
+        };
+        self.ready.get(index?).cloned().map(Picked)
+    }
+
+    pub(super) fn breakers(&self) -> Vec<Breaker> {
+        let breakers = self.ready.iter().filter_map(|ready| ready.breaker.clone());
+        breakers.collect()
+    }
+
+    /// Whether everyone who could carry the call is spared by a breaker: how long yet.
+    pub(super) fn spared(&self, now: Instant) -> Option<Open> {
+        let mut open = self.ready.iter().filter(|ready| ready.is_open());
+        let first = open.next()?.refusal(now)?;
+        open.try_fold(first, |least, ready| {
+            let refusal = ready.refusal(now)?;
+            let sooner = refusal.retry_after() < least.retry_after();
+            Some(if sooner { refusal } else { least })
+        })
+    }
+
+    pub(super) fn rest(&self) -> &Rest {
+        &self.rest
+    }
+
+    /// Every instance, with its load of this moment.
+    pub(super) fn stats(&self) -> Vec<InstanceStats> {
+        let now = |(stats, load): &(InstanceStats, Arc<super::load::Load>)| InstanceStats {
+            in_flight: load.in_flight(),
+            ..stats.clone()
+        };
+        self.stats.iter().map(now).collect()
+    }
+}
+
+/// The connected instances without the ejected ones; all of them when too few would be left.
+fn admitted(members: &BTreeMap<Arc<str>, Member>, panic_percent: u32) -> Vec<Arc<Ready>> {
+    let connected = members.values().filter_map(Member::ready).count();
+    let left = |member: &&Member| !member.is_ejected();
+    let kept: Vec<_> = members
+        .values()
+        .filter(left)
+        .filter_map(|member| member.ready().cloned())
+        .collect();
+    // Nobody left is too few whatever the settings say: somebody may yet answer.
+    if outlier::panicking(connected, kept.len(), panic_percent) || kept.is_empty() {
+        return members
+            .values()
+            .filter_map(Member::ready)
+            .cloned()
+            .collect();
+    }
+    kept
+}
+
+fn rest(members: &BTreeMap<Arc<str>, Member>, known: &Known, stats: &[InstanceStats]) -> Rest {
+    // Of a connection that broke we have not heard yet, though a pick may have seen it: it is
+    // about to be made again.
+    if members
+        .values()
+        .any(|member| member.is_hopeful() || member.ready().is_some())
+    {
+        return Rest::Connecting(listed(stats));
+    }
+    match known {
+        _ if !members.is_empty() => Rest::Failed(listed(stats)),
+        Known::Unknown => Rest::Connecting("nothing is known of them yet".to_owned()),
+        Known::Unreachable(reason) => Rest::Failed(reason.clone()),
+        Known::Instances(_) => Rest::Failed("none is registered and passing".to_owned()),
+    }
+}
+
+/// Each instance with its state and latest error, the first few.
+fn listed(stats: &[InstanceStats]) -> String {
+    let mut text = String::new();
+    for (index, instance) in stats.iter().take(NAMED_MAX).enumerate() {
+        let comma = if index > 0 { "; " } else { "" };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{comma}{} {}", instance.authority, instance.state);
+        if let Some(error) = &instance.last_error {
+            let error: String = error.chars().take(QUOTED_MAX).collect();
+            let _ = write!(text, " ({error})");
+        }
+    }
+    let more = stats.len().saturating_sub(NAMED_MAX);
+    if more > 0 {
+        let _ = write!(text, "; and {more} more");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        Connection,
+        balance::{
+            instance::{State, View},
+            policy::RoundRobin,
+        },
+        connection::{Config, testing::Net},
+        discover::Endpoint,
+    };
+
+    /// Members of which the first are connected, and of those the first are ejected.
+    async fn members(all: usize, connected: usize, ejected: usize) -> BTreeMap<Arc<str>, Member> {
+        let net = Net::default();
+        net.serve("a:1");
+        let connection = Connection::open_with("a:1", &Config::default(), &net).await;
+        let connection = connection.unwrap();
+        let member = |index| {
+            let endpoint = Endpoint::new(format!("host-{index}:1")).unwrap();
+            let mut member = Member::new(&endpoint, None);
+            member.keep(1, CancellationToken::new().drop_guard());
+            if index < connected {
+                let view = View {
+                    state: State::Ready,
+                    connection: Some(connection.clone()),
+                    ..View::IDLE
+                };
+                member.apply(1, view);
+            }
+            member.eject(index < ejected);
+            (member.authority().clone(), member)
+        };
+        (0..all).map(member).collect()
+    }
+
+    #[tokio::test]
+    async fn ejected_instances_are_left_out_until_too_few_are_left() {
+        for (connected, ejected, percent, admitted) in [
+            (4, 0, 50, 4),
+            (4, 1, 50, 3),
+            (4, 2, 50, 2),
+            // A quarter is too few: all of them.
+            (4, 3, 50, 4),
+            (4, 3, 25, 1),
+            (4, 4, 50, 4),
+            (4, 4, 0, 4),
+            (0, 0, 50, 0),
+        ] {
+            let members = members(5, connected, ejected).await;
+            let left = super::admitted(&members, percent);
+            assert_eq!(left.len(), admitted, "{connected} {ejected} {percent}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_a_pick_found_closed_is_waited_for() {
+        let members = members(1, 1, 0).await;
+        let known = Known::Instances(Vec::new());
+        let snapshot = Snapshot::of(&members, &known, &RoundRobin::default(), 50);
+        // Not a failure: a pick looks at the rest only when all that is ready is closed.
+        assert!(matches!(snapshot.rest(), Rest::Connecting(_)));
+    }
+
+    #[tokio::test]
+    async fn ejected_is_said_of_the_connected_only() {
+        let members = members(2, 1, 2).await;
+        let states: Vec<_> = members
+            .values()
+            .map(|member| member.stats().state)
+            .collect();
+        use crate::balance::InstanceState;
+        assert_eq!(states, [InstanceState::Ejected, InstanceState::Idle]);
+    }
+}

@@ -1,0 +1,131 @@
+//! Settings of a connection.
+
+use std::time::Duration;
+
+/// How a connection is made and kept. The defaults suit callers and callees of one data centre.
+///
+/// # Keepalive
+/// It is on, because a peer that vanished without a word (a partition, a machine that lost power)
+/// is otherwise noticed only when the operating system gives up, after many minutes, and every call
+/// until then runs into its deadline. A connection on which nothing arrived for
+/// [`keep_alive_interval`](Self::keep_alive_interval) is sent a PING; without an answer within
+/// [`keep_alive_timeout`](Self::keep_alive_timeout) it is closed.
+///
+/// gRPC's own servers tolerate a ping without data every 5 minutes and end the connection of a
+/// client that pings more often with GOAWAY, ENHANCE_YOUR_CALM and `too_many_pings` (gRFC A8). Each
+/// time that happens the interval towards that instance doubles, so a few reconnections later both
+/// agree. Towards a service that runs on such servers, set 5 minutes at once, or allow more there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// How long a connection may take until the peer's SETTINGS have arrived. 20 s by default, the
+    /// least that gRPC's connection backoff document gives an attempt; above 0, at most 1 h.
+    pub connect_timeout: Duration,
+    /// The silence after which the peer is asked whether it is still there; `None` never asks.
+    /// 20 s by default; at least 10 s, the floor of gRFC A8.
+    pub keep_alive_interval: Option<Duration>,
+    /// How long the peer has to answer. 10 s by default, far above any round trip; 1 s to 1 h.
+    pub keep_alive_timeout: Duration,
+    /// Whether it is asked also while no call is under way. True by default, so that the first call
+    /// after a quiet night does not find a dead connection.
+    pub keep_alive_while_idle: bool,
+    /// How many bytes of one response may be on their way unread. 2 MiB by default, so that a
+    /// single stream fills 1 Gbit/s over 16 ms; 65,535 bytes to 2 GiB less one, HTTP/2's bounds.
+    pub stream_window: u32,
+    /// The same for all responses of the connection together. 5 MiB by default; same bounds.
+    pub connection_window: u32,
+    /// The most bytes of headers and of trailers that a response may have. 16 KiB by default, what
+    /// most servers and proxies allow; at least 1 KiB, or no status would fit.
+    pub headers_max: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(20),
+            keep_alive_interval: Some(Duration::from_secs(20)),
+            keep_alive_timeout: Duration::from_secs(10),
+            keep_alive_while_idle: true,
+            stream_window: 2 << 20,
+            connection_window: 5 << 20,
+            headers_max: 16 << 10,
+        }
+    }
+}
+
+/// Why a connection's settings were refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("connection: {0}")]
+pub struct InvalidConfig(&'static str);
+
+/// gRFC A8: a client that asks more often is raised to this.
+const KEEP_ALIVE_MIN: Duration = Duration::from_secs(10);
+const HOUR: Duration = Duration::from_secs(3600);
+/// By RFC 9113, 6.9.1 and 6.5.2.
+const WINDOW_MAX: u32 = (1 << 31) - 1;
+const WINDOW_MIN: u32 = (1 << 16) - 1;
+
+impl Config {
+    /// Refuses settings out of their bounds.
+    ///
+    /// # Errors
+    /// [`InvalidConfig`] names the rule.
+    pub fn validate(self) -> Result<Self, InvalidConfig> {
+        let windows = WINDOW_MIN..=WINDOW_MAX;
+        let rules = [
+            (
+                !self.connect_timeout.is_zero() && self.connect_timeout <= HOUR,
+                "connect_timeout must be above 0, and 1 h at most",
+            ),
+            (
+                self.keep_alive_interval.is_none_or(|i| i >= KEEP_ALIVE_MIN),
+                "keep_alive_interval must be 10 s at least",
+            ),
+            (
+                (Duration::from_secs(1)..=HOUR).contains(&self.keep_alive_timeout),
+                "keep_alive_timeout must be 1 s to 1 h",
+            ),
+            (
+                windows.contains(&self.stream_window),
+                "stream_window must be 65535 to 2147483647 bytes",
+            ),
+            (
+                windows.contains(&self.connection_window),
+                "connection_window must be 65535 to 2147483647 bytes",
+            ),
+            (
+                self.headers_max >= 1 << 10,
+                "headers_max must be 1 KiB at least",
+            ),
+        ];
+        match rules.into_iter().find(|(holds, _)| !holds) {
+            Some((_, rule)) => Err(InvalidConfig(rule)),
+            None => Ok(self),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_bounds_are_kept() {
+        let valid = |change: fn(&mut Config)| {
+            let mut config = Config::default();
+            change(&mut config);
+            config.validate().map_err(|error| error.to_string())
+        };
+        assert!(valid(|_| {}).is_ok());
+        assert!(valid(|c| c.keep_alive_interval = None).is_ok());
+        assert_eq!(
+            valid(|c| c.keep_alive_interval = Some(Duration::from_secs(9))).unwrap_err(),
+            "connection: keep_alive_interval must be 10 s at least"
+        );
+        assert!(valid(|c| c.keep_alive_timeout = Duration::ZERO).is_err());
+        assert!(valid(|c| c.connect_timeout = Duration::ZERO).is_err());
+        assert!(valid(|c| c.connect_timeout = Duration::MAX).is_err());
+        assert!(valid(|c| c.stream_window = 1000).is_err());
+        assert!(valid(|c| c.connection_window = 1 << 31).is_err());
+        assert!(valid(|c| c.headers_max = 0).is_err());
+    }
+}

@@ -1,0 +1,330 @@
+//! One call on a connection: the request out, the response in, and what a failure means.
+
+use std::{
+    collections::VecDeque,
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use h2::{Reason, RecvStream, SendStream, client::SendRequest};
+use http::{
+    HeaderValue, Request, Response, Uri,
+    header::USER_AGENT,
+    uri::{Authority, Scheme},
+};
+use http_body::{Body as _, Frame};
+use tokio_util::task::AbortOnDropHandle;
+use tonic::{Code, Status, body::Body};
+
+use super::{innermost, wire::Wire};
+use crate::status;
+
+/// Who is spoken to. Held by the connection and by each of its calls.
+#[derive(Debug)]
+pub(super) struct Peer {
+    pub(super) authority: Authority,
+    pub(super) scheme: Scheme,
+    pub(super) wire: Arc<Wire>,
+}
+
+/// Why a request got no response. The first two are safe to send again (gRFC A6, transparent
+/// retries), the third only if its caller says so.
+#[derive(Debug)]
+pub(crate) enum SendError {
+    /// It never left this process. May be sent elsewhere as often as the deadline allows.
+    NotSent(Status),
+    /// It left, and the server's library turned it away before the application saw it: by
+    /// REFUSED_STREAM, or by a GOAWAY that names a lower stream. May be sent elsewhere once.
+    RefusedUnseen(Status),
+    /// It left, and nobody knows whether it was processed.
+    Unknown(Status),
+}
+
+impl SendError {
+    pub(crate) fn into_status(self) -> Status {
+        match self {
+            Self::NotSent(status) | Self::RefusedUnseen(status) | Self::Unknown(status) => status,
+        }
+    }
+}
+
+/// What a request's body gives at once.
+enum Start {
+    /// All there is, as for any unary call.
+    Whole(Bytes),
+    /// A beginning, perhaps none, and more to come.
+    Part(VecDeque<Bytes>),
+}
+
+/// Sends a request and waits for the response's headers.
+pub(super) async fn send(
+    handle: &SendRequest<Bytes>,
+    peer: &Arc<Peer>,
+    mut request: Request<Body>,
+) -> Result<Response<Body>, SendError> {
+    if peer.wire.is_over() {
+        return Err(not_sent(peer));
+    }
+    address(peer, &mut request);
+    let (head, mut body) = request.into_parts();
+    let start = poll_fn(|context| Poll::Ready(begin(&mut body, context)))
+        .await
+        .map_err(SendError::Unknown)?;
+    let empty = matches!(&start, Start::Whole(bytes) if bytes.is_empty());
+    let sent = handle
+        .clone()
+        .send_request(Request::from_parts(head, ()), empty);
+    let (response, mut stream) = match sent {
+        Ok(sent) => sent,
+        // The connection ended in this instant, or has no stream numbers left.
+        Err(error) => {
+            peer.wire.end(|| innermost(&error));
+            return Err(not_sent(peer));
+        }
+    };
+    let number = response.stream_id().as_u32();
+    let pipe = match start {
+        Start::Whole(bytes) => {
+            // If it fails, so does the response, which says why.
+            let _ = (!empty).then(|| stream.send_data(bytes, true));
+            None
+        }
+        Start::Part(chunks) => Some(AbortOnDropHandle::new(tokio::spawn(pipe(
+            body, stream, chunks,
+        )))),
+    };
+    // Held from here to the end of the response: by it, keepalive knows that a call is under way.
+    let peer = peer.clone();
+    match response.await {
+        Ok(response) => Ok(response.map(|stream| {
+            Body::new(Incoming {
+                stream,
+                peer,
+                phase: Phase::Data,
+                _pipe: pipe,
+            })
+        })),
+        Err(error) => Err(classify(&peer, number, &error)),
+    }
+}
+
+/// Completes the request: tonic's generated clients give only the path.
+fn address(peer: &Peer, request: &mut Request<Body>) {
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(peer.scheme.clone());
+    parts.authority = Some(peer.authority.clone());
+    // A path and an authority always make a URI.
+    *request.uri_mut() = Uri::from_parts(parts).unwrap_or_default();
+    request
+        .headers_mut()
+        .entry(USER_AGENT)
+        .or_insert(HeaderValue::from_static(concat!(
+            "mizan/",
+            env!("CARGO_PKG_VERSION")
+        )));
+}
+
+/// Reads what the body has ready: of a stream, two messages at most.
+fn begin(body: &mut Body, context: &mut Context<'_>) -> Result<Start, Status> {
+    if body.is_end_stream() {
+        return Ok(Start::Whole(Bytes::new()));
+    }
+    let mut chunks = VecDeque::new();
+    loop {
+        let chunk = match Pin::new(&mut *body).poll_frame(context) {
+            // Requests of gRPC have no trailers.
+            Poll::Ready(Some(frame)) => frame?.into_data().unwrap_or_default(),
+            Poll::Ready(None) => return Ok(Start::Whole(chunks.pop_front().unwrap_or_default())),
+            Poll::Pending => return Ok(Start::Part(chunks)),
+        };
+        match chunks.len() {
+            0 if body.is_end_stream() => return Ok(Start::Whole(chunk)),
+            0 => chunks.push_back(chunk),
+            _ => {
+                chunks.push_back(chunk);
+                return Ok(Start::Part(chunks));
+            }
+        }
+    }
+}
+
+/// Writes the rest of a streaming request as the peer has room for it, until it ends, or the peer
+/// wants no more of it.
+async fn pipe(mut body: Body, mut stream: SendStream<Bytes>, mut chunks: VecDeque<Bytes>) {
+    loop {
+        let frame = match chunks.pop_front() {
+            Some(bytes) => Some(Ok(Frame::data(bytes))),
+            None => {
+                let next = poll_fn(|context| {
+                    if stream.poll_reset(context).is_ready() {
+                        return Poll::Ready(Err(()));
+                    }
+                    Pin::new(&mut body).poll_frame(context).map(Ok)
+                });
+                match next.await {
+                    Ok(frame) => frame,
+                    Err(()) => return,
+                }
+            }
+        };
+        let over = match frame.map(|frame| frame.map(Frame::into_data)) {
+            Some(Ok(Ok(bytes))) => write(&mut stream, bytes).await.is_none(),
+            Some(Ok(Err(frame))) => {
+                let trailers = frame.into_trailers().unwrap_or_default();
+                let _ = stream.send_trailers(trailers);
+                true
+            }
+            Some(Err(_)) => {
+                // The caller's stream failed: so does the call.
+                stream.send_reset(Reason::CANCEL);
+                true
+            }
+            None => {
+                let _ = stream.send_data(Bytes::new(), true);
+                true
+            }
+        };
+        if over {
+            return;
+        }
+    }
+}
+
+/// Writes all of it, or returns `None` when the stream is over.
+async fn write(stream: &mut SendStream<Bytes>, mut bytes: Bytes) -> Option<()> {
+    while !bytes.is_empty() {
+        stream.reserve_capacity(bytes.len());
+        let room = poll_fn(|context| stream.poll_capacity(context))
+            .await?
+            .ok()?;
+        let part = bytes.split_to(room.min(bytes.len()));
+        stream.send_data(part, false).ok()?;
+    }
+    Some(())
+}
+
+/// The body of a response.
+struct Incoming {
+    stream: RecvStream,
+    peer: Arc<Peer>,
+    phase: Phase,
+    /// Ends the request's stream with the response: whoever has the answer, or lost interest, has
+    /// nothing more to say.
+    _pipe: Option<AbortOnDropHandle<()>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Data,
+    Trailers,
+    Over,
+}
+
+impl http_body::Body for Incoming {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        if this.phase == Phase::Data {
+            match ready!(this.stream.poll_data(context)) {
+                Some(Ok(bytes)) => {
+                    // Never more than was received, so it cannot be refused.
+                    let _ = this.stream.flow_control().release_capacity(bytes.len());
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Some(Err(error)) => return Poll::Ready(this.failed(&error)),
+                None => this.phase = Phase::Trailers,
+            }
+        }
+        if this.phase == Phase::Over {
+            return Poll::Ready(None);
+        }
+        let trailers = ready!(this.stream.poll_trailers(context));
+        this.phase = Phase::Over;
+        Poll::Ready(match trailers {
+            Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
+            Err(error) => this.failed(&error),
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.phase == Phase::Over || self.stream.is_end_stream()
+    }
+}
+
+impl Incoming {
+    fn failed(&mut self, error: &h2::Error) -> Option<Result<Frame<Bytes>, Status>> {
+        self.phase = Phase::Over;
+        // A server that answered in full may stop a request it needs no more of (RFC 9113, 8.1).
+        let complete = error.is_reset() && error.reason() == Some(Reason::NO_ERROR);
+        let number = self.stream.stream_id().as_u32();
+        (!complete).then(|| Err(classify(&self.peer, number, error).into_status()))
+    }
+}
+
+fn not_sent(peer: &Peer) -> SendError {
+    let reason = peer.wire.reason().unwrap_or_default();
+    let message = format!("{}: {reason}", peer.authority);
+    SendError::NotSent(status::refused(Code::Unavailable, "NOT_SENT", message))
+}
+
+/// What the failure of a stream that left means.
+fn classify(peer: &Peer, stream: u32, error: &h2::Error) -> SendError {
+    let reset = error
+        .reason()
+        .filter(|_| error.is_reset() && error.is_remote());
+    if reset == Some(Reason::REFUSED_STREAM) || peer.wire.excludes(stream) {
+        let message = format!("{}: {}", peer.authority, innermost(error));
+        return SendError::RefusedUnseen(status::refused(Code::Unavailable, "NOT_SENT", message));
+    }
+    SendError::Unknown(match reset {
+        Some(reason) => {
+            let message = format!("{}: {}", peer.authority, innermost(error));
+            status::refused(code_of(reason), "STREAM_RESET", message)
+        }
+        None => {
+            // A timeout of keepalive, say, explains more than "broken pipe".
+            let reason = peer.wire.reason().unwrap_or_else(|| innermost(error));
+            let message = format!("{}: {reason}", peer.authority);
+            status::refused(Code::Unavailable, "CONNECTION_LOST", message)
+        }
+    })
+}
+
+/// gRPC's reading of RST_STREAM codes ("gRPC over HTTP2", errors).
+fn code_of(reason: Reason) -> Code {
+    match reason {
+        Reason::CANCEL => Code::Cancelled,
+        Reason::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
+        Reason::INADEQUATE_SECURITY => Code::PermissionDenied,
+        Reason::NO_ERROR
+        | Reason::PROTOCOL_ERROR
+        | Reason::INTERNAL_ERROR
+        | Reason::FLOW_CONTROL_ERROR
+        | Reason::SETTINGS_TIMEOUT
+        | Reason::FRAME_SIZE_ERROR
+        | Reason::COMPRESSION_ERROR
+        | Reason::CONNECT_ERROR => Code::Internal,
+        _ => Code::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn resets_read_as_grpc_says() {
+        assert_eq!(code_of(Reason::CANCEL), Code::Cancelled);
+        assert_eq!(code_of(Reason::INTERNAL_ERROR), Code::Internal);
+        assert_eq!(code_of(Reason::ENHANCE_YOUR_CALM), Code::ResourceExhausted);
+        assert_eq!(code_of(Reason::HTTP_1_1_REQUIRED), Code::Unknown);
+    }
+}

@@ -1,0 +1,199 @@
+//! The byte stream of a connection, watched: what was seen on it is shared with the connection's
+//! handles.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use parking_lot::Mutex;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    sync::oneshot,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Transport,
+    frames::{Frames, GoAway, Seen},
+};
+
+/// What the handles of a connection share about its state.
+#[derive(Debug, Default)]
+pub(super) struct Wire {
+    /// No new stream may begin. Beside the token, because a pick asks it, without a lock.
+    over: AtomicBool,
+    /// The same, to wait for.
+    ending: CancellationToken,
+    /// Nothing is carried any more.
+    gone: CancellationToken,
+    /// Counts what arrives, for keepalive; wraps.
+    reads: AtomicU32,
+    parting: Mutex<Parting>,
+}
+
+#[derive(Debug, Default)]
+struct Parting {
+    goodbye: Option<GoAway>,
+    reason: Option<String>,
+}
+
+impl Wire {
+    pub(super) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Waits until no new stream may begin.
+    pub(super) async fn ending(&self) {
+        self.ending.cancelled().await;
+    }
+
+    /// Waits until nothing is carried any more.
+    pub(super) async fn gone(&self) {
+        self.gone.cancelled().await;
+    }
+
+    pub(super) fn reads(&self) -> u32 {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    /// Why the connection ends or ended.
+    pub(super) fn reason(&self) -> Option<String> {
+        self.parting.lock().reason.clone()
+    }
+
+    pub(super) fn goodbye(&self) -> Option<GoAway> {
+        self.parting.lock().goodbye.clone()
+    }
+
+    /// Whether the peer's GOAWAY says that it did not and will not process this stream.
+    pub(super) fn excludes(&self, stream: u32) -> bool {
+        let parting = self.parting.lock();
+        parting
+            .goodbye
+            .as_ref()
+            .is_some_and(|goodbye| goodbye.last_stream < stream)
+    }
+
+    /// No stream may begin from now on; the first reason given stays.
+    pub(super) fn end(&self, reason: impl FnOnce() -> String) {
+        self.parting.lock().reason.get_or_insert_with(reason);
+        self.over.store(true, Ordering::Relaxed);
+        self.ending.cancel();
+    }
+
+    /// Nothing is carried from now on.
+    pub(super) fn lost(&self) {
+        self.end(|| "the connection was closed".to_owned());
+        self.gone.cancel();
+    }
+
+    fn goes_away(&self, goodbye: GoAway) {
+        let code = goodbye.code;
+        let debug = String::from_utf8_lossy(&goodbye.debug).into_owned();
+        // Of several the last one counts: it names the lowest stream.
+        self.parting.lock().goodbye = Some(goodbye);
+        self.end(|| match (code, debug.is_empty()) {
+            (0, _) => "the server is going away".to_owned(),
+            (code, true) => format!("the server sent GOAWAY: {}", h2::Reason::from(code)),
+            (code, false) => format!(
+                "the server sent GOAWAY: {} ({debug:?})",
+                h2::Reason::from(code)
+            ),
+        });
+    }
+}
+
+/// Told once: the peer's SETTINGS arrived, or what it sent instead.
+pub(super) type Settled = oneshot::Receiver<Result<(), &'static str>>;
+
+/// A transport whose incoming frames are watched.
+pub(super) struct Watched {
+    transport: Box<dyn Transport>,
+    frames: Frames,
+    wire: Arc<Wire>,
+    /// Dropped without a word when the stream ends before.
+    settled: Option<oneshot::Sender<Result<(), &'static str>>>,
+}
+
+impl Watched {
+    pub(super) fn new(transport: Box<dyn Transport>, wire: Arc<Wire>) -> (Self, Settled) {
+        let (sender, settled) = oneshot::channel();
+        let watched = Self {
+            transport,
+            frames: Frames::default(),
+            wire,
+            settled: Some(sender),
+        };
+        (watched, settled)
+    }
+
+    fn read(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            // The peer has closed its side; in time, HTTP/2 will say so too.
+            self.settled = None;
+            return;
+        }
+        self.wire.reads.fetch_add(1, Ordering::Relaxed);
+        let (settled, wire) = (&mut self.settled, &self.wire);
+        self.frames.read(bytes, |seen| {
+            let told = match seen {
+                Seen::Settings => Ok(()),
+                Seen::Stranger(what) => Err(what),
+                Seen::GoAway(goodbye) => return wire.goes_away(goodbye),
+            };
+            if let Some(settled) = settled.take() {
+                // Nobody listens when opening took too long.
+                let _ = settled.send(told);
+            }
+        });
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.transport).poll_read(context, buffer))?;
+        self.read(buffer.filled().get(before..).unwrap_or_default());
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.transport).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.transport).poll_write_vectored(context, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.transport).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,90 @@
+//! The callee's say in when to retry: the trailer `grpc-retry-pushback-ms`, read and written.
+
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue};
+use tonic::Status;
+
+/// gRFC A6: milliseconds as a signed 32-bit integer.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// What a callee asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pushback {
+    /// Nothing.
+    None,
+    /// Try again after exactly this long.
+    After(Duration),
+    /// Do not try again.
+    Stop,
+}
+
+impl Pushback {
+    pub(crate) fn read(headers: &HeaderMap) -> Self {
+        let Some(value) = headers.get(PUSHBACK) else {
+            return Self::None;
+        };
+        // Negative or unreadable means stop. `parse` takes a plus sign; the protocol does not.
+        let millis = value
+            .to_str()
+            .ok()
+            .filter(|text| !text.starts_with('+'))
+            .and_then(|text| text.parse::<i32>().ok());
+        match millis.and_then(|millis| u64::try_from(millis).ok()) {
+            Some(millis) => Self::After(Duration::from_millis(millis)),
+            None => Self::Stop,
+        }
+    }
+}
+
+/// Says on a status that everything was tried here already. A handler that returns it upward
+/// stops its own caller from trying all of it again, at this hop and at every one above.
+pub(crate) fn mark_exhausted(status: &mut Status) {
+    let stop = tonic::metadata::MetadataValue::from_static("-1");
+    status.metadata_mut().insert(PUSHBACK, stop);
+}
+
+/// The same for a response that carries its status in its headers.
+pub(crate) fn mark_exhausted_headers(headers: &mut HeaderMap) {
+    headers.insert(PUSHBACK, HeaderValue::from_static("-1"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: &'static str) -> Pushback {
+        let mut headers = HeaderMap::new();
+        headers.insert(PUSHBACK, HeaderValue::from_static(value));
+        Pushback::read(&headers)
+    }
+
+    #[test]
+    fn pushback_has_both_meanings() {
+        assert_eq!(Pushback::read(&HeaderMap::new()), Pushback::None);
+        assert_eq!(read("250"), Pushback::After(Duration::from_millis(250)));
+        assert_eq!(read("0"), Pushback::After(Duration::ZERO));
+        for stop in ["-1", "-250", "soon", "", "2147483648", "+5", "1.5"] {
+            assert_eq!(read(stop), Pushback::Stop, "{stop}");
+        }
+    }
+
+    #[test]
+    fn a_marked_status_stops_whoever_receives_it() {
+        let mut status = Status::unavailable("nobody answers");
+        mark_exhausted(&mut status);
+        mark_exhausted(&mut status);
+        let response = status.into_http::<tonic::body::Body>();
+        assert_eq!(Pushback::read(response.headers()), Pushback::Stop);
+        let values = response.headers().get_all(PUSHBACK);
+        assert_eq!(values.iter().count(), 1);
+    }
+
+    #[test]
+    fn marked_headers_replace_what_the_callee_said() {
+        let mut headers = HeaderMap::new();
+        headers.insert(PUSHBACK, HeaderValue::from_static("20"));
+        mark_exhausted_headers(&mut headers);
+        assert_eq!(Pushback::read(&headers), Pushback::Stop);
+    }
+}

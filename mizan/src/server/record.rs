@@ -1,0 +1,174 @@
+//! The record of one call: its metrics, its log line and its span, whatever becomes of it.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request};
+use http_body::{Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+use tonic::{Code, Status};
+use tracing::Span;
+
+use crate::telemetry::{
+    self,
+    metrics::{MessageBytes, ServerMethod, ServerMetrics, status_name},
+};
+
+/// Written when it is dropped. A call that ends without a status was left by its caller:
+/// CANCELLED.
+#[derive(Debug)]
+pub(super) struct Record {
+    metrics: Arc<ServerMetrics>,
+    /// Known from the start for a method that was answered before.
+    method: Option<Arc<ServerMethod>>,
+    begun: Instant,
+    code: Code,
+    sent: MessageBytes,
+    rcvd: Arc<AtomicU64>,
+    span: Span,
+}
+
+impl Record {
+    /// A call begins.
+    pub(super) fn begin(
+        metrics: &Arc<ServerMetrics>,
+        path: &str,
+        span: Span,
+        begun: Instant,
+    ) -> Self {
+        let method = metrics.method(path);
+        if let Some(method) = &method {
+            method.started();
+        }
+        Self {
+            metrics: metrics.clone(),
+            method,
+            begun,
+            code: Code::Cancelled,
+            sent: MessageBytes::default(),
+            rcvd: Arc::default(),
+            span,
+        }
+    }
+
+    /// The request, whose messages are counted as the handler reads them.
+    pub(super) fn counted(&self, request: Request<Incoming>) -> Request<axum::body::Body> {
+        request.map(|inner| {
+            axum::body::Body::new(Counted {
+                inner,
+                bytes: MessageBytes::default(),
+                total: self.rcvd.clone(),
+            })
+        })
+    }
+
+    /// The answer begins, and may be its status alone. Only now is it known whether some service
+    /// has the method: paths are the callers' words, and must not fill the metrics.
+    pub(super) fn answered(&mut self, path: &str, headers: &HeaderMap) {
+        let code = code_of(headers);
+        if self.method.is_none() {
+            let method = match code {
+                Some(Code::Unimplemented) => self.metrics.other(),
+                _ => self.metrics.learn(path),
+            };
+            method.started();
+            self.method = Some(method);
+        }
+        if let Some(code) = code {
+            self.code = code;
+        }
+    }
+
+    /// A part of the answer.
+    pub(super) fn sent(&mut self, chunk: &[u8]) {
+        self.sent.feed(chunk);
+    }
+
+    /// The status that the answer ends with.
+    pub(super) fn ended(&mut self, code: Code) {
+        self.code = code;
+    }
+
+    pub(super) fn code(&self) -> Code {
+        self.code
+    }
+
+    pub(super) fn span(&self) -> &Span {
+        &self.span
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let took = self.begun.elapsed();
+        let method = self.method.take().unwrap_or_else(|| {
+            let other = self.metrics.other();
+            other.started();
+            other
+        });
+        method.ended(self.code, took, self.sent.total(), self.rcvd.load(Relaxed));
+        telemetry::ended(&self.span, self.code);
+        self.span.in_scope(|| log(self.code, took));
+    }
+}
+
+/// A line for each call at debug, and a warning for those that a person should look at.
+fn log(code: Code, took: Duration) {
+    let code_name = status_name(code);
+    match code {
+        Code::Internal | Code::Unknown | Code::DataLoss => {
+            tracing::warn!(code = code_name, ?took, "call failed");
+        }
+        _ => tracing::debug!(code = code_name, ?took, "call"),
+    }
+}
+
+/// The status in an answer's headers or trailers, if it is there.
+pub(super) fn code_of(headers: &HeaderMap) -> Option<Code> {
+    let value = headers.get(Status::GRPC_STATUS)?;
+    Some(Code::from_bytes(value.as_bytes()))
+}
+
+/// A request's body, counted.
+struct Counted {
+    inner: Incoming,
+    bytes: MessageBytes,
+    total: Arc<AtomicU64>,
+}
+
+impl http_body::Body for Counted {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.inner).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            this.bytes.feed(data);
+            this.total.store(this.bytes.total(), Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

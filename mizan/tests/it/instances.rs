@@ -1,0 +1,77 @@
+//! Instances that are none: what listens there accepts, and does not answer as a server does.
+
+use std::time::Duration;
+
+use mizan::{Channel, Connection, status};
+use mizan_contracts::registry::v1::registry_service_client::RegistryServiceClient;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+
+use crate::support::{Client, Running, Scripted, call, client};
+
+/// Accepts, and says this.
+async fn listener(says: &'static [u8]) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // What the client says is read first, or closing would reset the connection.
+            let mut preface = [0; 24];
+            stream.read_exact(&mut preface).await.unwrap();
+            stream.write_all(says).await.unwrap();
+            kept.push(stream);
+        }
+    });
+    authority
+}
+
+fn client_with_deadline(authority: String, deadline: Duration) -> Client {
+    let channel = Channel::builder("scripted").fixed(vec![authority]);
+    RegistryServiceClient::new(channel.deadline(deadline).connect().unwrap())
+}
+
+#[tokio::test]
+async fn listeners_that_are_no_servers_never_get_a_call() {
+    let service = Scripted::ok();
+    let server = Running::start(&service).await;
+    let client = client(vec![
+        listener(b"").await,
+        server.authority(),
+        listener(b"HTTP/1.1 400 Bad Request\r\n\r\n").await,
+    ]);
+    for _ in 0..500 {
+        call(&client).await.unwrap();
+    }
+    assert_eq!(service.calls(), 500, "and none was sent twice");
+}
+
+#[tokio::test]
+async fn an_http_1_server_is_told_to_be_one() {
+    let authority = listener(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+    let error = Connection::open(&authority, Duration::from_secs(20)).await;
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        format!("cannot connect to {authority}: it speaks HTTP/1, not HTTP/2")
+    );
+    let refusal = call(&client(vec![authority])).await.unwrap_err();
+    assert_eq!(status::reason(&refusal).as_deref(), Some("NO_INSTANCES"));
+    assert!(
+        refusal.message().contains("it speaks HTTP/1"),
+        "{}",
+        refusal.message()
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_a_silent_listener_says_so() {
+    let authority = listener(b"").await;
+    let client = client_with_deadline(authority.clone(), Duration::from_millis(200));
+    let late = call(&client).await.unwrap_err();
+    assert_eq!(status::reason(&late).as_deref(), Some("DEADLINE_EXCEEDED"));
+    let standing = format!("{authority} connecting");
+    assert!(late.message().contains(&standing), "{}", late.message());
+}

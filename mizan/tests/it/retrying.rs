@@ -1,0 +1,263 @@
+//! gRFC A6 on the wire: retries, hedges, pushback, transparent retries, and when they stop.
+
+use std::{sync::Arc, time::Duration};
+
+use mizan::{
+    Channel,
+    retry::{Codes, Policy, RetryPolicy},
+    status,
+};
+use mizan_contracts::registry::v1::registry_service_client::RegistryServiceClient;
+use tokio::sync::{Barrier, mpsc};
+use tonic::Code;
+
+use crate::{
+    support::{call, nowhere},
+    wire::{Received, Wire},
+};
+
+const PREVIOUS: &str = "grpc-previous-rpc-attempts";
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+fn channel(servers: &[&Wire]) -> mizan::ChannelBuilder {
+    let authorities = servers.iter().map(|server| server.authority.clone());
+    Channel::builder("scripted").fixed(authorities.collect())
+}
+
+fn config(text: &str) -> String {
+    format!(r#"{{"methodConfig": [{{"name": [{{}}], {text}}}]}}"#)
+}
+
+fn previous(call: &Received) -> Option<&str> {
+    call.headers.get(PREVIOUS).map(|n| n.to_str().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_refused_unseen_is_sent_again_once_at_once_and_at_no_cost() {
+    let server = Wire::start(|call| async move {
+        assert_eq!(
+            previous(&call),
+            None,
+            "no attempt in A6's sense came before"
+        );
+        if call.number == 0 {
+            call.reset(h2::Reason::REFUSED_STREAM);
+        } else {
+            call.ok();
+        }
+    })
+    .await;
+    let channel = channel(&[&server]).connect().unwrap();
+    call(&RegistryServiceClient::new(channel.clone()))
+        .await
+        .unwrap();
+    assert_eq!(server.calls(), 2);
+    assert_eq!(channel.stats().transparent_retries, 1);
+    assert_eq!(channel.stats().retries, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_callee_sets_the_pause_or_forbids_the_retry() {
+    let server = Wire::start(|call| async move {
+        match call.number {
+            0 => call.refuse(14, &[(PUSHBACK, "7000")]),
+            1 => call.refuse(14, &[(PUSHBACK, "-1")]),
+            _ => call.ok(),
+        }
+    })
+    .await;
+    let channel = channel(&[&server]).deadline(Duration::from_secs(60));
+    let client = RegistryServiceClient::new(channel.connect().unwrap());
+    let begun = tokio::time::Instant::now();
+    call(&client).await.unwrap_err();
+    assert_eq!(server.calls(), 2);
+    assert!(begun.elapsed() >= Duration::from_secs(7));
+}
+
+#[tokio::test]
+async fn a_retry_goes_to_an_instance_not_yet_tried() {
+    let refusing = Wire::start(|call| async move { call.refuse(14, &[]) }).await;
+    let serving = Wire::start(|call| async move {
+        call.ok();
+    })
+    .await;
+    let channel = channel(&[&refusing, &serving]).connect().unwrap();
+    while channel.stats().ready() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let client = RegistryServiceClient::new(channel);
+    for _ in 0..40 {
+        call(&client).await.unwrap();
+    }
+    // Each of them was refused at most once.
+    assert!(refusing.calls() <= 40, "{}", refusing.calls());
+    assert_eq!(serving.calls(), 40);
+}
+
+#[tokio::test]
+async fn a_hedge_wins_and_the_slow_attempt_is_cancelled() {
+    let (told, mut cancelled) = mpsc::channel(1);
+    let server = Wire::start(move |mut call| {
+        let told = told.clone();
+        async move {
+            if call.number == 0 {
+                told.send(call.given_up().await).await.unwrap();
+            } else {
+                assert_eq!(previous(&call), Some("1"));
+                call.ok();
+            }
+        }
+    })
+    .await;
+    let hedging = config(r#""hedgingPolicy": {"maxAttempts": 3, "hedgingDelay": "0.05s"}"#);
+    let channel = channel(&[&server])
+        .service_config(&hedging)
+        .unwrap()
+        .connect()
+        .unwrap();
+    call(&RegistryServiceClient::new(channel.clone()))
+        .await
+        .unwrap();
+    assert_eq!(cancelled.recv().await, Some(h2::Reason::CANCEL));
+    assert_eq!(channel.stats().hedges, 1);
+}
+
+#[tokio::test]
+async fn without_a_delay_all_hedges_go_at_once() {
+    let all = Arc::new(Barrier::new(3));
+    let server = Wire::start(move |call| {
+        let all = all.clone();
+        async move {
+            // Answered only when three are there.
+            all.wait().await;
+            call.ok();
+        }
+    })
+    .await;
+    let hedging = config(r#""hedgingPolicy": {"maxAttempts": 3}"#);
+    let channel = channel(&[&server])
+        .service_config(&hedging)
+        .unwrap()
+        .connect()
+        .unwrap();
+    call(&RegistryServiceClient::new(channel)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_has_a_time_of_its_own() {
+    let server = Wire::start(|mut call| async move {
+        if call.number == 0 {
+            call.given_up().await;
+        } else {
+            call.ok();
+        }
+    })
+    .await;
+    let channel = channel(&[&server])
+        .attempt_timeout(Duration::from_millis(200))
+        .connect()
+        .unwrap();
+    call(&RegistryServiceClient::new(channel)).await.unwrap();
+    assert_eq!(server.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_given_up_after_retries_tells_callers_not_to_try_again() {
+    let server = Wire::start(|call| async move { call.refuse(14, &[]) }).await;
+    let client = RegistryServiceClient::new(channel(&[&server]).connect().unwrap());
+    let given_up = call(&client).await.unwrap_err();
+    assert_eq!(server.calls(), 3);
+    let pushback = given_up
+        .metadata()
+        .get(PUSHBACK)
+        .expect("a caller up the chain is told");
+    assert_eq!(pushback, "-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_lists_the_instances_that_were_tried() {
+    let silent = Wire::start(|call| async move { call.reset(h2::Reason::INTERNAL_ERROR) }).await;
+    let other = Wire::start(|call| async move { call.reset(h2::Reason::INTERNAL_ERROR) }).await;
+    let policy = Policy::Retry(RetryPolicy {
+        codes: Codes::of(&[Code::Internal]),
+        ..RetryPolicy::default()
+    });
+    let channel = channel(&[&silent, &other]).retry(policy).connect().unwrap();
+    while channel.stats().ready() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let failed = call(&RegistryServiceClient::new(channel))
+        .await
+        .unwrap_err();
+    for server in [&silent, &other] {
+        assert!(
+            failed.message().contains(&server.authority),
+            "{}",
+            failed.message()
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wait_for_ready_waits_for_the_first_instance() {
+    let authority = nowhere().await;
+    let channel = Channel::builder("scripted").fixed(vec![authority.clone()]);
+    let channel = channel
+        .wait_for_ready(true)
+        .deadline(Duration::from_secs(600));
+    let client = RegistryServiceClient::new(channel.connect().unwrap());
+    let waiting = tokio::spawn(async move { call(&client).await });
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(!waiting.is_finished());
+    let service = crate::support::Scripted::ok();
+    let _server = crate::support::Running::start_at(&authority, &service).await;
+    waiting.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_service_config_changes_a_running_channel_and_a_bad_one_changes_nothing() {
+    let server = Wire::start(|call| async move { call.refuse(14, &[]) }).await;
+    let channel = channel(&[&server]).no_breaker().connect().unwrap();
+    let client = RegistryServiceClient::new(channel.clone());
+    let five = r#""retryPolicy": {"maxAttempts": 5, "initialBackoff": "0.001s", "maxBackoff": "0.001s",
+        "backoffMultiplier": 1, "retryableStatusCodes": ["UNAVAILABLE"]}"#;
+    channel.set_service_config(&config(five)).unwrap();
+    call(&client).await.unwrap_err();
+    assert_eq!(server.calls(), 5);
+    let bad = five.replace("\"maxAttempts\": 5", "\"maxAttempts\": 1");
+    let refused = channel.set_service_config(&config(&bad)).unwrap_err();
+    assert_eq!(refused.path(), "methodConfig[0].retryPolicy.maxAttempts");
+    call(&client).await.unwrap_err();
+    assert_eq!(server.calls(), 10, "what held before holds");
+}
+
+#[tokio::test]
+async fn messages_beyond_their_limit_are_refused() {
+    let server = Wire::start(|mut call| async move {
+        let mut answer = call.begin();
+        answer.message(&[0; 100]);
+        answer.end(0);
+    })
+    .await;
+    let channel = channel(&[&server])
+        .service_config(&config(r#""maxResponseMessageBytes": 99"#))
+        .unwrap();
+    let channel = channel.connect().unwrap();
+    let client = RegistryServiceClient::new(channel.clone());
+    let refused = call(&client).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(
+        status::reason(&refused).as_deref(),
+        Some("MESSAGE_TOO_LARGE")
+    );
+    channel
+        .set_service_config(&config(r#""maxRequestMessageBytes": 0"#))
+        .unwrap();
+    let page = mizan_contracts::registry::v1::ListServicesRequest {
+        page_size: 1,
+        ..Default::default()
+    };
+    let refused = client.clone().list_services(page).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    assert_eq!(server.calls(), 1, "nothing was sent");
+}

@@ -1,0 +1,209 @@
+//! A server that does on the wire what a test says: whole control over frames, trailers and resets.
+
+use std::{
+    future::{Future, poll_fn},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use h2::{RecvStream, SendStream, server::SendResponse};
+use http::{HeaderMap, Request, Response};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// One call as the server sees it.
+pub(crate) struct Received {
+    /// Which call of this server, from 0.
+    pub(crate) number: usize,
+    pub(crate) headers: HeaderMap,
+    body: RecvStream,
+    respond: SendResponse<Bytes>,
+    buffer: BytesMut,
+}
+
+impl Received {
+    /// The next message's bytes, without its prefix; `None` at the end of the stream.
+    pub(crate) async fn message(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(prefix) = self.buffer.get(1..5) {
+                let size = u32::from_be_bytes(prefix.try_into().unwrap());
+                let size = usize::try_from(size).unwrap();
+                if self.buffer.len() >= 5 + size {
+                    return Some(self.buffer.split_to(5 + size).freeze().slice(5..));
+                }
+            }
+            let data = self.body.data().await?.ok()?;
+            self.body
+                .flow_control()
+                .release_capacity(data.len())
+                .unwrap();
+            self.buffer.extend_from_slice(&data);
+        }
+    }
+
+    /// A response without messages: the status is in the headers.
+    pub(crate) fn refuse(mut self, code: i32, also: &[(&'static str, &str)]) {
+        let mut headers = vec![("grpc-status", code.to_string())];
+        headers.extend(
+            also.iter()
+                .map(|(name, value)| (*name, (*value).to_owned())),
+        );
+        let mut response = Response::builder().header("content-type", "application/grpc");
+        for (name, value) in headers {
+            response = response.header(name, value);
+        }
+        // Gone already is as good.
+        let _ = self.respond.send_response(response.body(()).unwrap(), true);
+    }
+
+    pub(crate) fn reset(mut self, reason: h2::Reason) {
+        self.respond.send_reset(reason);
+    }
+
+    /// Begins a response of messages.
+    pub(crate) fn begin(&mut self) -> Answering {
+        let response = Response::builder().header("content-type", "application/grpc");
+        let stream = self
+            .respond
+            .send_response(response.body(()).unwrap(), false);
+        Answering(stream.unwrap())
+    }
+
+    /// One empty message and OK.
+    pub(crate) fn ok(mut self) {
+        let mut answer = self.begin();
+        answer.message(b"");
+        answer.end(0);
+    }
+
+    /// Waits until the caller resets the call.
+    pub(crate) async fn given_up(&mut self) -> h2::Reason {
+        poll_fn(|context| self.respond.poll_reset(context))
+            .await
+            .unwrap()
+    }
+}
+
+/// A response that was begun.
+pub(crate) struct Answering(SendStream<Bytes>);
+
+impl Answering {
+    pub(crate) fn message(&mut self, message: &[u8]) {
+        let mut framed = BytesMut::new();
+        framed.put_u8(0);
+        framed.put_u32(message.len().try_into().unwrap());
+        framed.put_slice(message);
+        self.0.send_data(framed.freeze(), false).unwrap();
+    }
+
+    pub(crate) fn end(mut self, code: i32) {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", code.to_string().parse().unwrap());
+        self.0.send_trailers(trailers).unwrap();
+    }
+
+    pub(crate) async fn given_up(&mut self) -> h2::Reason {
+        poll_fn(|context| self.0.poll_reset(context)).await.unwrap()
+    }
+}
+
+/// The server.
+pub(crate) struct Wire {
+    pub(crate) authority: String,
+    calls: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
+    go_away: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Wire {
+    pub(crate) async fn start<F, A>(handler: F) -> Self
+    where
+        F: Fn(Received) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = ()> + Send + 'static,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let authority = listener.local_addr().unwrap().to_string();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let connections = Arc::new(AtomicUsize::new(0));
+        let go_away = CancellationToken::new();
+        let task = tokio::spawn({
+            let (calls, connections) = (calls.clone(), connections.clone());
+            let go_away = go_away.clone();
+            async move {
+                while let Ok((socket, _)) = listener.accept().await {
+                    connections.fetch_add(1, Ordering::SeqCst);
+                    tokio::spawn(serve(
+                        socket,
+                        handler.clone(),
+                        calls.clone(),
+                        go_away.clone(),
+                    ));
+                }
+            }
+        });
+        Self {
+            authority,
+            calls,
+            connections,
+            go_away,
+            task,
+        }
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+
+    /// Says GOAWAY on every connection, those to come included.
+    pub(crate) fn go_away(&self) {
+        self.go_away.cancel();
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve<F, A>(
+    socket: tokio::net::TcpStream,
+    handler: F,
+    calls: Arc<AtomicUsize>,
+    go_away: CancellationToken,
+) where
+    F: Fn(Received) -> A,
+    A: Future<Output = ()> + Send + 'static,
+{
+    let mut server = h2::server::handshake(socket).await.unwrap();
+    let mut going = false;
+    loop {
+        let next = tokio::select! {
+            next = server.accept() => next,
+            () = go_away.cancelled(), if !going => {
+                going = true;
+                server.graceful_shutdown();
+                continue;
+            }
+        };
+        let Some(Ok((request, respond))) = next else {
+            return;
+        };
+        let (parts, body) = Request::into_parts(request);
+        tokio::spawn(handler(Received {
+            number: calls.fetch_add(1, Ordering::SeqCst),
+            headers: parts.headers,
+            body,
+            respond,
+            buffer: BytesMut::new(),
+        }));
+    }
+}
