@@ -258,7 +258,10 @@ fn state_machines_take_time_and_randomness_as_arguments() {
     assert!(machines.len() >= 15, "{} are not all", machines.len());
     for (machine, text) in machines {
         let machine = machine.display();
-        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+        let text = text
+            .split("#[cfg(test)]\nmod tests")
+            .next()
+            .unwrap_or_default();
         for (number, line) in code(text) {
             for impure in ["tokio", "async", "Mutex"] {
                 assert!(

@@ -1,6 +1,7 @@
 //! Discovery of one's own: a file with an address a line, read again every second.
 //!
 //! `cargo run -p mizan --example custom_discovery`
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::{error::Error, fs, future::pending, path::PathBuf, time::Duration};
 

@@ -1,6 +1,7 @@
 //! A channel over a fixed list of instances, one of which is dead: no call notices.
 //!
 //! `cargo run -p mizan --example fixed_list`
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::{collections::BTreeMap, error::Error, future::pending};
 

@@ -1,6 +1,7 @@
 //! A service config with hedging: one slow instance hides behind the others.
 //!
 //! `cargo run -p mizan --example hedging`
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::{error::Error, future::pending, time::Instant};
 

@@ -2,6 +2,7 @@
 //!
 //! Start the system first (`just up`), then: `cargo run -p mizan --example registry`.
 //! With other registries or another service: `-- 127.0.0.1:8500,127.0.0.1:8501 invoice`.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::{env, error::Error, time::Duration};
 

@@ -168,7 +168,7 @@ async fn a_listener_without_settings_is_waited_for_and_never_picked() {
         for_ready: false,
     };
     let late = world.balancer.pick(&call(), &[], wait).await.unwrap_err();
-    assert_eq!(late.code(), Code::DeadlineExceeded);
+    assert_eq!(late.code(), Code::DeadlineExceeded, "{late:?}");
     let message = late.message();
     assert!(message.contains("a:1 connecting"), "{message}");
     let refusal = world.refusal().await;

@@ -56,12 +56,12 @@ impl<'a> Field<'a> {
         })
     }
 
-    pub(super) fn array(&self) -> Read<Vec<Field<'a>>> {
+    pub(super) fn array(&self) -> Read<Vec<Self>> {
         let items = self
             .value
             .as_array()
             .ok_or_else(|| self.refused("must be a list"))?;
-        let item = |(index, value)| Field {
+        let item = |(index, value)| Self {
             path: format!("{}[{index}]", self.path),
             value,
         };

@@ -92,7 +92,7 @@ impl Keeper {
 
     async fn keep_for_ever(mut self, link: &mut Link) -> Result<(), Deserted> {
         let mut view = View::IDLE;
-        let mut action = step(link, Event::Begin);
+        let mut action = step_with(link, Event::Begin, &self.settings);
         loop {
             view.state = link.state();
             view.failed = link.has_failed();

@@ -164,19 +164,4 @@ mod tests {
         }
         assert_eq!(sum, [1000, 1000, 1000]);
     }
-
-    /// Run by hand: `cargo test --release -p mizan --lib pick_cost -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "prints a figure, asserts nothing"]
-    fn pick_cost() {
-        let policy = RoundRobin::starting_at(0);
-        let picker = policy.picker(&candidates(&[1, 1, 1]));
-        let call = call(1);
-        let rounds = 10_000_000_u32;
-        let began = std::time::Instant::now();
-        for _ in 0..rounds {
-            std::hint::black_box(picker.pick(std::hint::black_box(&call), &|_| true));
-        }
-        println!("{:?} a pick", began.elapsed() / rounds);
-    }
 }

@@ -94,8 +94,9 @@ async fn a_unary_request_is_kept_whole_and_shared() {
 
 #[tokio::test]
 async fn headers_are_shared_and_what_an_attempt_adds_is_its_own() {
-    let mut replay = replayed(Request::new(Body::empty()), &Memory::default()).await;
-    replay.headers_mut().insert("a", 1.into());
+    let mut request = Request::new(Body::empty());
+    request.headers_mut().insert("a", 1.into());
+    let replay = replayed(request, &Memory::default()).await;
     let mut first = replay.attempt(0).unwrap();
     first.headers_mut().insert("b", 2.into());
     let second = replay.attempt(1).unwrap();

@@ -80,7 +80,7 @@ fn methods(encoder: &mut DescriptorEncoder<'_>, targets: &Targets) -> fmt::Resul
         calls.map(move |(code, it)| (vec![name, target, cells::name(*code)], it))
     });
     family(encoder, &names::CALL_DURATION, calls.map(of))?;
-    let retried: [(&Metric, fn(&MethodTally) -> &Tally); 4] = [
+    let retried: [(&Metric, OfMethod); 4] = [
         (&names::CALL_RETRIES, |method| &method.retries),
         (&names::CALL_TRANSPARENT, |method| &method.transparent),
         (&names::CALL_HEDGES, |method| &method.hedges),
@@ -94,9 +94,15 @@ fn methods(encoder: &mut DescriptorEncoder<'_>, targets: &Targets) -> fmt::Resul
     Ok(())
 }
 
+/// Takes one distribution out of a method's.
+type OfMethod = fn(&MethodTally) -> &Tally;
+
+/// Takes one count out of a channel's.
+type OfClient = fn(&ClientTally) -> u64;
+
 /// What is counted by target.
 fn channels(encoder: &mut DescriptorEncoder<'_>, targets: &Targets) -> fmt::Result {
-    let counts: [(&Metric, fn(&ClientTally) -> u64); 4] = [
+    let counts: [(&Metric, OfClient); 4] = [
         (&names::DISCONNECTIONS, |client| client.disconnections),
         (&names::CONNECTS_SUCCEEDED, |client| {
             client.connects_succeeded
