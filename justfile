@@ -20,6 +20,11 @@ lint:
 fmt:
     cargo fmt --all
 
+# Measure beside the peers: `just bench all`, `just bench channel --quick`.
+bench *ARGS:
+    cargo build --release --locked -p mizan-bench
+    target/release/mizan-bench {{ARGS}}
+
 # The documentation, without warnings.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked

@@ -80,6 +80,7 @@ fn folder(package: &str) -> PathBuf {
     match package {
         "mizan-contracts" => root(),
         "mizan-cli" => root().join("cli"),
+        "mizan-bench" => root().join("bench"),
         other => root().join(other),
     }
 }

@@ -1,0 +1,25 @@
+//! The channel beside its peers, measured in one run.
+//!
+//! A shared machine changes speed from minute to minute, so an absolute figure says little. What is
+//! compared here takes turns, round by round, and what is reported is the median of the rounds and
+//! the median of the ratios within each round.
+//!
+//! - [`channel`]: calls a second and latency of whole unary calls, client and servers in processes
+//!   of their own.
+//! - [`decisions`]: what one decision costs (breaker, limiter, pick), without a call.
+//! - [`allocations`]: how often a call or a decision allocates; a program of its own, since the
+//!   counting allocator slows everything else down.
+
+pub mod allocations;
+pub mod channel;
+pub mod contender;
+pub mod decisions;
+pub mod echo;
+pub mod load;
+pub mod machine;
+pub mod processes;
+pub mod stats;
+pub mod table;
+
+/// What goes wrong with a measurement: nothing that the caller could mend, so a text is enough.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;

@@ -1,0 +1,158 @@
+//! `mizan-bench`: the channel beside its peers. See the library for what is measured.
+
+use std::{
+    env,
+    io::{self, Write as _},
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+use clap::{Parser, Subcommand};
+use mizan_bench::{
+    Error,
+    channel::{self, Plan},
+    contender::Kind,
+    decisions, processes,
+};
+
+/// Measures the channel beside its peers; prints markdown.
+#[derive(Debug, Parser)]
+#[command(name = "mizan-bench", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Measure,
+}
+
+#[derive(Debug, Subcommand)]
+enum Measure {
+    /// Whole unary calls beside tonic's channels.
+    Channel {
+        /// A short run, for a first look: 3 rounds of half a second.
+        #[arg(long)]
+        quick: bool,
+        /// How many callers at once.
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 256])]
+        concurrency: Vec<usize>,
+        /// Rounds of each contender.
+        #[arg(long)]
+        rounds: Option<usize>,
+        /// Only the contenders whose name holds this text.
+        #[arg(long, default_value = "")]
+        only: String,
+    },
+    /// Single decisions beside other breakers and limiters.
+    Decisions {
+        /// A short run, for a first look.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Allocations of a whole call beside tonic's channels.
+    Allocations,
+    /// All of these, one after another.
+    All {
+        /// A short run, for a first look.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// So many calls of one contender on one thread, for a profiler; prints nothing.
+    Calls {
+        /// The first contender whose name holds this text.
+        #[arg(long, default_value = "Mizan")]
+        only: String,
+        /// How many calls in all.
+        #[arg(long, default_value_t = 10_000)]
+        count: u64,
+        /// How many callers at once.
+        #[arg(long, default_value_t = 64)]
+        concurrency: u64,
+    },
+    /// The echo server that the others start.
+    #[command(hide = true)]
+    Server {
+        /// The core to stay on.
+        #[arg(long)]
+        core: Option<usize>,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell when this fails too.
+            let _ = writeln!(io::stderr(), "mizan-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Measure) -> Result<(), Error> {
+    match command {
+        Measure::Channel {
+            quick,
+            concurrency,
+            rounds,
+            only,
+        } => {
+            let mut plan = plan(quick, concurrency);
+            plan.rounds = rounds.unwrap_or(plan.rounds);
+            plan.kinds.retain(|kind| kind.to_string().contains(&only));
+            channel::run(&plan, &mut io::stdout())
+        }
+        Measure::Decisions { quick } => decisions(quick),
+        Measure::Allocations => counted("calls"),
+        Measure::All { quick } => {
+            decisions(quick)?;
+            counted("calls")?;
+            channel::run(&plan(quick, vec![1, 64, 256]), &mut io::stdout())
+        }
+        Measure::Calls {
+            only,
+            count,
+            concurrency,
+        } => {
+            let kind = Kind::ALL
+                .into_iter()
+                .find(|kind| kind.to_string().contains(&only))
+                .ok_or("no such contender")?;
+            channel::calls(kind, count, concurrency)
+        }
+        Measure::Server { core } => processes::serve(core),
+    }
+}
+
+fn plan(quick: bool, concurrencies: Vec<usize>) -> Plan {
+    let (rounds, length, warm_up) = if quick {
+        (3, 500, 300)
+    } else {
+        (5, 2_000, 2_000)
+    };
+    Plan {
+        concurrencies,
+        kinds: Kind::ALL.to_vec(),
+        rounds,
+        length: Duration::from_millis(length),
+        warm_up: Duration::from_millis(warm_up),
+    }
+}
+
+fn decisions(quick: bool) -> Result<(), Error> {
+    let (rounds, count) = if quick { (3, 500_000) } else { (7, 5_000_000) };
+    let plan = decisions::Plan { rounds, count };
+    decisions::run(plan, &mut io::stdout())?;
+    counted("decisions")
+}
+
+/// The other program of this package, beside this one.
+fn counted(what: &str) -> Result<(), Error> {
+    let program = env::current_exe()?.with_file_name("mizan-bench-allocations");
+    let status = Command::new(&program)
+        .arg(what)
+        .status()
+        .map_err(|e| format!("{}: {e}; was the whole package built?", program.display()))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{} ended with {status}", program.display()).into())
+    }
+}
