@@ -29,5 +29,15 @@ bench *ARGS:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
+# The channel beside its peers: whole calls, then single decisions. Takes some minutes, wants a quiet
+# machine.
+bench *ARGS:
+    cargo run --release --locked -p mizan-bench -- {{ARGS}}
+
+# Record anew what gobreaker and x/time/rate do. Needs Go.
+oracle:
+    cd mizan/oracle/gobreaker && go test ./... -write
+    cd mizan/oracle/rate && go test ./... -write
+
 # What CI runs.
 verify: lint doc test
