@@ -33,10 +33,14 @@ use tokio::{
     sync::watch,
     time::{Instant, timeout_at},
 };
-use tonic::{Code, Status, body::Body};
+use tonic::{Code, Status};
 
 use crate::{
-    breaker::Breaker, connection::SendError, deadline, discover::Discovery, status,
+    breaker::Breaker,
+    connection::{Incoming, Payload, SendError},
+    deadline,
+    discover::Discovery,
+    status,
     telemetry::metrics::ClientMetrics,
 };
 use policy::Call;
@@ -80,12 +84,24 @@ impl std::ops::Deref for Picked {
 
 impl Picked {
     /// Sends one request over one of its connections.
-    pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, SendError> {
+    pub(crate) async fn exchange(
+        &self,
+        request: Request<()>,
+        payload: Payload,
+    ) -> Result<Response<Incoming>, SendError> {
         match self.0.connection() {
-            Some(connection) => connection.send(request).await,
+            Some(connection) => connection.exchange(request, payload).await,
             // Cannot be: what is ready is connected.
             None => Err(SendError::NotSent(Status::unavailable("not connected"))),
         }
+    }
+
+    #[cfg(test)]
+    async fn send(
+        &self,
+        request: Request<tonic::body::Body>,
+    ) -> Result<Response<tonic::body::Body>, SendError> {
+        self.0.connection().unwrap().send(request).await
     }
 }
 

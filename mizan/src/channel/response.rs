@@ -7,20 +7,21 @@ use std::{
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Frame, SizeHint};
+use http_body::Frame;
 use tokio::time::{Instant, Sleep, sleep_until};
-use tonic::{Code, Status, body::Body};
+use tonic::{Code, Status};
 
 use super::{
     ending::{AttemptEnding, CallEnding},
     message_size::{Scanner, TooLarge},
 };
-use crate::{deadline, status};
+use crate::{connection::Incoming, deadline, status};
 
 /// A response's body that keeps the deadline and the size of messages, and tells how the call
 /// ended. Dropped early it says nothing: the caller lost interest.
 pub(super) struct Tracked {
-    inner: Body,
+    /// None once it is of no use.
+    inner: Option<Incoming>,
     attempt: AttemptEnding,
     call: Option<CallEnding>,
     sizes: Option<Scanner>,
@@ -34,13 +35,13 @@ pub(super) struct Tracked {
 impl Tracked {
     /// The body of a response whose headers have come.
     pub(super) fn new(
-        inner: Body,
+        inner: Incoming,
         attempt: AttemptEnding,
         response_bytes_max: Option<u32>,
         deadline: Option<Instant>,
     ) -> Self {
         Self {
-            inner,
+            inner: Some(inner),
             attempt,
             call: None,
             sizes: response_bytes_max.map(Scanner::new),
@@ -51,7 +52,7 @@ impl Tracked {
     }
 
     /// The status came with the headers: there is no body.
-    pub(super) fn ended(inner: Body, mut attempt: AttemptEnding, code: Code) -> Self {
+    pub(super) fn ended(inner: Incoming, mut attempt: AttemptEnding, code: Code) -> Self {
         attempt.finish(code);
         if code == Code::Ok {
             attempt.settle(code);
@@ -81,7 +82,7 @@ impl Tracked {
 
     fn fail(&mut self, status: Status) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         self.finish(status.code());
-        self.inner = Body::empty();
+        self.inner = None;
         Poll::Ready(Some(Err(status)))
     }
 
@@ -130,10 +131,10 @@ impl http_body::Body for Tracked {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
-        if this.ended.is_some() {
+        let Some(inner) = this.inner.as_mut().filter(|_| this.ended.is_none()) else {
             return Poll::Ready(None);
-        }
-        match Pin::new(&mut this.inner).poll_frame(context) {
+        };
+        match Pin::new(inner).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 let Some(trailers) = frame.trailers_ref() else {
                     return this.data(frame);
@@ -154,10 +155,6 @@ impl http_body::Body for Tracked {
 
     fn is_end_stream(&self) -> bool {
         self.ended.is_some()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
     }
 }
 

@@ -16,6 +16,7 @@
 //! | pick | as late as possible: the newest snapshot | any earlier, the instance may be gone |
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, atomic::AtomicU64},
     time::Instant as StdInstant,
 };
@@ -39,7 +40,7 @@ use crate::{
         Balancer, Picked, Wait,
         policy::{self, hash_of_header},
     },
-    connection::SendError,
+    connection::{Incoming, Payload, SendError},
     deadline,
     retry::{self, Attempt, End, Ended, Kind, Memory, Policy, Replay, Terms},
     status, telemetry,
@@ -192,8 +193,8 @@ impl Call<'_> {
         }
         let now = Instant::now();
         let (until, own_limit) = attempt.until(now.into_std());
-        let request = match self.outgoing(attempt, trace, (now, until), &mut ending) {
-            Ok(request) => request,
+        let (head, payload) = match self.outgoing(attempt, trace, (now, until), &mut ending) {
+            Ok(outgoing) => outgoing,
             Err(status) => {
                 ending.unsent(status.code());
                 return Ended {
@@ -203,7 +204,7 @@ impl Call<'_> {
             }
         };
         ending.carried_by(picked.load.clone());
-        let ended = match send(&picked, request, until).await {
+        let ended = match send(&picked, head, payload, until).await {
             Ok(response) => self.answered(response, ending),
             Err(error) => failed(error, own_limit, ending),
         };
@@ -275,20 +276,23 @@ impl Call<'_> {
         trace: &TraceContext,
         (now, until): (Instant, Option<StdInstant>),
         ending: &mut AttemptEnding,
-    ) -> Result<Request<Body>, Status> {
-        let Some(mut request) = self.request.attempt(attempt.id) else {
-            let message = "a request that is not kept was to be sent again";
-            return Err(Status::internal(message));
-        };
-        if let Some(bytes) = self.request.whole() {
+    ) -> Result<(Request<()>, Payload), Status> {
+        let payload = if let Some(bytes) = self.request.whole() {
             ending.sent = Sent::Whole(telemetry::metrics::message_bytes(bytes));
+            Payload::Whole(bytes.clone())
         } else {
+            let Some(body) = self.request.reader(attempt.id) else {
+                let message = "a request that is not kept was to be sent again";
+                return Err(Status::internal(message));
+            };
             let total = Arc::new(AtomicU64::new(0));
             ending.sent = Sent::Stream(total.clone());
             let max = self.route.settings.request_bytes_max;
-            request = request.map(|body| Body::new(Counted::new(body, total, max)));
-        }
-        let headers = request.headers_mut();
+            let counted = Body::new(Counted::new(body, total, max));
+            Payload::Stream(VecDeque::new(), counted)
+        };
+        let mut head = self.request.head();
+        let headers = head.headers_mut();
         headers.insert(TraceContext::HEADER, trace.header_value());
         if attempt.previous > 0 {
             headers.insert(PREVIOUS_ATTEMPTS, HeaderValue::from(attempt.previous));
@@ -300,12 +304,12 @@ impl Call<'_> {
             }
             headers.insert(deadline::HEADER, deadline::header(until, now));
         }
-        Ok(request)
+        Ok((head, payload))
     }
 
     /// A response began. One without a body carries its status in the headers and may still be
     /// retried; any other commits the call.
-    fn answered(&self, response: Response<Body>, ending: AttemptEnding) -> Ended<Answer> {
+    fn answered(&self, response: Response<Incoming>, ending: AttemptEnding) -> Ended<Answer> {
         let end = End::of_response(response.headers());
         let status = response.headers().get(Status::GRPC_STATUS);
         let code = status.map(|code| Code::from_bytes(code.as_bytes()));
@@ -352,10 +356,11 @@ fn failed(error: SendError, own_limit: bool, mut ending: AttemptEnding) -> Ended
 
 async fn send(
     picked: &Picked,
-    request: Request<Body>,
+    head: Request<()>,
+    payload: Payload,
     until: Option<StdInstant>,
-) -> Result<Response<Body>, SendError> {
-    let sent = picked.send(request);
+) -> Result<Response<Incoming>, SendError> {
+    let sent = picked.exchange(head, payload);
     let Some(until) = until else {
         return sent.await;
     };

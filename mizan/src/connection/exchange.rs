@@ -51,11 +51,28 @@ impl SendError {
     }
 }
 
-/// What a request's body gives at once.
-enum Start {
+/// What a request carries.
+#[derive(Debug)]
+pub(crate) enum Payload {
     /// All there is, as for any unary call.
     Whole(Bytes),
     /// A beginning, perhaps none, and more to come.
+    Stream(VecDeque<Bytes>, Body),
+}
+
+impl Payload {
+    /// Takes what a body has ready: that of a unary call is whole.
+    pub(super) async fn of(mut body: Body) -> Result<Self, Status> {
+        match poll_fn(|context| Poll::Ready(begin(&mut body, context))).await? {
+            Start::Whole(bytes) => Ok(Self::Whole(bytes)),
+            Start::Part(chunks) => Ok(Self::Stream(chunks, body)),
+        }
+    }
+}
+
+/// What a request's body gives at once.
+enum Start {
+    Whole(Bytes),
     Part(VecDeque<Bytes>),
 }
 
@@ -63,20 +80,15 @@ enum Start {
 pub(super) async fn send(
     handle: &SendRequest<Bytes>,
     peer: &Arc<Peer>,
-    mut request: Request<Body>,
-) -> Result<Response<Body>, SendError> {
+    mut request: Request<()>,
+    payload: Payload,
+) -> Result<Response<Incoming>, SendError> {
     if peer.wire.is_over() {
         return Err(not_sent(peer));
     }
     address(peer, &mut request);
-    let (head, mut body) = request.into_parts();
-    let start = poll_fn(|context| Poll::Ready(begin(&mut body, context)))
-        .await
-        .map_err(SendError::Unknown)?;
-    let empty = matches!(&start, Start::Whole(bytes) if bytes.is_empty());
-    let sent = handle
-        .clone()
-        .send_request(Request::from_parts(head, ()), empty);
+    let empty = matches!(&payload, Payload::Whole(bytes) if bytes.is_empty());
+    let sent = handle.clone().send_request(request, empty);
     let (response, mut stream) = match sent {
         Ok(sent) => sent,
         // The connection ended in this instant, or has no stream numbers left.
@@ -86,33 +98,32 @@ pub(super) async fn send(
         }
     };
     let number = response.stream_id().as_u32();
-    let pipe = match start {
-        Start::Whole(bytes) => {
+    let pipe = match payload {
+        Payload::Whole(bytes) => {
             // If it fails, so does the response, which says why.
             let _ = (!empty).then(|| stream.send_data(bytes, true));
             None
         }
-        Start::Part(chunks) => Some(AbortOnDropHandle::new(tokio::spawn(pipe(
-            body, stream, chunks,
-        )))),
+        Payload::Stream(chunks, body) => {
+            let pipe = pipe(body, stream, chunks);
+            Some(AbortOnDropHandle::new(tokio::spawn(pipe)))
+        }
     };
     // Held from here to the end of the response: by it, keepalive knows that a call is under way.
     let peer = peer.clone();
     match response.await {
-        Ok(response) => Ok(response.map(|stream| {
-            Body::new(Incoming {
-                stream,
-                peer,
-                phase: Phase::Data,
-                _pipe: pipe,
-            })
+        Ok(response) => Ok(response.map(|stream| Incoming {
+            stream,
+            peer,
+            phase: Phase::Data,
+            _pipe: pipe,
         })),
         Err(error) => Err(classify(&peer, number, &error)),
     }
 }
 
 /// Completes the request: tonic's generated clients give only the path.
-fn address(peer: &Peer, request: &mut Request<Body>) {
+fn address(peer: &Peer, request: &mut Request<()>) {
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
     parts.scheme = Some(peer.scheme.clone());
     parts.authority = Some(peer.authority.clone());
@@ -207,7 +218,8 @@ async fn write(stream: &mut SendStream<Bytes>, mut bytes: Bytes) -> Option<()> {
 }
 
 /// The body of a response.
-struct Incoming {
+#[derive(Debug)]
+pub(crate) struct Incoming {
     stream: RecvStream,
     peer: Arc<Peer>,
     phase: Phase,
@@ -216,7 +228,7 @@ struct Incoming {
     _pipe: Option<AbortOnDropHandle<()>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     Data,
     Trailers,

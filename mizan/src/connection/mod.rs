@@ -35,7 +35,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Status, body::Body};
 
 pub use config::{Config, InvalidConfig};
-pub(crate) use exchange::SendError;
+pub(crate) use exchange::{Incoming, Payload, SendError};
 pub use transport::{Connecting, Connector, Tcp, Transport};
 
 use exchange::Peer;
@@ -176,8 +176,20 @@ impl Connection {
 
     /// Sends one request and waits for the response's headers. Dropped early, the call is cancelled
     /// and the server told so.
+    pub(crate) async fn exchange(
+        &self,
+        request: Request<()>,
+        payload: Payload,
+    ) -> Result<Response<Incoming>, SendError> {
+        exchange::send(&self.shared.send, &self.shared.peer, request, payload).await
+    }
+
+    /// The same for a request that is in one piece.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, SendError> {
-        exchange::send(&self.shared.send, &self.shared.peer, request).await
+        let (head, body) = request.into_parts();
+        let payload = Payload::of(body).await.map_err(SendError::Unknown)?;
+        let head = Request::from_parts(head, ());
+        Ok(self.exchange(head, payload).await?.map(Body::new))
     }
 }
 

@@ -72,17 +72,28 @@ impl Replay {
         }
     }
 
-    /// The request for attempt `id`, which no other attempt of the call has; `None` when it cannot
-    /// be sent any more. Costs one body and a copy of the headers, whatever the size.
-    pub(crate) fn attempt(&self, id: u32) -> Option<Request<Body>> {
-        let body = match &self.payload {
-            Payload::Whole { bytes, .. } => Body::new(Full::new(bytes.clone())),
-            Payload::Stream(stream) => Body::new(stream.reader(id)?),
-        };
-        Some(Request::from_parts(self.parts.clone(), body))
+    /// A copy of the head, for an attempt to add to.
+    pub(crate) fn head(&self) -> Request<()> {
+        Request::from_parts(self.parts.clone(), ())
     }
 
-    /// Whether [`attempt`](Self::attempt) has something to give.
+    /// The body of a stream for attempt `id`, which no other attempt of the call has; `None` when it
+    /// cannot be sent any more.
+    pub(crate) fn reader(&self, id: u32) -> Option<Body> {
+        match &self.payload {
+            Payload::Whole { bytes, .. } => Some(Body::new(Full::new(bytes.clone()))),
+            Payload::Stream(stream) => Some(Body::new(stream.reader(id)?)),
+        }
+    }
+
+    /// The request for attempt `id`.
+    #[cfg(test)]
+    pub(crate) fn attempt(&self, id: u32) -> Option<Request<Body>> {
+        let body = self.reader(id)?;
+        Some(self.head().map(|()| body))
+    }
+
+    /// Whether [`reader`](Self::reader) has something to give.
     pub(crate) fn can_be_sent(&self) -> bool {
         match &self.payload {
             Payload::Whole { .. } => true,
