@@ -17,6 +17,7 @@
 
 use std::{
     collections::VecDeque,
+    pin::pin,
     sync::{Arc, atomic::AtomicU64},
     time::Instant as StdInstant,
 };
@@ -25,7 +26,6 @@ use http::{HeaderValue, Request, Response};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, body::Body};
-use tracing::Instrument as _;
 
 use super::{
     ending::{AttemptEnding, CallEnding, Sent},
@@ -89,24 +89,27 @@ pub(super) async fn call(
     let trace = CallContext::send_on(request.headers_mut());
     let span = telemetry::sent(path, &trace);
     let mut ending = CallEnding::begin(route.clone(), now, span.clone());
-    let called = async {
-        let header = route.hash_header.as_ref();
-        let hash = header.and_then(|name| hash_of_header(request.headers(), name));
-        let request = Replay::new(request, &core.memory).await?;
-        fits(&request, &route)?;
-        let call = Call {
-            core: &core,
-            route: &route,
-            request: &request,
-            path,
-            trace: &trace,
-            hash,
-            tried: Mutex::default(),
-            deadline,
-        };
-        call.attempts(now, &mut ending).await
+    let called = {
+        let called = pin!(async {
+            let header = route.hash_header.as_ref();
+            let hash = header.and_then(|name| hash_of_header(request.headers(), name));
+            let request = Replay::new(request, &core.memory).await?;
+            fits(&request, &route)?;
+            let call = Call {
+                core: &core,
+                route: &route,
+                request: &request,
+                path,
+                trace: &trace,
+                hash,
+                tried: Mutex::default(),
+                deadline,
+            };
+            call.attempts(now, &mut ending).await
+        });
+        telemetry::within(&span, called).await
     };
-    match called.instrument(span).await {
+    match called {
         Ok(response) => Ok(response.map(|mut body| {
             body.answers(ending);
             Body::new(body)
@@ -167,9 +170,8 @@ impl Call<'_> {
         let trace = self.trace.child();
         let span = telemetry::attempt(self.path, &trace, attempt.previous, transparent);
         let ending = AttemptEnding::begin(self.route.clone(), Instant::now(), span.clone());
-        self.attempt_as(attempt, &trace, ending)
-            .instrument(span)
-            .await
+        let attempted = pin!(self.attempt_as(attempt, &trace, ending));
+        telemetry::within(&span, attempted).await
     }
 
     async fn attempt_as(

@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
-use crate::{context::CallContext, status};
+use crate::{context::CallContext, status, telemetry::unindexed};
 
 pub(crate) const HEADER: &str = "grpc-timeout";
 
@@ -45,7 +45,8 @@ pub(crate) fn requested(headers: &HeaderMap, now: Instant) -> Option<Instant> {
 pub(crate) fn header(deadline: Instant, now: Instant) -> HeaderValue {
     let text = wire::format(deadline.saturating_duration_since(now));
     // Digits and a letter always make a header value.
-    HeaderValue::try_from(text).unwrap_or_else(|_| HeaderValue::from_static("0n"))
+    let value = HeaderValue::try_from(text);
+    unindexed(value.unwrap_or_else(|_| HeaderValue::from_static("0n")))
 }
 
 /// The answer to a call that ran out of time.

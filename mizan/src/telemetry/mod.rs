@@ -11,6 +11,7 @@ mod trace;
 
 #[cfg(feature = "server")]
 pub(crate) use logs::init;
-pub(crate) use spans::{attempt, ended, recv, sent};
+pub(crate) use spans::{attempt, ended, recv, sent, within};
 pub use stats::ChannelStats;
 pub use trace::TraceContext;
+pub(crate) use trace::unindexed;

@@ -6,7 +6,12 @@
 //! DEBUG, because at INFO they would double the cost of a call for everyone who logs; the server's
 //! is at INFO, so that the handler's lines carry the trace.
 
-use std::fmt;
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use tracing::{Span, field};
 
@@ -61,6 +66,25 @@ impl fmt::Display for Named<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(kind, path) = self;
         write!(f, "{kind}.{}", path.strip_prefix('/').unwrap_or(path))
+    }
+}
+
+/// Runs `work` in a span, as tracing's `instrument` does, but where it stands: a call's future is
+/// large, and every layer that took it by value would copy it.
+pub(crate) struct Within<'a, F>(&'a Span, Pin<&'a mut F>);
+
+/// See [`Within`].
+pub(crate) fn within<'a, F>(span: &'a Span, work: Pin<&'a mut F>) -> Within<'a, F> {
+    Within(span, work)
+}
+
+impl<F: Future> Future for Within<'_, F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Self(span, work) = &mut *self;
+        let _entered = span.enter();
+        work.as_mut().poll(context)
     }
 }
 

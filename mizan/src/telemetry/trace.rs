@@ -106,8 +106,16 @@ impl TraceContext {
         write_hex(&mut text[36..52], self.span_id.into());
         write_hex(&mut text[53..], self.flags.into());
         // Hex digits and hyphens always make a header value.
-        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static(""))
+        let value = HeaderValue::from_bytes(&text);
+        unindexed(value.unwrap_or_else(|_| HeaderValue::from_static("")))
     }
+}
+
+/// A value that differs from call to call: HPACK's table of recent headers gains nothing by it, and
+/// would lose those that come again. `http` calls such a value sensitive.
+pub(crate) fn unindexed(mut value: HeaderValue) -> HeaderValue {
+    value.set_sensitive(true);
+    value
 }
 
 /// Fills `field` with the last digits of a number.
