@@ -9,6 +9,7 @@
 //!
 //! *What it does not do.* Deadlines, retries, balancing: those belong to the channel.
 
+mod batched;
 mod config;
 mod exchange;
 mod frames;
@@ -38,6 +39,7 @@ pub use config::{Config, InvalidConfig};
 pub(crate) use exchange::{Incoming, Payload, SendError};
 pub use transport::{Connecting, Connector, Tcp, Transport};
 
+use batched::Batched;
 use exchange::Peer;
 use keep_alive::CallCount;
 use wire::{Watched, Wire};
@@ -214,7 +216,7 @@ fn spawn(
     let pings = connection.ping_pong();
     let gone = Gone(wire.clone());
     let driver = tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        if let Err(error) = Batched::new(connection).await {
             gone.0.end(|| innermost(&error));
         }
     });
