@@ -10,5 +10,5 @@ mod up;
 
 pub use binary::mizan;
 pub use lines::Lines;
-pub use rustix::process::Signal;
+pub use rustix::process::{Pid, Signal, kill_process};
 pub use up::{Up, pid, report};

@@ -3,5 +3,6 @@
 
 mod books;
 mod faults;
+mod rolling;
 mod starting;
 mod story;
