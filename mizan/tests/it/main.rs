@@ -6,6 +6,7 @@ mod calling;
 mod defects;
 mod draining;
 mod instances;
+mod layers;
 mod retrying;
 mod serving;
 mod streaming;

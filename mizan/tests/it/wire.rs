@@ -115,6 +115,7 @@ pub(crate) struct Wire {
     pub(crate) authority: String,
     calls: Arc<AtomicUsize>,
     connections: Arc<AtomicUsize>,
+    open: Arc<AtomicUsize>,
     go_away: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -129,19 +130,22 @@ impl Wire {
         let authority = listener.local_addr().unwrap().to_string();
         let calls = Arc::new(AtomicUsize::new(0));
         let connections = Arc::new(AtomicUsize::new(0));
+        let open = Arc::new(AtomicUsize::new(0));
         let go_away = CancellationToken::new();
         let task = tokio::spawn({
             let (calls, connections) = (calls.clone(), connections.clone());
+            let open = open.clone();
             let go_away = go_away.clone();
             async move {
                 while let Ok((socket, _)) = listener.accept().await {
                     connections.fetch_add(1, Ordering::SeqCst);
-                    tokio::spawn(serve(
-                        socket,
-                        handler.clone(),
-                        calls.clone(),
-                        go_away.clone(),
-                    ));
+                    open.fetch_add(1, Ordering::SeqCst);
+                    let serving = serve(socket, handler.clone(), calls.clone(), go_away.clone());
+                    let open = open.clone();
+                    tokio::spawn(async move {
+                        serving.await;
+                        open.fetch_sub(1, Ordering::SeqCst);
+                    });
                 }
             }
         });
@@ -149,6 +153,7 @@ impl Wire {
             authority,
             calls,
             connections,
+            open,
             go_away,
             task,
         }
@@ -160,6 +165,11 @@ impl Wire {
 
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
+    }
+
+    /// How many connections are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::SeqCst)
     }
 
     /// Says GOAWAY on every connection, those to come included.
