@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use ipnet::IpNet;
 use mizan::args::{ProcessArgs, ServerArgs, local};
 
 use crate::DEFAULT_PORT;
@@ -12,11 +13,29 @@ pub struct Config {
     /// The longest a drain may take, in seconds.
     #[arg(long, env = "MIZAN_DRAIN_SECONDS", default_value_t = 30)]
     pub drain_seconds: u64,
+
+    /// The name of the node that instances are on which name none.
+    #[arg(long, env = "MIZAN_NODE", default_value = "mizan")]
+    pub node: String,
+
+    /// A network, such as 10.0.0.0/8, that checks may go to; may be given again. Without any, they
+    /// may go everywhere that a registration names.
+    #[arg(
+        long,
+        env = "MIZAN_PROBE_ALLOW",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    pub probe_allow: Vec<IpNet>,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { drain_seconds: 30 }
+        Self {
+            drain_seconds: 30,
+            node: "mizan".to_owned(),
+            probe_allow: Vec::new(),
+        }
     }
 }
 

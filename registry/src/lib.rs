@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::config::{Args, Config};
-use crate::{api::grpc::Api, registry::Registry};
+use crate::{api::grpc::Api, check::Networks, registry::Registry};
 
 /// The port registries listen on.
 pub const DEFAULT_PORT: u16 = 8500;
@@ -43,7 +43,11 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let stop = CancellationToken::new();
-    let registry = Registry::new(stop.clone());
+    let registry = Registry::new(
+        &config.node,
+        Networks::new(&config.probe_allow),
+        stop.clone(),
+    );
     let served = Server::builder("registry")
         .args(&config.server())
         .unregistered()

@@ -1,11 +1,16 @@
 //! The registry as the rims see it: the catalogue, with its effects carried out.
 //!
-//! All changes pass one lock, which is never held across an await. Publishing and (re)starting a
-//! poll happen under it too, so that both follow the order in which the catalogue decided. Reading
-//! one service takes no part in that: it goes to the board.
+//! All changes pass one lock, which is never held across an await. Publishing, (re)starting a check
+//! and queueing what is to be stored happen under it too, so that all of them follow the order in
+//! which the catalogue decided. Reading one service takes no part in that: it goes to the board.
+//!
+//! What changes what was registered answers once it is durable; see [`Registry::register`].
+
+mod wait;
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,17 +18,21 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::{sync::watch, time::interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     board::{Board, Subscription},
     catalogue::{
-        Bounds, Catalogue, Effects, Entry, Full, Instance, Polling, Snapshot, StreamId, Summary,
+        Bounds, Catalogue, CheckDefinition, CheckRef, Effects, Entry, Full, Indexes, Instance, Key,
+        Node, NodeView, NotReported, Owner, Polling, SWEEP, Snapshot, Status, StreamId, Summary,
     },
-    check::{Polled, Poller},
+    check::{Networks, Outcome, Polled, Poller},
     clock,
 };
+
+pub(crate) use wait::Watched;
 
 /// A clonable handle; clones share the registry.
 #[derive(Debug, Clone)]
@@ -33,18 +42,36 @@ pub(crate) struct Registry(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     board: Board,
+    /// The revisions of the answers about more than one service; latest wins.
+    indexes: watch::Sender<Indexes>,
     poller: Poller,
     last_stream: AtomicU64,
-    /// Names this life: nothing is stored, so revisions of another one mean nothing in this.
+    /// Names this life: revisions of another one mean nothing in this.
     epoch: String,
+    /// The node of instances that name none.
+    local_node: String,
     stop: CancellationToken,
 }
 
 #[derive(Debug)]
 struct State {
     catalogue: Catalogue,
-    /// By instance id; dropping one ends its polling.
-    polled: HashMap<String, Polled>,
+    /// Dropping one ends its running.
+    polled: HashMap<CheckRef, Polled>,
+}
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    /// The registry holds as much as it may.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// There is no such instance or node.
+    #[error("is not registered")]
+    Unknown,
+    /// A check would go where checks may not go.
+    #[error("{0} is outside of the networks that may be checked")]
+    Forbidden(IpAddr),
 }
 
 impl AsRef<Board> for Registry {
@@ -54,25 +81,37 @@ impl AsRef<Board> for Registry {
 }
 
 impl Registry {
-    /// An empty registry that polls from the current runtime until `stop`.
-    pub(crate) fn new(stop: CancellationToken) -> Self {
-        let catalogue = Catalogue::new(clock::now(), Bounds::default());
-        let board = Board::new(catalogue.floor());
-        Self(Arc::new(Shared {
+    /// An empty registry that checks from the current runtime until `stop`.
+    pub(crate) fn new(local_node: &str, networks: Networks, stop: CancellationToken) -> Self {
+        let catalogue = Catalogue::new(clock::now().0, Bounds::default());
+        let registry = Self(Arc::new(Shared {
+            board: Board::new(catalogue.floor()),
+            indexes: watch::Sender::new(catalogue.indexes()),
             state: Mutex::new(State {
                 catalogue,
                 polled: HashMap::new(),
             }),
-            board,
-            poller: Poller::new(),
+            poller: Poller::new(networks),
             last_stream: AtomicU64::new(0),
             epoch: Uuid::new_v4().simple().to_string(),
+            local_node: local_node.to_owned(),
             stop,
-        }))
+        }));
+        tokio::spawn(registry.clone().sweep());
+        registry
     }
 
-    /// Makes an instance known or replaces what was known of it.
-    pub(crate) fn register(&self, instance: Instance) -> Result<Arc<Entry>, Full> {
+    /// The node of instances that name none.
+    pub(crate) fn local_node(&self) -> &str {
+        &self.0.local_node
+    }
+
+    /// Makes an instance known or replaces what was known of it. Watchers may see it a moment
+    /// before it is durable; the caller is answered after.
+    pub(crate) async fn register(&self, instance: Instance) -> Result<Arc<Entry>, Refused> {
+        if let Some(ip) = self.0.poller.networks().forbidden(&instance) {
+            return Err(Refused::Forbidden(ip));
+        }
         let mut state = self.0.state.lock();
         let (entry, effects) = state.catalogue.register(instance, clock::now())?;
         self.carry_out(&mut state, effects);
@@ -80,13 +119,80 @@ impl Registry {
     }
 
     /// Removes an instance. Answers whether it was there.
-    pub(crate) fn deregister(&self, instance_id: &str) -> bool {
+    pub(crate) async fn deregister(&self, key: &Key) -> Result<bool, Refused> {
         let mut state = self.0.state.lock();
-        let effects = state.catalogue.deregister(instance_id);
+        let effects = state.catalogue.deregister(key, clock::now());
         if effects.is_some() {
-            tracing::info!(instance = %instance_id, "deregistered");
+            tracing::info!(node = %key.node, instance = %key.id, "deregistered");
         }
-        self.carry_out_some(&mut state, effects)
+        Ok(self.carry_out_some(&mut state, effects))
+    }
+
+    /// Makes a node known or replaces what was known of it, its checks included.
+    pub(crate) async fn register_node(&self, node: Node) -> Result<(), Refused> {
+        if let Some(ip) = self.0.poller.networks().forbidden_of(&node) {
+            return Err(Refused::Forbidden(ip));
+        }
+        let mut state = self.0.state.lock();
+        let effects = state.catalogue.register_node(node, clock::now())?;
+        self.carry_out(&mut state, effects);
+        Ok(())
+    }
+
+    /// Removes a node with all its instances. Answers whether it was there.
+    pub(crate) async fn deregister_node(&self, name: &str) -> Result<bool, Refused> {
+        let mut state = self.0.state.lock();
+        let effects = state.catalogue.deregister_node(name, clock::now());
+        Ok(self.carry_out_some(&mut state, effects))
+    }
+
+    /// Adds a check to an instance or a node, or replaces the one of its id.
+    pub(crate) async fn put_check(
+        &self,
+        owner: &Owner,
+        check: CheckDefinition,
+    ) -> Result<(), Refused> {
+        let mut state = self.0.state.lock();
+        let (catalogue, now) = (&mut state.catalogue, clock::now());
+        let effects = catalogue
+            .put_check(owner, check, now)
+            .ok_or(Refused::Unknown)?;
+        self.carry_out(&mut state, effects);
+        Ok(())
+    }
+
+    /// Removes a check. Answers whether it was there.
+    pub(crate) async fn remove_check(&self, check: &CheckRef) -> Result<bool, Refused> {
+        let mut state = self.0.state.lock();
+        let effects = state.catalogue.remove_check(check, clock::now());
+        Ok(self.carry_out_some(&mut state, effects))
+    }
+
+    /// Takes an instance or a node out, for the reason given, or puts it back.
+    pub(crate) async fn set_maintenance(
+        &self,
+        owner: &Owner,
+        reason: Option<String>,
+    ) -> Result<(), Refused> {
+        let mut state = self.0.state.lock();
+        let (catalogue, now) = (&mut state.catalogue, clock::now());
+        let effects = catalogue.set_maintenance(owner, reason, now);
+        self.carry_out(&mut state, effects.ok_or(Refused::Unknown)?);
+        Ok(())
+    }
+
+    /// Takes a report about a check that the registry does not run. Never waits for the store.
+    pub(crate) fn report(
+        &self,
+        check: &CheckRef,
+        status: Status,
+        output: &str,
+    ) -> Result<(), NotReported> {
+        let mut state = self.0.state.lock();
+        let (catalogue, now) = (&mut state.catalogue, clock::now());
+        let effects = catalogue.report(check, (status, output), now)?;
+        self.carry_out(&mut state, effects);
+        Ok(())
     }
 
     /// Names a new heartbeat stream.
@@ -95,34 +201,68 @@ impl Registry {
     }
 
     /// Takes a heartbeat. Answers whether the instance is known.
-    pub(crate) fn heartbeat(&self, instance_id: &str, stream: StreamId) -> bool {
+    pub(crate) fn heartbeat(&self, key: &Key, stream: StreamId) -> bool {
         let mut state = self.0.state.lock();
-        let effects = state.catalogue.heartbeat(instance_id, stream, clock::now());
+        let effects = state.catalogue.heartbeat(key, stream, clock::now());
         self.carry_out_some(&mut state, effects)
     }
 
     /// Takes the end of a heartbeat stream. When it is the registry that stops, it says nothing
     /// about the instance.
-    pub(crate) fn heartbeat_ended(&self, instance_id: &str, stream: StreamId) {
+    pub(crate) fn heartbeat_ended(&self, key: &Key, stream: StreamId) {
         if self.0.stop.is_cancelled() {
             return;
         }
         let mut state = self.0.state.lock();
-        let effects = state
-            .catalogue
-            .heartbeat_ended(instance_id, stream, clock::now());
+        let effects = state.catalogue.heartbeat_ended(key, stream, clock::now());
         self.carry_out_some(&mut state, effects);
     }
 
     /// At most `count` services that have instances, by name, beginning behind `after`; and whether
     /// there are more.
     pub(crate) fn services(&self, after: Option<&str>, count: usize) -> (Vec<Summary>, bool) {
-        self.0.state.lock().catalogue.services(after, count)
+        let state = self.0.state.lock();
+        state.catalogue.services(after, count, clock::now())
     }
 
     /// The latest snapshot of one service, known or not.
     pub(crate) fn snapshot(&self, service: &str) -> Arc<Snapshot> {
         self.0.board.current(service)
+    }
+
+    /// The latest snapshot of every service whose revision is above `after`, the oldest change
+    /// first; 0 for all.
+    pub(crate) fn snapshots(&self, after: u64) -> Vec<Arc<Snapshot>> {
+        self.0.state.lock().catalogue.snapshots(after)
+    }
+
+    /// The names of all services that have instances, each with the tags that any of them carries.
+    pub(crate) fn tags(&self) -> Vec<(String, Vec<String>)> {
+        let state = self.0.state.lock();
+        let services = state.catalogue.tags();
+        services
+            .map(|(service, tags)| (service.to_owned(), tags.map(str::to_owned).collect()))
+            .collect()
+    }
+
+    /// One instance.
+    pub(crate) fn entry(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.0.state.lock().catalogue.entry(key).cloned()
+    }
+
+    /// A node and its instances, by id.
+    pub(crate) fn node(&self, name: &str) -> Option<(Arc<NodeView>, Vec<Arc<Entry>>)> {
+        self.0.state.lock().catalogue.node(name)
+    }
+
+    /// All nodes, by name.
+    pub(crate) fn nodes(&self) -> Vec<Arc<NodeView>> {
+        self.0.state.lock().catalogue.nodes()
+    }
+
+    /// The revisions of the answers about more than one service.
+    pub(crate) fn indexes(&self) -> Indexes {
+        *self.0.indexes.borrow()
     }
 
     /// Names the life in which revisions can be compared.
@@ -134,10 +274,7 @@ impl Registry {
     pub(crate) fn subscribe(
         &self,
         services: Vec<String>,
-    ) -> (
-        Subscription<Self>,
-        Vec<tokio::sync::watch::Receiver<Arc<Snapshot>>>,
-    ) {
+    ) -> (Subscription<Self>, Vec<watch::Receiver<Arc<Snapshot>>>) {
         Subscription::new(self.clone(), services)
     }
 
@@ -146,23 +283,30 @@ impl Registry {
         self.0.stop.clone()
     }
 
-    /// Ends all polling and waits until it ended.
+    /// Ends all checks and waits until they ended.
     pub(crate) async fn close(&self) {
         self.0.stop.cancel();
         self.0.state.lock().polled.clear();
         self.0.poller.close().await;
     }
 
-    /// Takes the result of a check. Answers whether polling is to go on.
-    fn report(&self, instance_id: &str, epoch: u64, outcome: Result<(), String>) -> bool {
+    /// Does what time alone brings, until the registry stops.
+    async fn sweep(self) {
+        let stop = self.stopping();
+        let mut ticks = interval(SWEEP);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            let mut state = self.0.state.lock();
+            let effects = state.catalogue.sweep(clock::now(), fastrand::u64(..));
+            self.carry_out(&mut state, effects);
+        }
+    }
+
+    /// Takes the result of a check. Answers whether running it is to go on.
+    fn ran(&self, check: &CheckRef, epoch: u64, outcome: &Outcome) -> bool {
         let mut state = self.0.state.lock();
-        let outcome = match &outcome {
-            Ok(()) => Ok(()),
-            Err(reason) => Err(reason.as_str()),
-        };
-        let effects = state
-            .catalogue
-            .report(instance_id, epoch, outcome, clock::now());
+        let said = (outcome.status, outcome.output.as_str());
+        let effects = state.catalogue.ran(check, epoch, said, clock::now());
         self.carry_out_some(&mut state, effects)
     }
 
@@ -175,33 +319,52 @@ impl Registry {
     }
 
     fn carry_out(&self, state: &mut State, effects: Effects) {
-        for snapshot in effects.snapshots {
-            self.0.board.publish(snapshot);
+        for (snapshot, wake) in effects.snapshots {
+            self.0.board.publish(snapshot, wake);
         }
         if !effects.forgotten.is_empty() {
             let floor = state.catalogue.floor();
             self.0.board.forget(&effects.forgotten, floor);
         }
-        match effects.polling {
-            Some(Polling::Start(target)) if !self.0.stop.is_cancelled() => {
+        let indexes = state.catalogue.indexes();
+        self.0.indexes.send_if_modified(|held| {
+            let moved = *held != indexes;
+            *held = indexes;
+            moved
+        });
+        for polling in effects.polling {
+            self.poll(state, polling);
+        }
+        for entry in effects.reaped {
+            let instance = &entry.instance;
+            tracing::warn!(service = %instance.service, instance = %instance.instance_id,
+                reason = %entry.reason, "removed: critical for too long");
+        }
+        for entry in effects.turned {
+            tell(&entry);
+        }
+    }
+
+    fn poll(&self, state: &mut State, polling: Polling) {
+        match polling {
+            Polling::Start(target) if !self.0.stop.is_cancelled() => {
                 let registry = self.clone();
-                let (id, epoch) = (target.instance_id.clone(), target.epoch);
-                let report = move |outcome| registry.report(&id, epoch, outcome);
-                let id = target.instance_id.clone();
-                state.polled.insert(id, self.0.poller.start(target, report));
+                let (check, epoch) = (target.check.clone(), target.epoch);
+                let report = move |outcome: Outcome| registry.ran(&check, epoch, &outcome);
+                let check = target.check.clone();
+                state
+                    .polled
+                    .insert(check, self.0.poller.start(target, report));
             }
-            Some(Polling::Hurry(id)) => {
-                if let Some(polled) = state.polled.get(&id) {
+            Polling::Start(_) => {}
+            Polling::Hurry(check) => {
+                if let Some(polled) = state.polled.get(&check) {
                     polled.hurry();
                 }
             }
-            Some(Polling::Stop(id)) => {
-                state.polled.remove(&id);
+            Polling::Stop(check) => {
+                state.polled.remove(&check);
             }
-            Some(Polling::Start(_)) | None => {}
-        }
-        if let Some(entry) = effects.turned {
-            tell(&entry);
         }
     }
 }
@@ -223,29 +386,35 @@ mod tests {
     use crate::catalogue::{Candidate, CandidateCheck, CheckKind};
 
     #[tokio::test]
-    async fn nothing_is_kept_of_a_polling_that_is_over() {
-        let registry = Registry::new(CancellationToken::new());
+    async fn nothing_is_kept_of_a_check_that_is_over() {
+        let registry = Registry::new("here", Networks::default(), CancellationToken::new());
         let polled = || registry.0.state.lock().polled.len();
         let instance = |kind| {
+            let check = CandidateCheck {
+                kind: Some(kind),
+                ..CandidateCheck::default()
+            };
             let candidate = Candidate {
+                node: "here".to_owned(),
                 instance_id: "a".to_owned(),
                 service: "s".to_owned(),
                 address: "127.0.0.1".to_owned(),
                 port: 1,
-                check: CandidateCheck {
-                    kind: Some(kind),
-                    ..CandidateCheck::default()
-                },
+                checks: vec![("check".to_owned(), check)],
                 ..Candidate::default()
             };
             candidate.validate().unwrap()
         };
-        registry.register(instance(CheckKind::Tcp)).unwrap();
+        let tcp = || CheckKind::Tcp { target: None };
+        registry.register(instance(tcp())).await.unwrap();
         assert_eq!(polled(), 1);
-        registry.register(instance(CheckKind::None)).unwrap();
+        registry
+            .register(instance(CheckKind::Standing))
+            .await
+            .unwrap();
         assert_eq!(polled(), 0);
-        registry.register(instance(CheckKind::Tcp)).unwrap();
-        assert!(registry.deregister("a"));
+        registry.register(instance(tcp())).await.unwrap();
+        assert!(registry.deregister(&Key::new("here", "a")).await.unwrap());
         assert_eq!(polled(), 0);
         registry.close().await;
     }

@@ -5,42 +5,47 @@ use std::time::Duration;
 use mizan_contracts::registry::v1 as pb;
 
 use crate::catalogue::{
-    Candidate, CandidateCheck, Check, CheckKind, Entry, Snapshot, Status, Summary, UnixMillis, View,
+    Candidate, CandidateCheck, CheckDefinition, CheckKind, Entry, Naming, Snapshot, Status,
+    Summary, UnixMillis, View,
 };
 
 /// Nanoseconds of a second.
 const NANOS: i128 = 1_000_000_000;
 
-impl From<pb::Instance> for Candidate {
-    fn from(instance: pb::Instance) -> Self {
-        Self {
-            instance_id: instance.instance_id,
-            service: instance.service,
-            address: instance.address,
-            port: instance.port,
-            tags: instance.tags,
-            metadata: instance.metadata,
-            weight: instance.weight,
-            zone: instance.zone,
-            check: instance.check.map(CandidateCheck::from).unwrap_or_default(),
-        }
+/// A registration as it came. Without a check it has the contract's default one; without a node,
+/// the registry's own.
+pub(crate) fn candidate(instance: pb::Instance, local_node: &str) -> Candidate {
+    let check = instance.check.map(candidate_check).unwrap_or_default();
+    Candidate {
+        naming: Naming::Mizan,
+        node: local_node.to_owned(),
+        instance_id: instance.instance_id,
+        service: instance.service,
+        address: instance.address,
+        port: instance.port,
+        tags: instance.tags,
+        metadata: instance.metadata,
+        weight: instance.weight,
+        zone: instance.zone,
+        checks: vec![("check".to_owned(), check)],
+        ..Candidate::default()
     }
 }
 
-impl From<pb::HealthCheck> for CandidateCheck {
-    fn from(check: pb::HealthCheck) -> Self {
-        let nanos = |d: prost_types::Duration| i128::from(d.seconds) * NANOS + i128::from(d.nanos);
-        Self {
-            kind: check.kind.map(|kind| match kind {
-                pb::health_check::Kind::Grpc(grpc) => CheckKind::Grpc {
-                    service: grpc.service,
-                },
-                pb::health_check::Kind::Tcp(_) => CheckKind::Tcp,
-                pb::health_check::Kind::None(_) => CheckKind::None,
-            }),
-            interval_nanos: check.interval.map(nanos),
-            timeout_nanos: check.timeout.map(nanos),
-        }
+fn candidate_check(check: pb::HealthCheck) -> CandidateCheck {
+    let nanos = |d: prost_types::Duration| i128::from(d.seconds) * NANOS + i128::from(d.nanos);
+    CandidateCheck {
+        kind: check.kind.map(|kind| match kind {
+            pb::health_check::Kind::Grpc(grpc) => CheckKind::Grpc {
+                target: None,
+                service: grpc.service,
+            },
+            pb::health_check::Kind::Tcp(_) => CheckKind::Tcp { target: None },
+            pb::health_check::Kind::None(_) => CheckKind::Standing,
+        }),
+        interval_nanos: check.interval.map(nanos),
+        timeout_nanos: check.timeout.map(nanos),
+        ..CandidateCheck::default()
     }
 }
 
@@ -49,7 +54,8 @@ pub(crate) fn instance(entry: &Entry) -> pb::Instance {
     let instance = &entry.instance;
     let status = match entry.status {
         Status::Passing => pb::InstanceStatus::Passing,
-        Status::Critical => pb::InstanceStatus::Critical,
+        Status::Warning => pb::InstanceStatus::Warning,
+        Status::Critical | Status::Maintenance => pb::InstanceStatus::Critical,
     };
     pb::Instance {
         instance_id: instance.instance_id.clone(),
@@ -60,7 +66,7 @@ pub(crate) fn instance(entry: &Entry) -> pb::Instance {
         metadata: instance.metadata.clone(),
         weight: instance.weight,
         zone: instance.zone.clone(),
-        check: Some(check(&instance.check)),
+        check: instance.checks.first().map(|one| check(one)),
         status: status.into(),
         status_reason: entry.reason.clone(),
         register_time: Some(timestamp(entry.register_time)),
@@ -81,19 +87,19 @@ pub(crate) fn summary(summary: Summary) -> pb::ServiceSummary {
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     pb::ServiceSummary {
         service: summary.service,
-        instances: count(summary.instances),
-        passing: count(summary.passing),
+        instances: count(summary.counts.total()),
+        passing: count(summary.counts.passing),
         revision: summary.revision,
     }
 }
 
-fn check(check: &Check) -> pb::HealthCheck {
+fn check(check: &CheckDefinition) -> pb::HealthCheck {
     let kind = match &check.kind {
-        CheckKind::Grpc { service } => pb::health_check::Kind::Grpc(pb::GrpcCheck {
+        CheckKind::Grpc { service, .. } => pb::health_check::Kind::Grpc(pb::GrpcCheck {
             service: service.clone(),
         }),
-        CheckKind::Tcp => pb::health_check::Kind::Tcp(pb::TcpCheck {}),
-        CheckKind::None => pb::health_check::Kind::None(pb::NoCheck {}),
+        CheckKind::Tcp { .. } => pb::health_check::Kind::Tcp(pb::TcpCheck {}),
+        _ => pb::health_check::Kind::None(pb::NoCheck {}),
     };
     pb::HealthCheck {
         kind: Some(kind),

@@ -10,7 +10,7 @@ use std::{
 use futures_util::{StreamExt as _, stream::BoxStream};
 use mizan::{
     request::page_size,
-    status::{Violations, invalid, refused, retry_later},
+    status::{Violations, invalid, refused, refused_field, retry_later},
 };
 use mizan_contracts::registry::v1::{
     DeregisterRequest, DeregisterResponse, HeartbeatRequest, HeartbeatResponse,
@@ -23,8 +23,8 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
     api::{convert, heartbeat, page, watch},
-    catalogue::{Candidate, Full, View, Violation, check_instance_id, check_service},
-    registry::Registry,
+    catalogue::{Key, View, Violation, check_instance_id, check_lookup},
+    registry::{Refused, Registry},
 };
 
 /// Services of a page when nobody says.
@@ -78,11 +78,12 @@ impl RegistryService for Api {
             .into_inner()
             .instance
             .ok_or_else(|| invalid("instance", "is required"))?;
-        let instance = match Candidate::from(instance).validate() {
+        let candidate = convert::candidate(instance, self.registry.local_node());
+        let instance = match candidate.validate() {
             Ok(instance) => instance,
             Err(violations) => return Err(refusal("instance.", violations)),
         };
-        let entry = self.registry.register(instance).map_err(full)?;
+        let entry = self.registry.register(instance).await.map_err(refuse)?;
         Ok(Response::new(RegisterResponse {
             instance: Some(convert::instance(&entry)),
         }))
@@ -94,7 +95,8 @@ impl RegistryService for Api {
     ) -> Result<Response<DeregisterResponse>, Status> {
         let id = request.into_inner().instance_id;
         allow(check_instance_id("instance_id", &id))?;
-        let removed = self.registry.deregister(&id);
+        let key = Key::new(self.registry.local_node(), id);
+        let removed = self.registry.deregister(&key).await.map_err(refuse)?;
         Ok(Response::new(DeregisterResponse { removed }))
     }
 
@@ -145,7 +147,7 @@ impl RegistryService for Api {
         request: Request<ListInstancesRequest>,
     ) -> Result<Response<ListInstancesResponse>, Status> {
         let request = request.into_inner();
-        allow(check_service("service", &request.service))?;
+        allow(check_lookup("service", &request.service))?;
         let view = view(request.include_unhealthy);
         let snapshot = self.registry.snapshot(&request.service);
         Ok(Response::new(ListInstancesResponse {
@@ -199,7 +201,7 @@ fn watched(services: Vec<String>) -> Result<BTreeSet<String>, Status> {
     let violations = services
         .iter()
         .enumerate()
-        .filter_map(|(index, service)| check_service(&format!("services[{index}]"), service))
+        .filter_map(|(index, service)| check_lookup(&format!("services[{index}]"), service))
         .collect::<Vec<_>>();
     if violations.is_empty() {
         Ok(services.into_iter().collect())
@@ -227,8 +229,22 @@ fn refusal(prefix: &str, found: impl IntoIterator<Item = Violation>) -> Status {
     }
 }
 
-fn full(full: Full) -> Status {
-    refused(Code::ResourceExhausted, "REGISTRY_FULL", full.to_string())
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function in map_err"
+)]
+fn refuse(why: Refused) -> Status {
+    let text = why.to_string();
+    match why {
+        Refused::Full(_) => refused(Code::ResourceExhausted, "REGISTRY_FULL", text),
+        Refused::Unknown => refused(Code::NotFound, "INSTANCE_NOT_FOUND", text),
+        Refused::Forbidden(_) => refused_field(
+            Code::FailedPrecondition,
+            "CHECK_FORBIDDEN",
+            "instance.check",
+            &text,
+        ),
+    }
 }
 
 fn admit(streams: &Arc<Semaphore>, what: &str) -> Result<OwnedSemaphorePermit, Status> {

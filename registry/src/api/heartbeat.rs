@@ -4,7 +4,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    catalogue::{StreamId, Violation, check_instance_id},
+    catalogue::{Key, StreamId, Violation, check_instance_id},
     registry::Registry,
 };
 
@@ -60,14 +60,16 @@ impl Bond {
                 self.instance_id.insert(id)
             }
         };
-        Ok(self.registry.heartbeat(id, self.stream))
+        let key = Key::new(self.registry.local_node(), &**id);
+        Ok(self.registry.heartbeat(&key, self.stream))
     }
 }
 
 impl Drop for Bond {
     fn drop(&mut self) {
         if let Some(id) = &self.instance_id {
-            self.registry.heartbeat_ended(id, self.stream);
+            let key = Key::new(self.registry.local_node(), &**id);
+            self.registry.heartbeat_ended(&key, self.stream);
         }
     }
 }
