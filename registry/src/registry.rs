@@ -30,6 +30,7 @@ use crate::{
     },
     check::{Networks, Outcome, Polled, Poller},
     clock,
+    keep::{Journal, Kept, Pending},
 };
 
 pub(crate) use wait::Watched;
@@ -58,6 +59,17 @@ struct State {
     catalogue: Catalogue,
     /// Dropping one ends its running.
     polled: HashMap<CheckRef, Polled>,
+    /// Where changes are made durable, unless nothing is kept.
+    journal: Option<Journal>,
+}
+
+impl State {
+    /// Everything that was changed so far, on its way to the disk.
+    fn pending(&self) -> Pending {
+        self.journal
+            .as_ref()
+            .map_or_else(Pending::nothing, Journal::pending)
+    }
 }
 
 /// Why something was not done.
@@ -72,6 +84,9 @@ pub(crate) enum Refused {
     /// A check would go where checks may not go.
     #[error("{0} is outside of the networks that may be checked")]
     Forbidden(IpAddr),
+    /// It is not durable: the store cannot be written now.
+    #[error("the registry's store cannot be written")]
+    Unavailable,
 }
 
 impl AsRef<Board> for Registry {
@@ -81,22 +96,41 @@ impl AsRef<Board> for Registry {
 }
 
 impl Registry {
-    /// An empty registry that checks from the current runtime until `stop`.
-    pub(crate) fn new(local_node: &str, networks: Networks, stop: CancellationToken) -> Self {
-        let catalogue = Catalogue::new(clock::now().0, Bounds::default());
+    /// A registry that checks from the current runtime until `stop`. It begins from what was kept;
+    /// with nothing to keep it in, it begins empty and forgets everything when it ends.
+    pub(crate) fn new(
+        local_node: &str,
+        networks: Networks,
+        kept: Option<Kept>,
+        stop: CancellationToken,
+    ) -> Self {
+        let now = clock::now();
+        let (journal, epoch, first, stored) = match kept {
+            Some(kept) => (
+                Some(kept.journal),
+                kept.epoch,
+                kept.first_revision,
+                kept.stored,
+            ),
+            None => (None, Uuid::new_v4().simple().to_string(), now.0, Vec::new()),
+        };
+        let mut catalogue = Catalogue::new(first, Bounds::default());
+        let effects = catalogue.restore(stored, now);
         let registry = Self(Arc::new(Shared {
             board: Board::new(catalogue.floor()),
             indexes: watch::Sender::new(catalogue.indexes()),
             state: Mutex::new(State {
                 catalogue,
                 polled: HashMap::new(),
+                journal,
             }),
             poller: Poller::new(networks),
             last_stream: AtomicU64::new(0),
-            epoch: Uuid::new_v4().simple().to_string(),
+            epoch,
             local_node: local_node.to_owned(),
             stop,
         }));
+        registry.carry_out(&mut registry.0.state.lock(), effects);
         tokio::spawn(registry.clone().sweep());
         registry
     }
@@ -112,20 +146,22 @@ impl Registry {
         if let Some(ip) = self.0.poller.networks().forbidden(&instance) {
             return Err(Refused::Forbidden(ip));
         }
-        let mut state = self.0.state.lock();
-        let (entry, effects) = state.catalogue.register(instance, clock::now())?;
-        self.carry_out(&mut state, effects);
-        Ok(entry)
+        let (entry, pending) = {
+            let mut state = self.0.state.lock();
+            let (entry, effects) = state.catalogue.register(instance, clock::now())?;
+            self.carry_out(&mut state, effects);
+            (entry, state.pending())
+        };
+        durable(pending, entry).await
     }
 
     /// Removes an instance. Answers whether it was there.
     pub(crate) async fn deregister(&self, key: &Key) -> Result<bool, Refused> {
-        let mut state = self.0.state.lock();
-        let effects = state.catalogue.deregister(key, clock::now());
-        if effects.is_some() {
+        let (known, pending) = self.change(|catalogue| catalogue.deregister(key, clock::now()));
+        if known {
             tracing::info!(node = %key.node, instance = %key.id, "deregistered");
         }
-        Ok(self.carry_out_some(&mut state, effects))
+        durable(pending, known).await
     }
 
     /// Makes a node known or replaces what was known of it, its checks included.
@@ -133,17 +169,20 @@ impl Registry {
         if let Some(ip) = self.0.poller.networks().forbidden_of(&node) {
             return Err(Refused::Forbidden(ip));
         }
-        let mut state = self.0.state.lock();
-        let effects = state.catalogue.register_node(node, clock::now())?;
-        self.carry_out(&mut state, effects);
-        Ok(())
+        let pending = {
+            let mut state = self.0.state.lock();
+            let effects = state.catalogue.register_node(node, clock::now())?;
+            self.carry_out(&mut state, effects);
+            state.pending()
+        };
+        durable(pending, ()).await
     }
 
     /// Removes a node with all its instances. Answers whether it was there.
     pub(crate) async fn deregister_node(&self, name: &str) -> Result<bool, Refused> {
-        let mut state = self.0.state.lock();
-        let effects = state.catalogue.deregister_node(name, clock::now());
-        Ok(self.carry_out_some(&mut state, effects))
+        let (known, pending) =
+            self.change(|catalogue| catalogue.deregister_node(name, clock::now()));
+        durable(pending, known).await
     }
 
     /// Adds a check to an instance or a node, or replaces the one of its id.
@@ -152,20 +191,22 @@ impl Registry {
         owner: &Owner,
         check: CheckDefinition,
     ) -> Result<(), Refused> {
-        let mut state = self.0.state.lock();
-        let (catalogue, now) = (&mut state.catalogue, clock::now());
-        let effects = catalogue
-            .put_check(owner, check, now)
-            .ok_or(Refused::Unknown)?;
-        self.carry_out(&mut state, effects);
-        Ok(())
+        let networks = self.0.poller.networks();
+        if let Some(ip) = networks.forbidden_check(&check) {
+            return Err(Refused::Forbidden(ip));
+        }
+        let (known, pending) =
+            self.change(|catalogue| catalogue.put_check(owner, check, clock::now()));
+        if !known {
+            return Err(Refused::Unknown);
+        }
+        durable(pending, ()).await
     }
 
     /// Removes a check. Answers whether it was there.
     pub(crate) async fn remove_check(&self, check: &CheckRef) -> Result<bool, Refused> {
-        let mut state = self.0.state.lock();
-        let effects = state.catalogue.remove_check(check, clock::now());
-        Ok(self.carry_out_some(&mut state, effects))
+        let (known, pending) = self.change(|catalogue| catalogue.remove_check(check, clock::now()));
+        durable(pending, known).await
     }
 
     /// Takes an instance or a node out, for the reason given, or puts it back.
@@ -174,11 +215,12 @@ impl Registry {
         owner: &Owner,
         reason: Option<String>,
     ) -> Result<(), Refused> {
-        let mut state = self.0.state.lock();
-        let (catalogue, now) = (&mut state.catalogue, clock::now());
-        let effects = catalogue.set_maintenance(owner, reason, now);
-        self.carry_out(&mut state, effects.ok_or(Refused::Unknown)?);
-        Ok(())
+        let (known, pending) =
+            self.change(|catalogue| catalogue.set_maintenance(owner, reason, clock::now()));
+        if !known {
+            return Err(Refused::Unknown);
+        }
+        durable(pending, ()).await
     }
 
     /// Takes a report about a check that the registry does not run. Never waits for the store.
@@ -283,11 +325,17 @@ impl Registry {
         self.0.stop.clone()
     }
 
-    /// Ends all checks and waits until they ended.
+    /// Ends all checks, and writes what is not written yet.
     pub(crate) async fn close(&self) {
         self.0.stop.cancel();
         self.0.state.lock().polled.clear();
         self.0.poller.close().await;
+        let last = self.0.state.lock().pending();
+        if !last.durable().await {
+            tracing::warn!("the last changes of status are not written");
+        }
+        // Gives the file back, to whoever comes next in this process.
+        self.0.state.lock().journal = None;
     }
 
     /// Does what time alone brings, until the registry stops.
@@ -310,6 +358,15 @@ impl Registry {
         self.carry_out_some(&mut state, effects)
     }
 
+    /// Changes something that may not be there: whether it was, and the change on its way to the
+    /// disk.
+    fn change(&self, change: impl FnOnce(&mut Catalogue) -> Option<Effects>) -> (bool, Pending) {
+        let mut state = self.0.state.lock();
+        let effects = change(&mut state.catalogue);
+        let known = self.carry_out_some(&mut state, effects);
+        (known, state.pending())
+    }
+
     fn carry_out_some(&self, state: &mut State, effects: Option<Effects>) -> bool {
         let known = effects.is_some();
         if let Some(effects) = effects {
@@ -327,6 +384,15 @@ impl Registry {
             self.0.board.forget(&effects.forgotten, floor);
         }
         let indexes = state.catalogue.indexes();
+        if let Some(journal) = &mut state.journal {
+            let catalogue = &state.catalogue;
+            let stale = effects.stale.into_iter();
+            let stale = stale.map(|owner| {
+                let stored = catalogue.stored(&owner);
+                (owner, stored)
+            });
+            journal.note(stale.collect(), indexes.newest);
+        }
         self.0.indexes.send_if_modified(|held| {
             let moved = *held != indexes;
             *held = indexes;
@@ -369,6 +435,14 @@ impl Registry {
     }
 }
 
+async fn durable<T>(pending: Pending, answer: T) -> Result<T, Refused> {
+    if pending.durable().await {
+        Ok(answer)
+    } else {
+        Err(Refused::Unavailable)
+    }
+}
+
 fn tell(entry: &Entry) {
     let instance = &entry.instance;
     tracing::info!(
@@ -387,7 +461,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_kept_of_a_check_that_is_over() {
-        let registry = Registry::new("here", Networks::default(), CancellationToken::new());
+        let registry = Registry::new("here", Networks::default(), None, CancellationToken::new());
         let polled = || registry.0.state.lock().polled.len();
         let instance = |kind| {
             let check = CandidateCheck {

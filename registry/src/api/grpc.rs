@@ -46,6 +46,9 @@ const HEARTBEATS_MAX: usize = 40_000;
 /// When to try again to open a stream that was one too many.
 const STREAM_RETRY: Duration = Duration::from_secs(1);
 
+/// When to try again what could not be made durable.
+const STORE_RETRY: Duration = Duration::from_secs(1);
+
 /// What the generated server serves.
 #[derive(Debug)]
 pub(crate) struct Api {
@@ -238,6 +241,9 @@ fn refuse(why: Refused) -> Status {
     match why {
         Refused::Full(_) => refused(Code::ResourceExhausted, "REGISTRY_FULL", text),
         Refused::Unknown => refused(Code::NotFound, "INSTANCE_NOT_FOUND", text),
+        Refused::Unavailable => {
+            retry_later(Code::Unavailable, "STORE_UNAVAILABLE", text, STORE_RETRY)
+        }
         Refused::Forbidden(_) => refused_field(
             Code::FailedPrecondition,
             "CHECK_FORBIDDEN",

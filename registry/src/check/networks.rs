@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use tokio::net::{TcpStream, lookup_host};
 
 use crate::{
-    catalogue::{CheckKind, Instance, Node},
+    catalogue::{CheckDefinition, CheckKind, Instance, Node},
     check::reason::readable,
 };
 
@@ -49,6 +49,11 @@ impl Networks {
         let run = node.checks.iter().filter(|check| check.is_run());
         let hosts = run.map(|check| target_host(&check.kind).unwrap_or(&node.address));
         self.first_forbidden(hosts)
+    }
+
+    /// The same, of one check with a target of its own.
+    pub(crate) fn forbidden_check(&self, check: &CheckDefinition) -> Option<IpAddr> {
+        self.first_forbidden(target_host(&check.kind).into_iter())
     }
 
     fn first_forbidden<'a>(&self, hosts: impl Iterator<Item = &'a str>) -> Option<IpAddr> {

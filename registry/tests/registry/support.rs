@@ -1,8 +1,8 @@
 //! A registry on a port of its own, and what talks to it.
 
-use std::{collections::BTreeMap, future::Future, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, path::Path, time::Duration};
 
-use mizan::{Connection, server::ServeError};
+use mizan::Connection;
 use mizan_contracts::registry::v1::{
     HealthCheck, HeartbeatRequest, HeartbeatResponse, Instance, InstanceStatus,
     ListInstancesRequest, ListInstancesResponse, RegisterRequest, WatchInstancesRequest,
@@ -33,7 +33,7 @@ pub(crate) async fn listen() -> TcpListener {
 pub(crate) struct Registry {
     address: SocketAddr,
     stop: CancellationToken,
-    served: JoinHandle<Result<(), ServeError>>,
+    served: JoinHandle<Result<(), registry::Error>>,
 }
 
 impl Registry {
@@ -47,10 +47,24 @@ impl Registry {
     }
 
     fn on(listener: TcpListener) -> Self {
+        Self::with(listener, registry::Config::default())
+    }
+
+    /// On a port of its own, keeping what it knows in this folder.
+    pub(crate) async fn keeping(data: &Path) -> Self {
+        Self::with(listen().await, keeping(data))
+    }
+
+    /// On the address that an earlier one had, with the folder that it kept what it knew in.
+    pub(crate) async fn restart_keeping(authority: &str, data: &Path) -> Self {
+        Self::with(TcpListener::bind(authority).await.unwrap(), keeping(data))
+    }
+
+    /// With other settings.
+    pub(crate) fn with(listener: TcpListener, config: registry::Config) -> Self {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let shutdown = stop.clone().cancelled_owned();
-        let config = registry::Config::default();
         let served = tokio::spawn(registry::serve(listener, config, shutdown));
         Self {
             address,
@@ -74,6 +88,13 @@ impl Registry {
     pub(crate) async fn stop(self) {
         self.stop.cancel();
         soon(self.served).await.unwrap().unwrap();
+    }
+}
+
+fn keeping(data: &Path) -> registry::Config {
+    registry::Config {
+        data: data.to_owned(),
+        ..registry::Config::default()
     }
 }
 
