@@ -71,6 +71,10 @@ pub async fn serve(
         Some(kept)
     };
     let registry = Registry::new(&config.node, networks, kept, stop.clone());
+    let address = listener.local_addr().map_err(ServeError::from)?.ip();
+    if let Err(error) = registry.begin_local_node(address).await {
+        tracing::warn!(%error, "the registry's own node is not durable");
+    }
     let served = Server::builder("registry")
         .args(&config.server())
         .unregistered()

@@ -10,7 +10,7 @@ mod wait;
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -45,6 +45,8 @@ struct Shared {
     board: Board,
     /// The revisions of the answers about more than one service; latest wins.
     indexes: watch::Sender<Indexes>,
+    /// The newest revision of any service's answer; latest wins.
+    moved: watch::Sender<u64>,
     poller: Poller,
     last_stream: AtomicU64,
     /// Names this life: revisions of another one mean nothing in this.
@@ -119,6 +121,7 @@ impl Registry {
         let registry = Self(Arc::new(Shared {
             board: Board::new(catalogue.floor()),
             indexes: watch::Sender::new(catalogue.indexes()),
+            moved: watch::Sender::new(first),
             state: Mutex::new(State {
                 catalogue,
                 polled: HashMap::new(),
@@ -138,6 +141,24 @@ impl Registry {
     /// The node of instances that name none.
     pub(crate) fn local_node(&self) -> &str {
         &self.0.local_node
+    }
+
+    /// Makes the registry's own node known, at this address; what else is known of it stays.
+    pub(crate) async fn begin_local_node(&self, address: IpAddr) -> Result<(), Refused> {
+        let known = self
+            .node(&self.0.local_node)
+            .map(|(view, _)| Node::clone(&view.node));
+        let mut node = known.unwrap_or_default();
+        node.name.clone_from(&self.0.local_node);
+        node.id = Uuid::new_v5(&Uuid::NAMESPACE_DNS, node.name.as_bytes()).to_string();
+        // Who listens on all addresses is at least where it is itself.
+        let here = if address.is_unspecified() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            address
+        };
+        node.address = here.to_string();
+        self.register_node(node).await
     }
 
     /// Makes an instance known or replaces what was known of it. Watchers may see it a moment
@@ -312,6 +333,27 @@ impl Registry {
         &self.0.epoch
     }
 
+    /// Moves with every change of any service.
+    pub(crate) fn moved(&self) -> watch::Receiver<u64> {
+        self.0.moved.subscribe()
+    }
+
+    /// The revision of services that are not known: those below it may have been forgotten.
+    pub(crate) fn floor(&self) -> u64 {
+        self.0.state.lock().catalogue.floor()
+    }
+
+    /// The instance that a call means which names it by its id alone, or with its node: the one on
+    /// the registry's own node, else the only one.
+    pub(crate) fn find(&self, node: &str, id: &str) -> Option<Key> {
+        let state = self.0.state.lock();
+        if !node.is_empty() {
+            let key = Key::new(node, id);
+            return state.catalogue.entry(&key).map(|_| key);
+        }
+        state.catalogue.find(&self.0.local_node, id)
+    }
+
     /// The slots of these services; see [`Subscription`].
     pub(crate) fn subscribe(
         &self,
@@ -376,6 +418,7 @@ impl Registry {
     }
 
     fn carry_out(&self, state: &mut State, effects: Effects) {
+        let moves = effects.snapshots.iter().any(|(_, wake)| *wake);
         for (snapshot, wake) in effects.snapshots {
             self.0.board.publish(snapshot, wake);
         }
@@ -398,6 +441,9 @@ impl Registry {
             *held = indexes;
             moved
         });
+        if moves {
+            self.0.moved.send_replace(indexes.newest);
+        }
         for polling in effects.polling {
             self.poll(state, polling);
         }

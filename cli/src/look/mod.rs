@@ -113,6 +113,7 @@ async fn list_instances(args: &InstancesArgs) -> Result<(), LookError> {
     let request = ListInstancesRequest {
         service: args.service.clone(),
         include_unhealthy: !args.passing,
+        filter: None,
     };
     let mut client = client(&args.common).await?;
     let answer = client.list_instances(request).await?.into_inner();

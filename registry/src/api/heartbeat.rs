@@ -21,6 +21,7 @@ pub(crate) fn beats(
         stream: registry.open_heartbeat(),
         registry,
         instance_id: None,
+        key: None,
         _admission: admission,
     };
     stream::unfold(Some((ids, bond)), |open| async {
@@ -40,6 +41,8 @@ struct Bond {
     stream: StreamId,
     /// Of the first message.
     instance_id: Option<String>,
+    /// Of the instance, once it was known.
+    key: Option<Key>,
     _admission: OwnedSemaphorePermit,
 }
 
@@ -60,16 +63,22 @@ impl Bond {
                 self.instance_id.insert(id)
             }
         };
-        let key = Key::new(self.registry.local_node(), &**id);
-        Ok(self.registry.heartbeat(&key, self.stream))
+        // Where it is was looked up before, unless it was not there.
+        if let Some(key) = &self.key
+            && self.registry.heartbeat(key, self.stream)
+        {
+            return Ok(true);
+        }
+        self.key = self.registry.find("", id);
+        let known = self.key.as_ref();
+        Ok(known.is_some_and(|key| self.registry.heartbeat(key, self.stream)))
     }
 }
 
 impl Drop for Bond {
     fn drop(&mut self) {
-        if let Some(id) = &self.instance_id {
-            let key = Key::new(self.registry.local_node(), &**id);
-            self.registry.heartbeat_ended(&key, self.stream);
+        if let Some(key) = &self.key {
+            self.registry.heartbeat_ended(key, self.stream);
         }
     }
 }

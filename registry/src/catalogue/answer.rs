@@ -43,6 +43,22 @@ impl Catalogue {
         self.services.get(service)?.get(key)
     }
 
+    /// The key of an instance by its id: on this node, else on the only one that has it.
+    pub(crate) fn find(&self, node: &str, id: &str) -> Option<Key> {
+        let key = Key::new(node, id);
+        if self.records.contains_key(&key) {
+            return Some(key);
+        }
+        let mut others = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.instances.contains(id));
+        match (others.next(), others.next()) {
+            (Some((name, _)), None) => Some(Key::new(&**name, id)),
+            _ => None,
+        }
+    }
+
     /// A node and its instances, by id; nothing when it is not known.
     pub(crate) fn node(&self, name: &str) -> Option<(Arc<NodeView>, Vec<Arc<Entry>>)> {
         let node = self.nodes.get(name)?;

@@ -89,6 +89,12 @@ impl<'a> CheckRules<'a> {
                 REAP_MAX,
             )
         });
+        // What is not run has no times: two that differ in them alone are the same.
+        let run = matches!(
+            kind,
+            CheckKind::Grpc { .. } | CheckKind::Http { .. } | CheckKind::Tcp { .. }
+        );
+        let (interval, timeout) = (interval.filter(|_| run), timeout.filter(|_| run));
         (self.found.len() == before).then(|| CheckDefinition {
             check_id,
             name: check.name,
@@ -143,11 +149,7 @@ impl<'a> CheckRules<'a> {
                 "http.url",
                 "must be http: the registry does not check over TLS yet",
             );
-        } else if !url
-            .strip_prefix("http://")
-            .is_some_and(|rest| is_host(rest))
-            || url.len() > URL_CHARS_MAX
-        {
+        } else if !url.strip_prefix("http://").is_some_and(is_host) || url.len() > URL_CHARS_MAX {
             let rule = format!("must be an http URL of at most {URL_CHARS_MAX} characters");
             self.wrong("http.url", rule);
         }

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod api;
 mod checks;
 mod discovery;
 mod heartbeats;
+mod http;
 mod refusals;
 mod restarts;
 mod support;

@@ -114,7 +114,7 @@ pub(crate) fn checked(id: &str, port: u16, kind: Option<Kind>, interval: Duratio
     let check = HealthCheck {
         kind,
         interval: Some(interval.try_into().unwrap()),
-        timeout: None,
+        ..HealthCheck::default()
     };
     Instance {
         check: Some(check),
@@ -134,6 +134,7 @@ pub(crate) async fn list(client: &mut Client, include_unhealthy: bool) -> ListIn
     let request = ListInstancesRequest {
         service: "invoice".to_owned(),
         include_unhealthy,
+        filter: None,
     };
     soon(client.list_instances(request))
         .await
@@ -176,12 +177,13 @@ impl Watch {
                 include_unhealthy: false,
                 after_revision,
                 registry_epoch: registry_epoch.to_owned(),
+                ..WatchInstancesRequest::default()
             },
         )
         .await
     }
 
-    async fn ask(client: &mut Client, request: WatchInstancesRequest) -> Self {
+    pub(crate) async fn ask(client: &mut Client, request: WatchInstancesRequest) -> Self {
         let answer = soon(client.watch_instances(request)).await.unwrap();
         Self(answer.into_inner())
     }
