@@ -7,6 +7,7 @@ mod checks;
 mod discovery;
 mod heartbeats;
 mod http;
+mod load;
 mod refusals;
 mod restarts;
 mod support;
