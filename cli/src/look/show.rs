@@ -135,31 +135,35 @@ fn status(status: pb::InstanceStatus) -> &'static str {
     }
 }
 
-/// The table of `mizan services`.
+/// The table of `mizan services`. What is wrong with a service is said beside it.
 pub(super) fn services(services: &[Service]) -> String {
-    let head = [
-        "SERVICE",
-        "PASSING",
-        "INSTANCES",
-        "WARNING",
-        "CRITICAL",
-        "MAINTENANCE",
-        "",
-    ];
+    let head = ["SERVICE", "PASSING", "INSTANCES", ""];
     let mut lines = vec![head.map(str::to_owned)];
     lines.extend(services.iter().map(|service| {
-        let held = service.guard_held;
         [
             service.service.clone(),
             service.passing.to_string(),
             service.instances.to_string(),
-            service.warning.to_string(),
-            service.critical.to_string(),
-            service.maintenance.to_string(),
-            held.map_or_else(String::new, |held| format!("guard holds {held} back")),
+            service.trouble(),
         ]
     }));
     table(&lines)
+}
+
+impl Service {
+    fn trouble(&self) -> String {
+        let counted = [
+            (self.warning, "warning"),
+            (self.critical, "critical"),
+            (self.maintenance, "in maintenance"),
+            (self.guard_held.unwrap_or(0), "held back by the guard"),
+        ];
+        let some = counted.iter().filter(|(count, _)| *count > 0);
+        let words: Vec<_> = some
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        words.join(", ")
+    }
 }
 
 /// The table of `mizan instances`.
@@ -237,6 +241,25 @@ mod tests {
             ]
         );
         assert!(changes(&after, &after).is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_service_is_said_beside_it() {
+        let one = |name: &str, critical, maintenance| {
+            Service::from(pb::ServiceSummary {
+                service: name.to_owned(),
+                instances: 3,
+                passing: 1,
+                critical,
+                maintenance,
+                ..pb::ServiceSummary::default()
+            })
+        };
+        assert_eq!(
+            services(&[one("a", 0, 0), one("b", 1, 1)]),
+            "SERVICE  PASSING  INSTANCES\na        1        3\n\
+             b        1        3          1 critical, 1 in maintenance\n"
+        );
     }
 
     #[test]
