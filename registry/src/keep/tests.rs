@@ -114,7 +114,7 @@ async fn a_file_that_was_overwritten_is_not_believed() {
     }
     fs::write(&path, bytes).unwrap();
     let error = open(folder.path(), NOW).await.unwrap_err();
-    let said = mizan::process::chain(&error).to_string();
+    let said = mizan::process::chain(&error);
     assert!(
         said.contains("damaged") || said.contains("malformed"),
         "{said}"

@@ -173,7 +173,7 @@ async fn a_registry_whose_store_is_damaged_says_so_and_does_not_start() {
         ..registry::Config::default()
     };
     let served = registry::serve(listen().await, config, std::future::pending());
-    let said = mizan::process::chain(&soon(served).await.unwrap_err()).to_string();
+    let said = mizan::process::chain(&soon(served).await.unwrap_err());
     assert!(
         said.contains("registry.db") && said.contains("not a database"),
         "{said}"
