@@ -112,7 +112,7 @@ fn dependencies_point_one_way() {
     assert_eq!(own("store"), [""; 0]);
     assert_eq!(own("mizan-contracts"), ["money"]);
     assert_eq!(own("mizan"), ["mizan-contracts"]);
-    assert_eq!(own("registry"), ["mizan", "mizan-contracts"]);
+    assert_eq!(own("registry"), ["mizan", "mizan-contracts", "store"]);
     for service in SERVICES {
         for dependency in own(service) {
             let allowed = ["mizan", "mizan-contracts", "money", "store"];

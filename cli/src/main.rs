@@ -26,6 +26,9 @@ enum Command {
     Services(look::ServicesArgs),
     Instances(look::InstancesArgs),
     Watch(look::WatchArgs),
+    Top(look::TopArgs),
+    Drain(look::DrainArgs),
+    Maint(look::MaintArgs),
     /// Runs the registry.
     Registry(registry::Args),
     /// Runs one instance of the zakat service.
@@ -45,6 +48,9 @@ fn main() -> ExitCode {
         Command::Services(args) => block_on(look::services(args)),
         Command::Instances(args) => block_on(look::instances(args)),
         Command::Watch(args) => block_on(look::watch(args)),
+        Command::Top(args) => block_on(look::top(args)),
+        Command::Drain(args) => block_on(look::drain(args)),
+        Command::Maint(args) => block_on(look::maint(args)),
         Command::Registry(args) => registry::run(args),
         Command::Zakat(args) => zakat_svc::run(args),
         Command::Invoice(args) => invoice_svc::run(args),

@@ -30,17 +30,21 @@ impl Board {
         }
     }
 
-    /// Replaces a service's snapshot and wakes its watchers.
-    pub(crate) fn publish(&self, snapshot: Arc<Snapshot>) {
+    /// Replaces a service's snapshot. Wakes its watchers, unless the answer reads the same.
+    pub(crate) fn publish(&self, snapshot: Arc<Snapshot>, wake: bool) {
+        let replace = |held: &mut Arc<Snapshot>| {
+            *held = Arc::clone(&snapshot);
+            wake
+        };
         if let Some(slot) = self.slots.get(snapshot.service()) {
-            slot.send_replace(snapshot);
+            slot.send_if_modified(replace);
             return;
         }
         // Between the look above and this, a watcher may have made the slot.
         self.slots
             .entry(snapshot.service().to_owned())
             .or_insert_with(|| watch::Sender::new(Arc::clone(&snapshot)))
-            .send_replace(snapshot);
+            .send_if_modified(replace);
     }
 
     /// The snapshot of one service, known or not.
@@ -138,14 +142,14 @@ mod tests {
         let watch = || Subscription::new(Arc::clone(&board), vec!["a".to_owned()]);
         let (_staying, stays) = watch();
         drop(watch());
-        board.publish(Arc::new(Snapshot::empty("a", 9)));
+        board.publish(Arc::new(Snapshot::empty("a", 9)), true);
         assert_eq!(stays[0].borrow().revision(View::All), 9);
     }
 
     #[test]
     fn an_emptied_service_keeps_its_revision_until_it_is_forgotten() {
         let board = Board::new(7);
-        board.publish(Arc::new(Snapshot::empty("a", 9)));
+        board.publish(Arc::new(Snapshot::empty("a", 9)), true);
         board.release("a");
         assert_eq!(board.current("a").revision(View::All), 9);
         board.forget(&["a".to_owned()], 12);

@@ -1,7 +1,8 @@
 //! The registry's settings: flags, each with an environment variable.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
+use ipnet::IpNet;
 use mizan::args::{ProcessArgs, ServerArgs, local};
 
 use crate::DEFAULT_PORT;
@@ -12,11 +13,35 @@ pub struct Config {
     /// The longest a drain may take, in seconds.
     #[arg(long, env = "MIZAN_DRAIN_SECONDS", default_value_t = 30)]
     pub drain_seconds: u64,
+
+    /// The folder for the registry's file, `registry.db`; empty to keep nothing over a restart.
+    #[arg(long, env = "MIZAN_DATA", default_value = ".mizan")]
+    pub data: PathBuf,
+
+    /// The name of the node that instances are on which name none.
+    #[arg(long, env = "MIZAN_NODE", default_value = "mizan")]
+    pub node: String,
+
+    /// A network, such as 10.0.0.0/8, that checks may go to; may be given again. Without any, they
+    /// may go everywhere that a registration names.
+    #[arg(
+        long,
+        env = "MIZAN_PROBE_ALLOW",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
+    pub probe_allow: Vec<IpNet>,
 }
 
+/// What tests and embedders start from: nothing is kept over a restart.
 impl Default for Config {
     fn default() -> Self {
-        Self { drain_seconds: 30 }
+        Self {
+            drain_seconds: 30,
+            data: PathBuf::new(),
+            node: "mizan".to_owned(),
+            probe_allow: Vec::new(),
+        }
     }
 }
 

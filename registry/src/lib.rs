@@ -1,15 +1,17 @@
-//! The service registry: instances register, the registry polls their health, and clients list
+//! The service registry: instances register, the registry checks their health, and clients list
 //! and watch those that are healthy.
 //!
 //! ```text
 //!   api (gRPC) ──► registry ──► catalogue        decides: pure, time passed in
 //!       ▲             │  ▲
-//!       │             │  └────── check           polls, reports
+//!       │             │  └────── check           runs, reports
+//!       │             ├────────► keep            what survives a restart
 //!       └── board ◄───┘                          one slot per service, latest wins
 //! ```
 //!
-//! Nothing is stored: instances hold a heartbeat stream and register again when a registry that
-//! restarted does not know them.
+//! What was registered is durable before it is acknowledged (`keep`), unless there is no folder to
+//! keep it in: then instances, which hold a heartbeat stream, register again with a registry that
+//! restarted and does not know them.
 
 mod api;
 mod board;
@@ -17,6 +19,7 @@ mod catalogue;
 mod check;
 mod clock;
 mod config;
+mod keep;
 mod registry;
 
 use std::process::ExitCode;
@@ -26,24 +29,52 @@ use mizan_contracts::registry::v1::registry_service_server::RegistryServiceServe
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use crate::config::{Args, Config};
-use crate::{api::grpc::Api, registry::Registry};
+use crate::{api::grpc::Api, check::Networks, registry::Registry};
+pub use crate::{
+    config::{Args, Config},
+    keep::KeepError,
+};
 
 /// The port registries listen on.
 pub const DEFAULT_PORT: u16 = 8500;
+
+/// Why the registry could not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// What was kept cannot be used.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+    /// The server could not start.
+    #[error(transparent)]
+    Serve(#[from] ServeError),
+}
 
 /// Serves a registry until `shutdown` resolves. Then watches and heartbeat streams end at once, so
 /// that they do not hold up the drain; their clients turn elsewhere.
 ///
 /// # Errors
-/// When the server cannot start; see [`ServeError`].
+/// When the server cannot start; see [`Error`].
 pub async fn serve(
     listener: TcpListener,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), ServeError> {
+) -> Result<(), Error> {
     let stop = CancellationToken::new();
-    let registry = Registry::new(stop.clone());
+    let networks = Networks::new(&config.probe_allow);
+    let kept = if config.data.as_os_str().is_empty() {
+        tracing::info!("nothing is kept over a restart: no folder to keep it in");
+        None
+    } else {
+        let kept = keep::open(&config.data, clock::now()).await?;
+        tracing::info!(records = kept.stored.len(), "begins from what was kept");
+        Some(kept)
+    };
+    let registry = Registry::new(&config.node, networks, kept, stop.clone());
+    let address = listener.local_addr().map_err(ServeError::from)?.ip();
+    if let Err(error) = registry.begin_local_node(address).await {
+        tracing::warn!(%error, "the registry's own node is not durable");
+    }
     let served = Server::builder("registry")
         .args(&config.server())
         .unregistered()
@@ -54,7 +85,7 @@ pub async fn serve(
         })
         .await;
     registry.close().await;
-    served
+    Ok(served?)
 }
 
 /// Runs the registry's process to its end.

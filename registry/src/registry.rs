@@ -1,11 +1,17 @@
 //! The registry as the rims see it: the catalogue, with its effects carried out.
 //!
-//! All changes pass one lock, which is never held across an await. Publishing and (re)starting a
-//! poll happen under it too, so that both follow the order in which the catalogue decided. Reading
-//! one service takes no part in that: it goes to the board.
+//! All changes pass one lock, which is never held across an await. Publishing, (re)starting a check
+//! and queueing what is to be stored happen under it too, so that all of them follow the order in
+//! which the catalogue decided. Reading one service takes no part in that: it goes to the board.
+//!
+//! What changes what was registered answers once it is durable; see [`Registry::register`].
+
+mod read;
+mod wait;
 
 use std::{
     collections::HashMap,
+    net::{IpAddr, Ipv4Addr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,17 +19,22 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use tokio::{sync::watch, time::interval};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     board::{Board, Subscription},
     catalogue::{
-        Bounds, Catalogue, Effects, Entry, Full, Instance, Polling, Snapshot, StreamId, Summary,
+        Bounds, Catalogue, CheckDefinition, CheckRef, Effects, Entry, Full, Indexes, Instance, Key,
+        Node, NotReported, Owner, Polling, SWEEP, Snapshot, Status, StreamId,
     },
-    check::{Polled, Poller},
+    check::{Networks, Outcome, Polled, Poller},
     clock,
+    keep::{Journal, Kept, Pending},
 };
+
+pub(crate) use wait::Watched;
 
 /// A clonable handle; clones share the registry.
 #[derive(Debug, Clone)]
@@ -33,18 +44,52 @@ pub(crate) struct Registry(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     board: Board,
+    /// The revisions of the answers about more than one service; latest wins.
+    indexes: watch::Sender<Indexes>,
+    /// The newest revision of any service's answer; latest wins.
+    moved: watch::Sender<u64>,
     poller: Poller,
     last_stream: AtomicU64,
-    /// Names this life: nothing is stored, so revisions of another one mean nothing in this.
+    /// Names this life: revisions of another one mean nothing in this.
     epoch: String,
+    /// The node of instances that name none.
+    local_node: String,
     stop: CancellationToken,
 }
 
 #[derive(Debug)]
 struct State {
     catalogue: Catalogue,
-    /// By instance id; dropping one ends its polling.
-    polled: HashMap<String, Polled>,
+    /// Dropping one ends its running.
+    polled: HashMap<CheckRef, Polled>,
+    /// Where changes are made durable, unless nothing is kept.
+    journal: Option<Journal>,
+}
+
+impl State {
+    /// Everything that was changed so far, on its way to the disk.
+    fn pending(&self) -> Pending {
+        self.journal
+            .as_ref()
+            .map_or_else(Pending::nothing, Journal::pending)
+    }
+}
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refused {
+    /// The registry holds as much as it may.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// There is no such instance or node.
+    #[error("is not registered")]
+    Unknown,
+    /// A check would go where checks may not go.
+    #[error("{0} is outside of the networks that may be checked")]
+    Forbidden(IpAddr),
+    /// It is not durable: the store cannot be written now.
+    #[error("the registry's store cannot be written")]
+    Unavailable,
 }
 
 impl AsRef<Board> for Registry {
@@ -54,39 +99,164 @@ impl AsRef<Board> for Registry {
 }
 
 impl Registry {
-    /// An empty registry that polls from the current runtime until `stop`.
-    pub(crate) fn new(stop: CancellationToken) -> Self {
-        let catalogue = Catalogue::new(clock::now(), Bounds::default());
-        let board = Board::new(catalogue.floor());
-        Self(Arc::new(Shared {
+    /// A registry that checks from the current runtime until `stop`. It begins from what was kept;
+    /// with nothing to keep it in, it begins empty and forgets everything when it ends.
+    pub(crate) fn new(
+        local_node: &str,
+        networks: Networks,
+        kept: Option<Kept>,
+        stop: CancellationToken,
+    ) -> Self {
+        let now = clock::now();
+        let (journal, epoch, first, stored) = match kept {
+            Some(kept) => (
+                Some(kept.journal),
+                kept.epoch,
+                kept.first_revision,
+                kept.stored,
+            ),
+            None => (None, Uuid::new_v4().simple().to_string(), now.0, Vec::new()),
+        };
+        let mut catalogue = Catalogue::new(first, Bounds::default());
+        let effects = catalogue.restore(stored, now);
+        let registry = Self(Arc::new(Shared {
+            board: Board::new(catalogue.floor()),
+            indexes: watch::Sender::new(catalogue.indexes()),
+            moved: watch::Sender::new(first),
             state: Mutex::new(State {
                 catalogue,
                 polled: HashMap::new(),
+                journal,
             }),
-            board,
-            poller: Poller::new(),
+            poller: Poller::new(networks),
             last_stream: AtomicU64::new(0),
-            epoch: Uuid::new_v4().simple().to_string(),
+            epoch,
+            local_node: local_node.to_owned(),
             stop,
-        }))
+        }));
+        registry.carry_out(&mut registry.0.state.lock(), effects);
+        tokio::spawn(registry.clone().sweep());
+        registry
     }
 
-    /// Makes an instance known or replaces what was known of it.
-    pub(crate) fn register(&self, instance: Instance) -> Result<Arc<Entry>, Full> {
-        let mut state = self.0.state.lock();
-        let (entry, effects) = state.catalogue.register(instance, clock::now())?;
-        self.carry_out(&mut state, effects);
-        Ok(entry)
+    /// The node of instances that name none.
+    pub(crate) fn local_node(&self) -> &str {
+        &self.0.local_node
+    }
+
+    /// Makes the registry's own node known, at this address; what else is known of it stays.
+    pub(crate) async fn begin_local_node(&self, address: IpAddr) -> Result<(), Refused> {
+        let known = self
+            .node(&self.0.local_node)
+            .map(|(view, _)| Node::clone(&view.node));
+        let mut node = known.unwrap_or_default();
+        node.name.clone_from(&self.0.local_node);
+        node.id = Uuid::new_v5(&Uuid::NAMESPACE_DNS, node.name.as_bytes()).to_string();
+        // Who listens on all addresses is at least where it is itself.
+        let here = if address.is_unspecified() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            address
+        };
+        node.address = here.to_string();
+        self.register_node(node).await
+    }
+
+    /// Makes an instance known or replaces what was known of it. Watchers may see it a moment
+    /// before it is durable; the caller is answered after.
+    pub(crate) async fn register(&self, instance: Instance) -> Result<Arc<Entry>, Refused> {
+        if let Some(ip) = self.0.poller.networks().forbidden(&instance) {
+            return Err(Refused::Forbidden(ip));
+        }
+        let (entry, pending) = {
+            let mut state = self.0.state.lock();
+            let (entry, effects) = state.catalogue.register(instance, clock::now())?;
+            self.carry_out(&mut state, effects);
+            (entry, state.pending())
+        };
+        durable(pending, entry).await
     }
 
     /// Removes an instance. Answers whether it was there.
-    pub(crate) fn deregister(&self, instance_id: &str) -> bool {
-        let mut state = self.0.state.lock();
-        let effects = state.catalogue.deregister(instance_id);
-        if effects.is_some() {
-            tracing::info!(instance = %instance_id, "deregistered");
+    pub(crate) async fn deregister(&self, key: &Key) -> Result<bool, Refused> {
+        let (known, pending) = self.change(|catalogue| catalogue.deregister(key, clock::now()));
+        if known {
+            tracing::info!(node = %key.node, instance = %key.id, "deregistered");
         }
-        self.carry_out_some(&mut state, effects)
+        durable(pending, known).await
+    }
+
+    /// Makes a node known or replaces what was known of it, its checks included.
+    pub(crate) async fn register_node(&self, node: Node) -> Result<(), Refused> {
+        if let Some(ip) = self.0.poller.networks().forbidden_of(&node) {
+            return Err(Refused::Forbidden(ip));
+        }
+        let pending = {
+            let mut state = self.0.state.lock();
+            let effects = state.catalogue.register_node(node, clock::now())?;
+            self.carry_out(&mut state, effects);
+            state.pending()
+        };
+        durable(pending, ()).await
+    }
+
+    /// Removes a node with all its instances. Answers whether it was there.
+    pub(crate) async fn deregister_node(&self, name: &str) -> Result<bool, Refused> {
+        let (known, pending) =
+            self.change(|catalogue| catalogue.deregister_node(name, clock::now()));
+        durable(pending, known).await
+    }
+
+    /// Adds a check to an instance or a node, or replaces the one of its id.
+    pub(crate) async fn put_check(
+        &self,
+        owner: &Owner,
+        check: CheckDefinition,
+    ) -> Result<(), Refused> {
+        let networks = self.0.poller.networks();
+        if let Some(ip) = networks.forbidden_check(&check) {
+            return Err(Refused::Forbidden(ip));
+        }
+        let (known, pending) =
+            self.change(|catalogue| catalogue.put_check(owner, check, clock::now()));
+        if !known {
+            return Err(Refused::Unknown);
+        }
+        durable(pending, ()).await
+    }
+
+    /// Removes a check. Answers whether it was there.
+    pub(crate) async fn remove_check(&self, check: &CheckRef) -> Result<bool, Refused> {
+        let (known, pending) = self.change(|catalogue| catalogue.remove_check(check, clock::now()));
+        durable(pending, known).await
+    }
+
+    /// Takes an instance or a node out, for the reason given, or puts it back.
+    pub(crate) async fn set_maintenance(
+        &self,
+        owner: &Owner,
+        reason: Option<String>,
+    ) -> Result<(), Refused> {
+        let (known, pending) =
+            self.change(|catalogue| catalogue.set_maintenance(owner, reason, clock::now()));
+        if !known {
+            return Err(Refused::Unknown);
+        }
+        durable(pending, ()).await
+    }
+
+    /// Takes a report about a check that the registry does not run. Never waits for the store.
+    pub(crate) fn report(
+        &self,
+        check: &CheckRef,
+        status: Status,
+        output: &str,
+    ) -> Result<(), NotReported> {
+        let mut state = self.0.state.lock();
+        let (catalogue, now) = (&mut state.catalogue, clock::now());
+        let effects = catalogue.report(check, (status, output), now)?;
+        self.carry_out(&mut state, effects);
+        Ok(())
     }
 
     /// Names a new heartbeat stream.
@@ -95,49 +265,28 @@ impl Registry {
     }
 
     /// Takes a heartbeat. Answers whether the instance is known.
-    pub(crate) fn heartbeat(&self, instance_id: &str, stream: StreamId) -> bool {
+    pub(crate) fn heartbeat(&self, key: &Key, stream: StreamId) -> bool {
         let mut state = self.0.state.lock();
-        let effects = state.catalogue.heartbeat(instance_id, stream, clock::now());
+        let effects = state.catalogue.heartbeat(key, stream, clock::now());
         self.carry_out_some(&mut state, effects)
     }
 
     /// Takes the end of a heartbeat stream. When it is the registry that stops, it says nothing
     /// about the instance.
-    pub(crate) fn heartbeat_ended(&self, instance_id: &str, stream: StreamId) {
+    pub(crate) fn heartbeat_ended(&self, key: &Key, stream: StreamId) {
         if self.0.stop.is_cancelled() {
             return;
         }
         let mut state = self.0.state.lock();
-        let effects = state
-            .catalogue
-            .heartbeat_ended(instance_id, stream, clock::now());
+        let effects = state.catalogue.heartbeat_ended(key, stream, clock::now());
         self.carry_out_some(&mut state, effects);
-    }
-
-    /// At most `count` services that have instances, by name, beginning behind `after`; and whether
-    /// there are more.
-    pub(crate) fn services(&self, after: Option<&str>, count: usize) -> (Vec<Summary>, bool) {
-        self.0.state.lock().catalogue.services(after, count)
-    }
-
-    /// The latest snapshot of one service, known or not.
-    pub(crate) fn snapshot(&self, service: &str) -> Arc<Snapshot> {
-        self.0.board.current(service)
-    }
-
-    /// Names the life in which revisions can be compared.
-    pub(crate) fn epoch(&self) -> &str {
-        &self.0.epoch
     }
 
     /// The slots of these services; see [`Subscription`].
     pub(crate) fn subscribe(
         &self,
         services: Vec<String>,
-    ) -> (
-        Subscription<Self>,
-        Vec<tokio::sync::watch::Receiver<Arc<Snapshot>>>,
-    ) {
+    ) -> (Subscription<Self>, Vec<watch::Receiver<Arc<Snapshot>>>) {
         Subscription::new(self.clone(), services)
     }
 
@@ -146,24 +295,46 @@ impl Registry {
         self.0.stop.clone()
     }
 
-    /// Ends all polling and waits until it ended.
+    /// Ends all checks, and writes what is not written yet.
     pub(crate) async fn close(&self) {
         self.0.stop.cancel();
         self.0.state.lock().polled.clear();
         self.0.poller.close().await;
+        let last = self.0.state.lock().pending();
+        if !last.durable().await {
+            tracing::warn!("the last changes of status are not written");
+        }
+        // Gives the file back, to whoever comes next in this process.
+        self.0.state.lock().journal = None;
     }
 
-    /// Takes the result of a check. Answers whether polling is to go on.
-    fn report(&self, instance_id: &str, epoch: u64, outcome: Result<(), String>) -> bool {
+    /// Does what time alone brings, until the registry stops.
+    async fn sweep(self) {
+        let stop = self.stopping();
+        let mut ticks = interval(SWEEP);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            let mut state = self.0.state.lock();
+            let effects = state.catalogue.sweep(clock::now(), fastrand::u64(..));
+            self.carry_out(&mut state, effects);
+        }
+    }
+
+    /// Takes the result of a check. Answers whether running it is to go on.
+    fn ran(&self, check: &CheckRef, epoch: u64, outcome: &Outcome) -> bool {
         let mut state = self.0.state.lock();
-        let outcome = match &outcome {
-            Ok(()) => Ok(()),
-            Err(reason) => Err(reason.as_str()),
-        };
-        let effects = state
-            .catalogue
-            .report(instance_id, epoch, outcome, clock::now());
+        let said = (outcome.status, outcome.output.as_str());
+        let effects = state.catalogue.ran(check, epoch, said, clock::now());
         self.carry_out_some(&mut state, effects)
+    }
+
+    /// Changes something that may not be there: whether it was, and the change on its way to the
+    /// disk.
+    fn change(&self, change: impl FnOnce(&mut Catalogue) -> Option<Effects>) -> (bool, Pending) {
+        let mut state = self.0.state.lock();
+        let effects = change(&mut state.catalogue);
+        let known = self.carry_out_some(&mut state, effects);
+        (known, state.pending())
     }
 
     fn carry_out_some(&self, state: &mut State, effects: Option<Effects>) -> bool {
@@ -175,34 +346,74 @@ impl Registry {
     }
 
     fn carry_out(&self, state: &mut State, effects: Effects) {
-        for snapshot in effects.snapshots {
-            self.0.board.publish(snapshot);
+        let moves = effects.snapshots.iter().any(|(_, wake)| *wake);
+        for (snapshot, wake) in effects.snapshots {
+            self.0.board.publish(snapshot, wake);
         }
         if !effects.forgotten.is_empty() {
             let floor = state.catalogue.floor();
             self.0.board.forget(&effects.forgotten, floor);
         }
-        match effects.polling {
-            Some(Polling::Start(target)) if !self.0.stop.is_cancelled() => {
+        let indexes = state.catalogue.indexes();
+        if let Some(journal) = &mut state.journal {
+            let catalogue = &state.catalogue;
+            let stale = effects.stale.into_iter();
+            let stale = stale.map(|owner| {
+                let stored = catalogue.stored(&owner);
+                (owner, stored)
+            });
+            journal.note(stale.collect(), indexes.newest);
+        }
+        self.0.indexes.send_if_modified(|held| {
+            let moved = *held != indexes;
+            *held = indexes;
+            moved
+        });
+        if moves {
+            self.0.moved.send_replace(indexes.newest);
+        }
+        for polling in effects.polling {
+            self.poll(state, polling);
+        }
+        for entry in effects.reaped {
+            let instance = &entry.instance;
+            tracing::warn!(service = %instance.service, instance = %instance.instance_id,
+                reason = %entry.reason, "removed: critical for too long");
+        }
+        for entry in effects.turned {
+            tell(&entry);
+        }
+    }
+
+    fn poll(&self, state: &mut State, polling: Polling) {
+        match polling {
+            Polling::Start(target) if !self.0.stop.is_cancelled() => {
                 let registry = self.clone();
-                let (id, epoch) = (target.instance_id.clone(), target.epoch);
-                let report = move |outcome| registry.report(&id, epoch, outcome);
-                let id = target.instance_id.clone();
-                state.polled.insert(id, self.0.poller.start(target, report));
+                let (check, epoch) = (target.check.clone(), target.epoch);
+                let report = move |outcome: Outcome| registry.ran(&check, epoch, &outcome);
+                let check = target.check.clone();
+                state
+                    .polled
+                    .insert(check, self.0.poller.start(target, report));
             }
-            Some(Polling::Hurry(id)) => {
-                if let Some(polled) = state.polled.get(&id) {
+            Polling::Start(_) => {}
+            Polling::Hurry(check) => {
+                if let Some(polled) = state.polled.get(&check) {
                     polled.hurry();
                 }
             }
-            Some(Polling::Stop(id)) => {
-                state.polled.remove(&id);
+            Polling::Stop(check) => {
+                state.polled.remove(&check);
             }
-            Some(Polling::Start(_)) | None => {}
         }
-        if let Some(entry) = effects.turned {
-            tell(&entry);
-        }
+    }
+}
+
+async fn durable<T>(pending: Pending, answer: T) -> Result<T, Refused> {
+    if pending.durable().await {
+        Ok(answer)
+    } else {
+        Err(Refused::Unavailable)
     }
 }
 
@@ -223,29 +434,35 @@ mod tests {
     use crate::catalogue::{Candidate, CandidateCheck, CheckKind};
 
     #[tokio::test]
-    async fn nothing_is_kept_of_a_polling_that_is_over() {
-        let registry = Registry::new(CancellationToken::new());
+    async fn nothing_is_kept_of_a_check_that_is_over() {
+        let registry = Registry::new("here", Networks::default(), None, CancellationToken::new());
         let polled = || registry.0.state.lock().polled.len();
         let instance = |kind| {
+            let check = CandidateCheck {
+                kind: Some(kind),
+                ..CandidateCheck::default()
+            };
             let candidate = Candidate {
+                node: "here".to_owned(),
                 instance_id: "a".to_owned(),
                 service: "s".to_owned(),
                 address: "127.0.0.1".to_owned(),
                 port: 1,
-                check: CandidateCheck {
-                    kind: Some(kind),
-                    ..CandidateCheck::default()
-                },
+                checks: vec![("check".to_owned(), check)],
                 ..Candidate::default()
             };
             candidate.validate().unwrap()
         };
-        registry.register(instance(CheckKind::Tcp)).unwrap();
+        let tcp = || CheckKind::Tcp { target: None };
+        registry.register(instance(tcp())).await.unwrap();
         assert_eq!(polled(), 1);
-        registry.register(instance(CheckKind::None)).unwrap();
+        registry
+            .register(instance(CheckKind::Standing))
+            .await
+            .unwrap();
         assert_eq!(polled(), 0);
-        registry.register(instance(CheckKind::Tcp)).unwrap();
-        assert!(registry.deregister("a"));
+        registry.register(instance(tcp())).await.unwrap();
+        assert!(registry.deregister(&Key::new("here", "a")).await.unwrap());
         assert_eq!(polled(), 0);
         registry.close().await;
     }

@@ -1,13 +1,16 @@
-//! `mizan services`, `mizan instances` and `mizan watch`: looking at the registry.
+//! `mizan services`, `instances`, `watch` and `top`: looking at the registry; `drain` and `maint`:
+//! steering it.
 
 pub(crate) mod show;
+mod steer;
+mod top;
 mod watch;
 
 use std::{io, process::ExitCode};
 
 use mizan::Connection;
 use mizan_contracts::registry::v1::{
-    ListInstancesRequest, ListServicesRequest, ServiceSummary,
+    InstanceFilter, ListInstancesRequest, ListServicesRequest, ServiceSummary,
     registry_service_client::RegistryServiceClient,
 };
 use serde::Serialize;
@@ -18,7 +21,9 @@ use crate::{
     terminal::{print, say},
 };
 
-pub(crate) use watch::watch;
+pub(crate) use steer::{DrainArgs, MaintArgs, drain, maint};
+pub(crate) use top::{TopArgs, top};
+pub(crate) use watch::{WatchArgs, watch};
 
 /// Lists the services and how many of their instances are passing.
 #[derive(Debug, clap::Args)]
@@ -39,14 +44,42 @@ pub(crate) struct InstancesArgs {
     passing: bool,
 
     #[command(flatten)]
+    which: Which,
+
+    #[command(flatten)]
     common: Common,
 }
 
-/// Shows the instances of a service, and then every change, until interrupted.
+/// Which instances to show.
 #[derive(Debug, clap::Args)]
-pub(crate) struct WatchArgs {
-    #[command(flatten)]
-    instances: InstancesArgs,
+struct Which {
+    /// Only those that carry this tag; may be given again.
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+
+    /// Only those in this zone.
+    #[arg(long, default_value = "")]
+    zone: String,
+
+    /// Only those with this metadata; may be given again.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
+    metadata: Vec<(String, String)>,
+}
+
+impl Which {
+    fn filter(&self) -> InstanceFilter {
+        InstanceFilter {
+            tags: self.tag.clone(),
+            zone: self.zone.clone(),
+            metadata: self.metadata.iter().cloned().collect(),
+            statuses: Vec::new(),
+        }
+    }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=').ok_or("is not KEY=VALUE")?;
+    Ok((pair.0.to_owned(), pair.1.to_owned()))
 }
 
 #[derive(Debug, clap::Args)]
@@ -90,7 +123,13 @@ pub(crate) async fn instances(args: InstancesArgs) -> ExitCode {
 }
 
 async fn list_services(args: &ServicesArgs) -> Result<(), LookError> {
-    let mut client = client(&args.common).await?;
+    let services = list_all(&mut client(&args.common).await?).await?;
+    put(&args.common, &services, |services| show::services(services))
+}
+
+async fn list_all(
+    client: &mut RegistryServiceClient<Connection>,
+) -> Result<Vec<show::Service>, LookError> {
     let mut services: Vec<ServiceSummary> = Vec::new();
     let mut page_token = String::new();
     loop {
@@ -105,14 +144,14 @@ async fn list_services(args: &ServicesArgs) -> Result<(), LookError> {
             break;
         }
     }
-    let services: Vec<show::Service> = services.into_iter().map(show::Service::from).collect();
-    put(&args.common, &services, |services| show::services(services))
+    Ok(services.into_iter().map(show::Service::from).collect())
 }
 
 async fn list_instances(args: &InstancesArgs) -> Result<(), LookError> {
     let request = ListInstancesRequest {
         service: args.service.clone(),
         include_unhealthy: !args.passing,
+        filter: Some(args.which.filter()),
     };
     let mut client = client(&args.common).await?;
     let answer = client.list_instances(request).await?.into_inner();

@@ -12,14 +12,20 @@ use crate::terminal::table;
 pub(super) struct Service {
     service: String,
     passing: u32,
+    warning: u32,
+    critical: u32,
+    maintenance: u32,
     instances: u32,
     revision: u64,
+    /// How many expiries the mass-expiry guard holds back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    guard_held: Option<u32>,
 }
 
 /// The instances of a service, as shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Listing {
-    service: String,
+    pub(super) service: String,
     pub(super) revision: u64,
     pub(super) instances: Vec<Instance>,
 }
@@ -39,6 +45,31 @@ pub(super) struct Instance {
     tags: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     metadata: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    node: String,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    flapping: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    checks: Vec<Check>,
+}
+
+/// What a check says, as shown. Not its output, which is no change worth a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Check {
+    check_id: String,
+    status: &'static str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    reason: String,
+}
+
+impl From<pb::CheckState> for Check {
+    fn from(state: pb::CheckState) -> Self {
+        Self {
+            status: status(state.status()),
+            check_id: state.check_id,
+            reason: state.reason,
+        }
+    }
 }
 
 impl From<pb::ServiceSummary> for Service {
@@ -46,6 +77,10 @@ impl From<pb::ServiceSummary> for Service {
         Self {
             service: summary.service,
             passing: summary.passing,
+            warning: summary.warning,
+            critical: summary.critical,
+            maintenance: summary.maintenance,
+            guard_held: summary.guard.map(|guard| guard.held),
             instances: summary.instances,
             revision: summary.revision,
         }
@@ -73,6 +108,9 @@ impl From<pb::Instance> for Instance {
             zone: instance.zone,
             tags: instance.tags,
             metadata: instance.metadata,
+            node: instance.node,
+            flapping: instance.flapping,
+            checks: instance.check_states.into_iter().map(Check::from).collect(),
         }
     }
 }
@@ -92,21 +130,40 @@ fn status(status: pb::InstanceStatus) -> &'static str {
         pb::InstanceStatus::Passing => "passing",
         pb::InstanceStatus::Warning => "warning",
         pb::InstanceStatus::Critical => "critical",
+        pb::InstanceStatus::Maintenance => "maintenance",
         pb::InstanceStatus::Unspecified => "unknown",
     }
 }
 
-/// The table of `mizan services`.
+/// The table of `mizan services`. What is wrong with a service is said beside it.
 pub(super) fn services(services: &[Service]) -> String {
-    let mut lines = vec![["SERVICE", "PASSING", "INSTANCES"].map(str::to_owned)];
+    let head = ["SERVICE", "PASSING", "INSTANCES", ""];
+    let mut lines = vec![head.map(str::to_owned)];
     lines.extend(services.iter().map(|service| {
         [
             service.service.clone(),
             service.passing.to_string(),
             service.instances.to_string(),
+            service.trouble(),
         ]
     }));
     table(&lines)
+}
+
+impl Service {
+    fn trouble(&self) -> String {
+        let counted = [
+            (self.warning, "warning"),
+            (self.critical, "critical"),
+            (self.maintenance, "in maintenance"),
+            (self.guard_held.unwrap_or(0), "held back by the guard"),
+        ];
+        let some = counted.iter().filter(|(count, _)| *count > 0);
+        let words: Vec<_> = some
+            .map(|(count, what)| format!("{count} {what}"))
+            .collect();
+        words.join(", ")
+    }
 }
 
 /// The table of `mizan instances`.
@@ -184,6 +241,25 @@ mod tests {
             ]
         );
         assert!(changes(&after, &after).is_empty());
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_service_is_said_beside_it() {
+        let one = |name: &str, critical, maintenance| {
+            Service::from(pb::ServiceSummary {
+                service: name.to_owned(),
+                instances: 3,
+                passing: 1,
+                critical,
+                maintenance,
+                ..pb::ServiceSummary::default()
+            })
+        };
+        assert_eq!(
+            services(&[one("a", 0, 0), one("b", 1, 1)]),
+            "SERVICE  PASSING  INSTANCES\na        1        3\n\
+             b        1        3          1 critical, 1 in maintenance\n"
+        );
     }
 
     #[test]

@@ -1,16 +1,38 @@
-//! `mizan watch`: a snapshot, then every change. A registry that goes away is watched again.
+//! `mizan watch`: a snapshot of each service, then every change. A registry that goes away is
+//! watched again.
 
-use std::{process::ExitCode, time::Duration};
+use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use mizan_contracts::registry::v1::{WatchInstancesRequest, WatchInstancesResponse};
 
 use tokio::time::sleep;
 
-use super::{LookError, WatchArgs, client, exit, show};
+use super::{Common, LookError, Which, client, exit, show};
 use crate::terminal::{say, try_print};
 
 /// Before watching again: a registry that ends every watch at once is not stormed.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// Shows the instances of services, and then every change, until interrupted.
+#[derive(Debug, clap::Args)]
+pub(crate) struct WatchArgs {
+    /// The services' names, such as payment; none for all.
+    #[arg(value_name = "NAME")]
+    services: Vec<String>,
+
+    /// Only those that are passing, which is what clients see.
+    #[arg(long)]
+    passing: bool,
+
+    #[command(flatten)]
+    which: Which,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+/// What was shown last, by service.
+type Known = BTreeMap<String, Vec<show::Instance>>;
 
 /// Runs `mizan watch`, which ends with its process.
 pub(crate) async fn watch(args: WatchArgs) -> ExitCode {
@@ -18,18 +40,19 @@ pub(crate) async fn watch(args: WatchArgs) -> ExitCode {
 }
 
 async fn follow(args: &WatchArgs) -> Result<(), LookError> {
-    let args = &args.instances;
-    let mut known: Option<Vec<show::Instance>> = None;
+    let mut known = Known::new();
     loop {
         let request = WatchInstancesRequest {
-            services: vec![args.service.clone()],
+            services: args.services.clone(),
+            all_services: args.services.is_empty(),
             include_unhealthy: !args.passing,
+            filter: Some(args.which.filter()),
             ..WatchInstancesRequest::default()
         };
         let mut client = client(&args.common).await?;
         let mut stream = client.watch_instances(request).await?.into_inner();
         while let Ok(Some(snapshot)) = stream.message().await {
-            tell(args.common.json, snapshot, &mut known)?;
+            tell(args, snapshot, &mut known)?;
         }
         say("the registry ended the watch; watching again");
         sleep(PAUSE).await;
@@ -37,9 +60,9 @@ async fn follow(args: &WatchArgs) -> Result<(), LookError> {
 }
 
 fn tell(
-    json: bool,
+    args: &WatchArgs,
     snapshot: WatchInstancesResponse,
-    known: &mut Option<Vec<show::Instance>>,
+    known: &mut Known,
 ) -> Result<(), LookError> {
     let WatchInstancesResponse {
         service,
@@ -48,15 +71,22 @@ fn tell(
         ..
     } = snapshot;
     let listing = show::Listing::new(service, revision, instances);
-    let text = match known {
-        Some(before) if *before == listing.instances => String::new(),
-        _ if json => format!("{}\n", serde_json::to_string(&listing)?),
-        Some(before) => show::changes(before, &listing.instances)
-            .into_iter()
-            .map(|line| line + "\n")
-            .collect(),
-        None => show::instances(&listing.instances),
+    let service = listing.service.clone();
+    // Of several, each says which it is.
+    let several = args.services.len() != 1;
+    let head = |text: String| match several && !text.is_empty() {
+        true => format!("{service}\n{text}"),
+        false => text,
     };
-    *known = Some(listing.instances);
+    let text = match known.get(&service) {
+        Some(before) if *before == listing.instances => String::new(),
+        _ if args.common.json => format!("{}\n", serde_json::to_string(&listing)?),
+        Some(before) => {
+            let lines = show::changes(before, &listing.instances).into_iter();
+            head(lines.map(|line| line + "\n").collect())
+        }
+        None => head(show::instances(&listing.instances)),
+    };
+    known.insert(service, listing.instances);
     Ok(try_print(&text)?)
 }

@@ -89,6 +89,20 @@ impl RegistryService for Scripted {
         Err(Status::unimplemented("not scripted"))
     }
 
+    async fn set_maintenance(
+        &self,
+        _: Request<SetMaintenanceRequest>,
+    ) -> Result<Response<SetMaintenanceResponse>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
+
+    async fn report_check(
+        &self,
+        _: Request<ReportCheckRequest>,
+    ) -> Result<Response<ReportCheckResponse>, Status> {
+        Err(Status::unimplemented("not scripted"))
+    }
+
     async fn heartbeat(
         &self,
         _: Request<Streaming<HeartbeatRequest>>,

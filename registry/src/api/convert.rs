@@ -1,58 +1,32 @@
-//! Between the contract's messages and the catalogue's types.
+//! From the catalogue's types to the contract's messages.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use mizan_contracts::registry::v1 as pb;
 
 use crate::catalogue::{
-    Candidate, CandidateCheck, Check, CheckKind, Entry, Snapshot, Status, Summary, UnixMillis, View,
+    CheckDefinition, CheckKind, CheckView, Entry, Holding, Status, Summary, UnixMillis, View,
 };
 
-/// Nanoseconds of a second.
-const NANOS: i128 = 1_000_000_000;
-
-impl From<pb::Instance> for Candidate {
-    fn from(instance: pb::Instance) -> Self {
-        Self {
-            instance_id: instance.instance_id,
-            service: instance.service,
-            address: instance.address,
-            port: instance.port,
-            tags: instance.tags,
-            metadata: instance.metadata,
-            weight: instance.weight,
-            zone: instance.zone,
-            check: instance.check.map(CandidateCheck::from).unwrap_or_default(),
-        }
-    }
-}
-
-impl From<pb::HealthCheck> for CandidateCheck {
-    fn from(check: pb::HealthCheck) -> Self {
-        let nanos = |d: prost_types::Duration| i128::from(d.seconds) * NANOS + i128::from(d.nanos);
-        Self {
-            kind: check.kind.map(|kind| match kind {
-                pb::health_check::Kind::Grpc(grpc) => CheckKind::Grpc {
-                    service: grpc.service,
-                },
-                pb::health_check::Kind::Tcp(_) => CheckKind::Tcp,
-                pb::health_check::Kind::None(_) => CheckKind::None,
-            }),
-            interval_nanos: check.interval.map(nanos),
-            timeout_nanos: check.timeout.map(nanos),
-        }
-    }
-}
-
-/// An instance with its output-only fields.
-pub(crate) fn instance(entry: &Entry) -> pb::Instance {
+/// An instance with its output-only fields. What its checks say is left out in the view of passing
+/// ones: clients that watch those have no use for it.
+pub(crate) fn instance(entry: &Entry, view: View) -> pb::Instance {
     let instance = &entry.instance;
-    let status = match entry.status {
-        Status::Passing => pb::InstanceStatus::Passing,
-        Status::Critical => pb::InstanceStatus::Critical,
+    let check_states = match view {
+        View::Passing => Vec::new(),
+        View::All | View::Registered => {
+            let own = entry.checks.iter().map(|check| check_state(check, false));
+            let node = entry
+                .node
+                .checks
+                .iter()
+                .map(|check| check_state(check, true));
+            own.chain(node).collect()
+        }
     };
     pb::Instance {
         instance_id: instance.instance_id.clone(),
+        node: instance.node.clone(),
         service: instance.service.clone(),
         address: instance.address.clone(),
         port: u32::from(instance.port),
@@ -60,45 +34,121 @@ pub(crate) fn instance(entry: &Entry) -> pb::Instance {
         metadata: instance.metadata.clone(),
         weight: instance.weight,
         zone: instance.zone.clone(),
-        check: Some(check(&instance.check)),
-        status: status.into(),
+        check: instance.checks.first().map(|one| check(one)),
+        checks: instance
+            .checks
+            .iter()
+            .skip(1)
+            .map(|one| check(one))
+            .collect(),
+        check_states,
+        status: status(entry.status).into(),
         status_reason: entry.reason.clone(),
+        flapping: entry.flapping,
         register_time: Some(timestamp(entry.register_time)),
         status_time: Some(timestamp(entry.status_time)),
     }
 }
 
-/// The instances of a view, by instance id.
-pub(crate) fn instances(snapshot: &Snapshot, view: View) -> Vec<pb::Instance> {
-    snapshot
-        .entries(view)
-        .map(|entry| instance(entry))
-        .collect()
+/// Several of them.
+pub(crate) fn instances(entries: &[Arc<Entry>], view: View) -> Vec<pb::Instance> {
+    entries.iter().map(|entry| instance(entry, view)).collect()
 }
 
 /// A service in a list.
 pub(crate) fn summary(summary: Summary) -> pb::ServiceSummary {
-    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let counts = summary.counts;
     pb::ServiceSummary {
         service: summary.service,
-        instances: count(summary.instances),
-        passing: count(summary.passing),
+        instances: count(counts.total()),
+        passing: count(counts.passing),
+        warning: count(counts.warning),
+        critical: count(counts.critical),
+        maintenance: count(counts.maintenance),
         revision: summary.revision,
+        guard: summary.guard.map(guard),
     }
 }
 
-fn check(check: &Check) -> pb::HealthCheck {
-    let kind = match &check.kind {
-        CheckKind::Grpc { service } => pb::health_check::Kind::Grpc(pb::GrpcCheck {
-            service: service.clone(),
-        }),
-        CheckKind::Tcp => pb::health_check::Kind::Tcp(pb::TcpCheck {}),
-        CheckKind::None => pb::health_check::Kind::None(pb::NoCheck {}),
-    };
+fn guard(holding: Holding) -> pb::Guard {
+    pb::Guard {
+        held: count(holding.held),
+        since_time: Some(timestamp(holding.since)),
+        next_time: Some(timestamp(holding.until)),
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+fn status(status: Status) -> pb::InstanceStatus {
+    match status {
+        Status::Passing => pb::InstanceStatus::Passing,
+        Status::Warning => pb::InstanceStatus::Warning,
+        Status::Critical => pb::InstanceStatus::Critical,
+        Status::Maintenance => pb::InstanceStatus::Maintenance,
+    }
+}
+
+fn check_state(check: &CheckView, of_node: bool) -> pb::CheckState {
+    pb::CheckState {
+        check_id: check.definition.check_id.clone(),
+        status: status(check.status).into(),
+        reason: check.reason.clone(),
+        output: check.output.clone(),
+        status_time: Some(timestamp(check.status_time)),
+        of_node,
+    }
+}
+
+fn check(check: &CheckDefinition) -> pb::HealthCheck {
+    let runs = check.is_run();
     pb::HealthCheck {
-        kind: Some(kind),
-        interval: duration(check.interval),
-        timeout: duration(check.timeout),
+        kind: Some(kind(&check.kind)),
+        interval: duration(check.interval).filter(|_| runs),
+        timeout: duration(check.timeout).filter(|_| runs),
+        check_id: check.check_id.clone(),
+        name: check.name.clone(),
+        success_before_passing: check.success_before_passing,
+        failures_before_warning: check.failures_before_warning,
+        failures_before_critical: check.failures_before_critical,
+        deregister_critical_after: check.deregister_critical_after.and_then(duration),
+    }
+}
+
+fn kind(kind: &CheckKind) -> pb::health_check::Kind {
+    use pb::health_check::Kind;
+    match kind {
+        CheckKind::Grpc { target, service } => Kind::Grpc(pb::GrpcCheck {
+            service: service.clone(),
+            target: target.clone().unwrap_or_default(),
+        }),
+        CheckKind::Tcp { target } => Kind::Tcp(pb::TcpCheck {
+            target: target.clone().unwrap_or_default(),
+        }),
+        CheckKind::Http {
+            url,
+            method,
+            headers,
+            body,
+            follow_redirects,
+        } => Kind::Http(pb::HttpCheck {
+            url: url.clone(),
+            method: method.clone(),
+            headers: headers.iter().cloned().collect(),
+            body: body.clone(),
+            no_redirects: !follow_redirects,
+        }),
+        CheckKind::Ttl { ttl } => Kind::Ttl(pb::TtlCheck {
+            ttl: duration(*ttl),
+        }),
+        CheckKind::Alias { node, instance_id } => Kind::Alias(pb::AliasCheck {
+            node: node.clone(),
+            instance_id: instance_id.clone(),
+        }),
+        CheckKind::Reported => Kind::Reported(pb::ReportedCheck {}),
+        CheckKind::Standing => Kind::None(pb::NoCheck {}),
     }
 }
 

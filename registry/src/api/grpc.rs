@@ -9,22 +9,26 @@ use std::{
 
 use futures_util::{StreamExt as _, stream::BoxStream};
 use mizan::{
-    request::page_size,
-    status::{Violations, invalid, refused, retry_later},
+    request::{page_size, text},
+    status::{Violations, invalid, refused, refused_field, retry_later},
 };
 use mizan_contracts::registry::v1::{
     DeregisterRequest, DeregisterResponse, HeartbeatRequest, HeartbeatResponse,
     ListInstancesRequest, ListInstancesResponse, ListServicesRequest, ListServicesResponse,
-    RegisterRequest, RegisterResponse, WatchInstancesRequest, WatchInstancesResponse,
+    RegisterRequest, RegisterResponse, ReportCheckRequest, ReportCheckResponse,
+    SetMaintenanceRequest, SetMaintenanceResponse, WatchInstancesRequest, WatchInstancesResponse,
     registry_service_server::RegistryService,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
-    api::{convert, heartbeat, page, watch},
-    catalogue::{Candidate, Full, View, Violation, check_instance_id, check_service},
-    registry::Registry,
+    api::{convert, heartbeat, page, request, request::Filter, watch, watch::Wanted},
+    catalogue::{
+        CheckRef, Key, NotReported, Owner, View, Violation, check_instance_id, check_lookup,
+        limits::MAINTENANCE_CHARS_MAX,
+    },
+    registry::{Refused, Registry},
 };
 
 /// Services of a page when nobody says.
@@ -36,6 +40,9 @@ const PAGE_MAX: u32 = 1000;
 /// The most services one call may watch.
 const WATCHED_SERVICES_MAX: usize = 100;
 
+/// The most services that a watch may resume: as many as the registry remembers without instances.
+const RESUMED_MAX: usize = 10_000;
+
 /// The most watches open at once: each holds memory for as long as its client likes.
 const WATCHES_MAX: usize = 20_000;
 
@@ -45,6 +52,9 @@ const HEARTBEATS_MAX: usize = 40_000;
 
 /// When to try again to open a stream that was one too many.
 const STREAM_RETRY: Duration = Duration::from_secs(1);
+
+/// When to try again what could not be made durable.
+const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// What the generated server serves.
 #[derive(Debug)]
@@ -78,13 +88,14 @@ impl RegistryService for Api {
             .into_inner()
             .instance
             .ok_or_else(|| invalid("instance", "is required"))?;
-        let instance = match Candidate::from(instance).validate() {
+        let candidate = request::candidate(instance, self.registry.local_node());
+        let instance = match candidate.validate() {
             Ok(instance) => instance,
             Err(violations) => return Err(refusal("instance.", violations)),
         };
-        let entry = self.registry.register(instance).map_err(full)?;
+        let entry = self.registry.register(instance).await.map_err(refuse)?;
         Ok(Response::new(RegisterResponse {
-            instance: Some(convert::instance(&entry)),
+            instance: Some(convert::instance(&entry, View::All)),
         }))
     }
 
@@ -94,7 +105,10 @@ impl RegistryService for Api {
     ) -> Result<Response<DeregisterResponse>, Status> {
         let id = request.into_inner().instance_id;
         allow(check_instance_id("instance_id", &id))?;
-        let removed = self.registry.deregister(&id);
+        let removed = match self.registry.find("", &id) {
+            Some(key) => self.registry.deregister(&key).await.map_err(refuse)?,
+            None => false,
+        };
         Ok(Response::new(DeregisterResponse { removed }))
     }
 
@@ -145,11 +159,15 @@ impl RegistryService for Api {
         request: Request<ListInstancesRequest>,
     ) -> Result<Response<ListInstancesResponse>, Status> {
         let request = request.into_inner();
-        allow(check_service("service", &request.service))?;
-        let view = view(request.include_unhealthy);
+        allow(check_lookup("service", &request.service))?;
+        let mut violations = Violations::new();
+        let unhealthy = request.include_unhealthy;
+        let (filter, view) = Filter::read(request.filter, unhealthy, &mut violations);
+        violations.check()?;
+        let wanted = Wanted { view, filter };
         let snapshot = self.registry.snapshot(&request.service);
         Ok(Response::new(ListInstancesResponse {
-            instances: convert::instances(&snapshot, view),
+            instances: convert::instances(&wanted.entries(&snapshot), View::All),
             revision: snapshot.revision(view),
         }))
     }
@@ -159,34 +177,115 @@ impl RegistryService for Api {
         request: Request<WatchInstancesRequest>,
     ) -> Result<Response<Self::WatchInstancesStream>, Status> {
         let request = request.into_inner();
-        let services = watched(request.services)?;
-        let view = view(request.include_unhealthy);
+        let mut violations = Violations::new();
+        let unhealthy = request.include_unhealthy;
+        let (filter, view) = Filter::read(request.filter, unhealthy, &mut violations);
+        let few = request.after_revision.len() <= RESUMED_MAX;
+        violations.require(few, "after_revision", "has too many entries");
+        violations.check()?;
         let epoch = self.registry.epoch().to_owned();
         let held = if request.registry_epoch == epoch {
             request.after_revision
         } else {
             BTreeMap::new()
         };
-        let admission = admit(&self.watches, "watches")?;
-        let snapshots = watch::snapshots(&self.registry, services, view, &held, admission);
-        let answers = snapshots.map(move |snapshot| {
+        let wanted = Wanted { view, filter };
+        let registry = &self.registry;
+        let answers = if request.all_services {
+            if !request.services.is_empty() {
+                return Err(invalid("services", "must be empty with all_services"));
+            }
+            watch::all(registry, wanted, held, admit(&self.watches, "watches")?)
+        } else {
+            let services = watched(request.services)?;
+            let admission = admit(&self.watches, "watches")?;
+            watch::some(registry, services, &wanted, &held, admission)
+        };
+        let answers = answers.map(move |answer| {
             Ok(WatchInstancesResponse {
-                service: snapshot.service().to_owned(),
-                instances: convert::instances(&snapshot, view),
-                revision: snapshot.revision(view),
+                instances: convert::instances(&answer.entries, view),
+                service: answer.service,
+                revision: answer.revision,
                 registry_epoch: epoch.clone(),
             })
         });
         Ok(Response::new(answers.boxed()))
     }
+
+    async fn set_maintenance(
+        &self,
+        request: Request<SetMaintenanceRequest>,
+    ) -> Result<Response<SetMaintenanceResponse>, Status> {
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        text(
+            MAINTENANCE_CHARS_MAX,
+            "reason",
+            &request.reason,
+            &mut violations,
+        );
+        violations.check()?;
+        let owner = if request.instance_id.is_empty() {
+            let own = self.registry.local_node().to_owned();
+            Owner::Node(
+                Some(request.node)
+                    .filter(|node| !node.is_empty())
+                    .unwrap_or(own),
+            )
+        } else {
+            Owner::Instance(self.find(&request.node, &request.instance_id)?)
+        };
+        let reason = request.enabled.then_some(request.reason);
+        self.registry
+            .set_maintenance(&owner, reason)
+            .await
+            .map_err(refuse)?;
+        Ok(Response::new(SetMaintenanceResponse {}))
+    }
+
+    async fn report_check(
+        &self,
+        request: Request<ReportCheckRequest>,
+    ) -> Result<Response<ReportCheckResponse>, Status> {
+        let request = request.into_inner();
+        let status = request::reported(request.status)
+            .ok_or_else(|| invalid("status", "must be passing, warning or critical"))?;
+        let key = self.find(&request.node, &request.instance_id)?;
+        let given = Some(request.check_id).filter(|id| !id.is_empty());
+        let check = CheckRef {
+            owner: Owner::Instance(key),
+            check_id: given.unwrap_or_else(|| "ttl".to_owned()),
+        };
+        let reported = self.registry.report(&check, status, &request.output);
+        reported.map_err(|why| match why {
+            NotReported::UnknownOwner => unknown(),
+            NotReported::UnknownCheck => {
+                let text = "is not the id of a check of this instance";
+                refused_field(Code::NotFound, "CHECK_NOT_FOUND", "check_id", text)
+            }
+            NotReported::NotReportable => {
+                let text = why.to_string();
+                refused_field(
+                    Code::FailedPrecondition,
+                    "CHECK_NOT_REPORTABLE",
+                    "check_id",
+                    &text,
+                )
+            }
+        })?;
+        Ok(Response::new(ReportCheckResponse {}))
+    }
 }
 
-fn view(include_unhealthy: bool) -> View {
-    if include_unhealthy {
-        View::All
-    } else {
-        View::Passing
+impl Api {
+    fn find(&self, node: &str, id: &str) -> Result<Key, Status> {
+        self.registry.find(node, id).ok_or_else(unknown)
     }
+}
+
+fn unknown() -> Status {
+    let text = "is not the id of an instance, or of one on several nodes of which none is named";
+    refused_field(Code::NotFound, "INSTANCE_NOT_FOUND", "instance_id", text)
 }
 
 fn watched(services: Vec<String>) -> Result<BTreeSet<String>, Status> {
@@ -199,7 +298,7 @@ fn watched(services: Vec<String>) -> Result<BTreeSet<String>, Status> {
     let violations = services
         .iter()
         .enumerate()
-        .filter_map(|(index, service)| check_service(&format!("services[{index}]"), service))
+        .filter_map(|(index, service)| check_lookup(&format!("services[{index}]"), service))
         .collect::<Vec<_>>();
     if violations.is_empty() {
         Ok(services.into_iter().collect())
@@ -227,8 +326,25 @@ fn refusal(prefix: &str, found: impl IntoIterator<Item = Violation>) -> Status {
     }
 }
 
-fn full(full: Full) -> Status {
-    refused(Code::ResourceExhausted, "REGISTRY_FULL", full.to_string())
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function in map_err"
+)]
+fn refuse(why: Refused) -> Status {
+    let text = why.to_string();
+    match why {
+        Refused::Full(_) => refused(Code::ResourceExhausted, "REGISTRY_FULL", text),
+        Refused::Unknown => refused(Code::NotFound, "INSTANCE_NOT_FOUND", text),
+        Refused::Unavailable => {
+            retry_later(Code::Unavailable, "STORE_UNAVAILABLE", text, STORE_RETRY)
+        }
+        Refused::Forbidden(_) => refused_field(
+            Code::FailedPrecondition,
+            "CHECK_FORBIDDEN",
+            "instance.check",
+            &text,
+        ),
+    }
 }
 
 fn admit(streams: &Arc<Semaphore>, what: &str) -> Result<OwnedSemaphorePermit, Status> {

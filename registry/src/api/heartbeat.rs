@@ -4,7 +4,7 @@ use futures_util::{Stream, StreamExt as _, stream};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    catalogue::{StreamId, Violation, check_instance_id},
+    catalogue::{Key, StreamId, Violation, check_instance_id},
     registry::Registry,
 };
 
@@ -21,6 +21,7 @@ pub(crate) fn beats(
         stream: registry.open_heartbeat(),
         registry,
         instance_id: None,
+        key: None,
         _admission: admission,
     };
     stream::unfold(Some((ids, bond)), |open| async {
@@ -40,6 +41,8 @@ struct Bond {
     stream: StreamId,
     /// Of the first message.
     instance_id: Option<String>,
+    /// Of the instance, once it was known.
+    key: Option<Key>,
     _admission: OwnedSemaphorePermit,
 }
 
@@ -60,14 +63,22 @@ impl Bond {
                 self.instance_id.insert(id)
             }
         };
-        Ok(self.registry.heartbeat(id, self.stream))
+        // Where it is was looked up before, unless it was not there.
+        if let Some(key) = &self.key
+            && self.registry.heartbeat(key, self.stream)
+        {
+            return Ok(true);
+        }
+        self.key = self.registry.find("", id);
+        let known = self.key.as_ref();
+        Ok(known.is_some_and(|key| self.registry.heartbeat(key, self.stream)))
     }
 }
 
 impl Drop for Bond {
     fn drop(&mut self) {
-        if let Some(id) = &self.instance_id {
-            self.registry.heartbeat_ended(id, self.stream);
+        if let Some(key) = &self.key {
+            self.registry.heartbeat_ended(key, self.stream);
         }
     }
 }

@@ -4,4 +4,5 @@ mod convert;
 pub(crate) mod grpc;
 mod heartbeat;
 mod page;
+mod request;
 mod watch;

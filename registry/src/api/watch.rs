@@ -1,35 +1,102 @@
-//! A watch: the slots of its services, merged.
+//! A watch: the slots of its services, merged; or all there are.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    future::ready,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures_util::{
     Stream, StreamExt as _,
-    stream::{BoxStream, SelectAll, select_all},
+    stream::{self, BoxStream, SelectAll, select_all},
 };
-use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio_stream::wrappers::WatchStream;
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::{Instant, sleep_until},
+};
 
 use crate::{
+    api::request::Filter,
     board::Subscription,
-    catalogue::{Snapshot, View},
+    catalogue::{Entry, Snapshot, View},
     registry::Registry,
 };
 
+/// The least time between two answers about one thing to one watcher: the first change of a burst
+/// is told at once, the rest of it together.
+const BURST: Duration = Duration::from_millis(5);
+
+/// What is sent of one service.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) service: String,
+    pub(crate) entries: Vec<Arc<Entry>>,
+    pub(crate) revision: u64,
+}
+
+/// What a watcher asks of each service.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) view: View,
+    pub(crate) filter: Filter,
+}
+
+impl Wanted {
+    /// The instances of a snapshot that are asked for.
+    pub(crate) fn entries(&self, snapshot: &Snapshot) -> Vec<Arc<Entry>> {
+        let entries = snapshot.entries(self.view);
+        entries
+            .filter(|entry| self.filter.keeps(entry))
+            .cloned()
+            .collect()
+    }
+}
+
+/// What a watcher was sent of one service last.
+#[derive(Debug, Default)]
+struct Sent {
+    revision: u64,
+    /// With a filter alone: without one the revision says it all.
+    entries: Option<Vec<Arc<Entry>>>,
+}
+
+impl Sent {
+    /// The next answer, if it differs from the one before. By revision it differs, not exceeds: a
+    /// watcher that is ahead is answered at once.
+    fn next(&mut self, snapshot: &Snapshot, wanted: &Wanted) -> Option<Answer> {
+        let revision = snapshot.revision(wanted.view);
+        if std::mem::replace(&mut self.revision, revision) == revision {
+            return None;
+        }
+        let entries = wanted.entries(snapshot);
+        if !wanted.filter.is_empty() {
+            let same = |a: &[Arc<Entry>], b: &[Arc<Entry>]| {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same_answer(b))
+            };
+            let before = self.entries.replace(entries.clone());
+            if before.is_some_and(|before| same(&before, &entries)) {
+                return None;
+            }
+        }
+        Some(Answer {
+            service: snapshot.service().to_owned(),
+            entries,
+            revision,
+        })
+    }
+}
+
 /// First a snapshot of each service but those that the watcher holds at this very revision, then
 /// the latest of each whose answer changed, until the registry stops.
-pub(crate) fn snapshots(
+pub(crate) fn some(
     registry: &Registry,
     services: BTreeSet<String>,
-    view: View,
+    wanted: &Wanted,
     held: &BTreeMap<String, u64>,
     admission: OwnedSemaphorePermit,
-) -> impl Stream<Item = Arc<Snapshot>> + Send + use<> {
+) -> BoxStream<'static, Answer> {
     // No answer has revision 0, so what is not held is sent.
     let held: Vec<_> = services
         .iter()
@@ -39,40 +106,139 @@ pub(crate) fn snapshots(
     let changes = receivers
         .into_iter()
         .zip(held)
-        .map(|(slot, held)| changes(slot, view, held));
+        .map(|(slot, held)| changes(slot, wanted.clone(), held));
     let merged = Merged {
         changes: select_all(changes),
         _subscription: subscription,
         _admission: admission,
     };
-    merged.take_until(registry.stopping().cancelled_owned())
+    merged
+        .take_until(registry.stopping().cancelled_owned())
+        .boxed()
 }
 
-/// The snapshots of one slot whose answer in this view differs from the one before, the first from
-/// the one `held`. Differs, not exceeds: a watcher that is ahead is answered at once.
+/// The answers of one slot that differ from the one before, the first from the one `held`.
 fn changes(
-    slot: watch::Receiver<Arc<Snapshot>>,
-    view: View,
+    mut slot: watch::Receiver<Arc<Snapshot>>,
+    wanted: Wanted,
     held: u64,
-) -> BoxStream<'static, Arc<Snapshot>> {
-    let mut sent = held;
-    WatchStream::new(slot)
-        .filter(move |snapshot| {
-            let revision = snapshot.revision(view);
-            ready(std::mem::replace(&mut sent, revision) != revision)
-        })
-        .boxed()
+) -> BoxStream<'static, Answer> {
+    slot.mark_changed();
+    let sent = Sent {
+        revision: held,
+        entries: None,
+    };
+    let start = (slot, sent, wanted, None);
+    stream::unfold(start, |(mut slot, mut sent, wanted, last)| async move {
+        loop {
+            slot.changed().await.ok()?;
+            pause(last).await;
+            let snapshot = Arc::clone(&slot.borrow_and_update());
+            if let Some(answer) = sent.next(&snapshot, &wanted) {
+                return Some((answer, (slot, sent, wanted, Some(Instant::now()))));
+            }
+        }
+    })
+    .boxed()
+}
+
+/// Waits until a burst is over.
+async fn pause(last: Option<Instant>) {
+    if let Some(last) = last {
+        sleep_until(last + BURST).await;
+    }
+}
+
+/// First a snapshot of every service but those that the watcher holds at this very revision, then
+/// the latest of each whose answer changed, until the registry stops. A service that the watcher
+/// holds and the registry does not know is empty.
+pub(crate) fn all(
+    registry: &Registry,
+    wanted: Wanted,
+    held: BTreeMap<String, u64>,
+    admission: OwnedSemaphorePermit,
+) -> BoxStream<'static, Answer> {
+    let sent = held.into_iter().map(|(service, revision)| {
+        let entries = None;
+        (service, Sent { revision, entries })
+    });
+    let everything = Everything {
+        seen: 0,
+        floor: 0,
+        sent: sent.collect(),
+        moved: registry.moved(),
+        registry: registry.clone(),
+        wanted,
+        _admission: admission,
+    };
+    let stop = registry.stopping().cancelled_owned();
+    stream::unfold((everything, None), |(mut everything, last)| async move {
+        pause(last).await;
+        let answers = everything.next().await?;
+        Some((stream::iter(answers), (everything, Some(Instant::now()))))
+    })
+    .flatten()
+    .take_until(stop)
+    .boxed()
+}
+
+/// A watch of all services: what was sent of each, and up to which revision everything was looked
+/// at.
+struct Everything {
+    registry: Registry,
+    wanted: Wanted,
+    sent: BTreeMap<String, Sent>,
+    seen: u64,
+    floor: u64,
+    moved: watch::Receiver<u64>,
+    _admission: OwnedSemaphorePermit,
+}
+
+impl Everything {
+    /// Waits for changes, and answers with them.
+    async fn next(&mut self) -> Option<Vec<Answer>> {
+        loop {
+            self.moved.borrow_and_update();
+            let answers = self.look();
+            if !answers.is_empty() {
+                return Some(answers);
+            }
+            self.moved.changed().await.ok()?;
+        }
+    }
+
+    fn look(&mut self) -> Vec<Answer> {
+        let mut changed = self.registry.snapshots(self.seen);
+        for snapshot in &changed {
+            self.seen = self.seen.max(snapshot.revision(View::All));
+        }
+        // Empty services may have been forgotten, and be no longer listed.
+        let floor = self.registry.floor();
+        if std::mem::replace(&mut self.floor, floor) != floor {
+            let held = self
+                .sent
+                .keys()
+                .map(|service| self.registry.snapshot(service));
+            changed.extend(held.filter(|snapshot| snapshot.is_empty()));
+        }
+        let mut answers = Vec::new();
+        for snapshot in changed {
+            let sent = self.sent.entry(snapshot.service().to_owned()).or_default();
+            answers.extend(sent.next(&snapshot, &self.wanted));
+        }
+        answers
+    }
 }
 
 struct Merged {
     /// Declared, and so dropped, before the subscription that gives the slots back.
-    changes: SelectAll<BoxStream<'static, Arc<Snapshot>>>,
+    changes: SelectAll<BoxStream<'static, Answer>>,
     _subscription: Subscription<Registry>,
     _admission: OwnedSemaphorePermit,
 }
 
 impl Stream for Merged {
-    type Item = Arc<Snapshot>;
+    type Item = Answer;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.changes.poll_next_unpin(context)

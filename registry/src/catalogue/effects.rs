@@ -1,19 +1,24 @@
-//! What goes into the catalogue beside instances, and what comes out of a change.
+//! What goes into the catalogue beside registrations, and what comes out of a change.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use crate::catalogue::{Check, Entry, Snapshot, limits};
+use crate::catalogue::{
+    CheckDefinition, Counts, Entry, Holding, Instance, Node, Owner, Snapshot, UnixMillis,
+    check::Said, limits,
+};
 
 /// Names one heartbeat stream.
 pub(crate) type StreamId = u64;
 
-/// How much a catalogue holds.
+/// How much a catalogue holds, and how patient it is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     /// Instances of all services together.
     pub(crate) instances_max: usize,
     /// Services without instances whose revision is remembered.
     pub(crate) empty_services_max: usize,
+    /// How long what was known before a restart counts without a new sign of life.
+    pub(crate) grace: Duration,
 }
 
 impl Default for Bounds {
@@ -21,56 +26,99 @@ impl Default for Bounds {
         Self {
             instances_max: limits::INSTANCES_MAX,
             empty_services_max: limits::EMPTY_SERVICES_MAX,
+            grace: limits::GRACE,
         }
     }
 }
 
 /// The catalogue holds as many instances as it may.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the registry holds {instances_max} instances and takes no more")]
 pub(crate) struct Full {
     /// The bound.
     pub(crate) instances_max: usize,
 }
 
+/// Why a report about a check is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotReported {
+    /// There is no such instance or node.
+    #[error("is not registered")]
+    UnknownOwner,
+    /// It has no such check.
+    #[error("has no such check")]
+    UnknownCheck,
+    /// The registry finds out by itself.
+    #[error("is not a check that anybody reports: the registry runs it")]
+    NotReportable,
+}
+
 /// What a change asks of the world, in this order.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 pub(crate) struct Effects {
-    /// New answers to publish.
-    pub(crate) snapshots: Vec<Arc<Snapshot>>,
+    /// New answers to publish, one a service; and whether to wake who watches.
+    pub(crate) snapshots: Vec<(Arc<Snapshot>, bool)>,
     /// Services whose revision is no longer remembered.
     pub(crate) forgotten: Vec<String>,
-    /// What to poll or to stop polling.
-    pub(crate) polling: Option<Polling>,
-    /// An instance that is new or whose status changed: what an operator wants to read.
-    pub(crate) turned: Option<Arc<Entry>>,
+    /// What to check or to stop checking.
+    pub(crate) polling: Vec<Polling>,
+    /// Instances that are new or whose status changed: what an operator wants to read.
+    pub(crate) turned: Vec<Arc<Entry>>,
+    /// Instances that were removed by time.
+    pub(crate) reaped: Vec<Arc<Entry>>,
+    /// What is kept over a restart and changed; see [`Catalogue::stored`](super::Catalogue::stored).
+    pub(crate) stale: Vec<Owner>,
 }
 
-/// What to do about the polling of one instance.
-#[derive(Debug, PartialEq, Eq)]
+impl Effects {
+    /// Notes a service's new answer in the place of an older one.
+    pub(crate) fn publish(&mut self, snapshot: Arc<Snapshot>, wake: bool) {
+        let before = self.snapshots.iter_mut().rev();
+        let mut same = before.filter(|(held, _)| held.service() == snapshot.service());
+        match same.next() {
+            Some((held, woken)) => {
+                *held = snapshot;
+                *woken |= wake;
+            }
+            None => self.snapshots.push((snapshot, wake)),
+        }
+    }
+}
+
+/// What to do about the running of one check.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Polling {
-    /// Check it at once, on a fresh connection, and then at its interval; instead of what was
-    /// polled under this id before.
+    /// Run it at once, on a fresh connection, and then at its interval; instead of what ran under
+    /// this name before.
     Start(Target),
-    /// Check it at once, or once more when a check is under way that fails.
-    Hurry(String),
-    /// No longer poll it.
-    Stop(String),
+    /// Run it at once, or once more when a run is under way that fails.
+    Hurry(CheckRef),
+    /// No longer run it.
+    Stop(CheckRef),
 }
 
-/// What is polled.
+/// Names one check.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct CheckRef {
+    /// Whose it is.
+    pub(crate) owner: Owner,
+    /// Unique among its owner's.
+    pub(crate) check_id: String,
+}
+
+/// What is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// The instance the result is about.
-    pub(crate) instance_id: String,
+    /// The check that the result is of.
+    pub(crate) check: CheckRef,
     /// Goes with every result.
     pub(crate) epoch: u64,
-    /// An IP address or a DNS name.
+    /// The owner's own host: an IP address or a DNS name.
     pub(crate) address: String,
-    /// The TCP port.
+    /// The owner's own TCP port.
     pub(crate) port: u16,
     /// How.
-    pub(crate) check: Check,
+    pub(crate) definition: Arc<CheckDefinition>,
 }
 
 /// A service in a list.
@@ -78,10 +126,53 @@ pub(crate) struct Target {
 pub(crate) struct Summary {
     /// Its name.
     pub(crate) service: String,
-    /// All its instances.
-    pub(crate) instances: usize,
-    /// Those that are passing.
-    pub(crate) passing: usize,
+    /// Its instances by state.
+    pub(crate) counts: Counts,
     /// The revision of the answer that holds all.
     pub(crate) revision: u64,
+    /// What the mass-expiry guard holds back.
+    pub(crate) guard: Option<Holding>,
+}
+
+/// The revisions of the answers that are about more than one service. Each moves exactly when its
+/// answer changes, and is never 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Indexes {
+    /// Of the map of services' names to their tags.
+    pub(crate) services: u64,
+    /// Of what instances and nodes registered, of all services.
+    pub(crate) registrations: u64,
+    /// Of the nodes and their attributes.
+    pub(crate) nodes: u64,
+    /// Of the status of all checks, and of which there are.
+    pub(crate) checks: u64,
+    /// The newest revision given out.
+    pub(crate) newest: u64,
+}
+
+/// What is kept of an instance over a restart.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct StoredInstance {
+    pub(crate) instance: Instance,
+    pub(crate) register_time: UnixMillis,
+    pub(crate) maintenance: Option<String>,
+    /// Whether it held a heartbeat stream.
+    pub(crate) bound: bool,
+    pub(crate) said: Vec<Said>,
+}
+
+/// What is kept of a node over a restart.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct StoredNode {
+    pub(crate) node: Node,
+    pub(crate) explicit: bool,
+    pub(crate) maintenance: Option<String>,
+    pub(crate) said: Vec<Said>,
+}
+
+/// What is kept over a restart.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Stored {
+    Instance(StoredInstance),
+    Node(StoredNode),
 }

@@ -16,6 +16,9 @@ pub(crate) const INSTANCE_ID_CHARS_MAX: usize = 128;
 /// Characters of a service name: a DNS label.
 pub(crate) const SERVICE_CHARS_MAX: usize = 63;
 
+/// Characters of a service name that comes through Consul's API.
+pub(crate) const SERVICE_WORD_CHARS_MAX: usize = 128;
+
 /// Characters of a host: a DNS name.
 pub(crate) const ADDRESS_CHARS_MAX: usize = 253;
 
@@ -39,6 +42,9 @@ pub(crate) const METADATA_VALUE_CHARS_MAX: usize = 512;
 
 /// The greatest weight of an instance.
 pub(crate) const WEIGHT_MAX: u32 = 1000;
+
+/// The greatest weight of an instance that comes through Consul's API.
+pub(crate) const CONSUL_WEIGHT_MAX: u32 = 65_535;
 
 /// Characters of a zone. The contract names no bound; this is that of the other labels.
 pub(crate) const ZONE_CHARS_MAX: usize = 128;
@@ -65,5 +71,46 @@ pub(crate) const TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// The time one check is given when nobody says.
 pub(crate) const TIMEOUT_DEFAULT: Duration = Duration::from_secs(2);
 
-/// Characters kept of a failure's reason: it comes from the checked instance.
-pub(crate) const REASON_CHARS_MAX: usize = 256;
+/// Characters kept of a result's output: it comes from whoever was checked. Consul keeps 4096.
+pub(crate) const OUTPUT_CHARS_MAX: usize = 1024;
+
+/// Checks of one instance or node. Each costs a task and a connection.
+pub(crate) const CHECKS_MAX: usize = 16;
+
+/// Characters of the id, the name and the notes of a check.
+pub(crate) const CHECK_TEXT_CHARS_MAX: usize = 256;
+
+/// Characters of a URL that is checked.
+pub(crate) const URL_CHARS_MAX: usize = 2048;
+
+/// Headers of an HTTP check.
+pub(crate) const HEADERS_MAX: usize = 32;
+
+/// Bytes of the body of an HTTP check, and of a header's value.
+pub(crate) const BODY_BYTES_MAX: usize = 4096;
+
+/// The shortest time that a report counts.
+pub(crate) const TTL_MIN: Duration = Duration::from_millis(100);
+
+/// The longest time that a report counts: a day. Consul sets no bound.
+pub(crate) const TTL_MAX: Duration = Duration::from_secs(86_400);
+
+/// The greatest threshold of a check.
+pub(crate) const THRESHOLD_MAX: u32 = 100;
+
+/// The longest time until an instance is removed: a year. There is no shortest.
+pub(crate) const REAP_MAX: Duration = Duration::from_secs(365 * 86_400);
+
+/// Characters of a reason of maintenance.
+pub(crate) const MAINTENANCE_CHARS_MAX: usize = 256;
+
+/// Characters of a node's name.
+pub(crate) const NODE_CHARS_MAX: usize = 128;
+
+/// How long what was known before a restart counts without a new sign of life. Instances look for
+/// their registry every 2 s at the longest; a check takes 2 s; the rest is for slow machines.
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
+
+/// How late a sweep may be. One that is later says that the registry itself stood still, and
+/// whoever could not report meanwhile gets that time back.
+pub(crate) const STALL: Duration = Duration::from_secs(1);

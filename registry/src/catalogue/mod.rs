@@ -1,20 +1,50 @@
 //! Who is out there and who is healthy: the registry's decisions, without I/O and without a clock.
 //!
-//! [`Catalogue`] takes registrations, check results and heartbeats together with the time they
-//! happened, and answers with [`Effects`]: what to publish and what to poll. It knows nothing of
-//! tasks, sockets or contracts.
+//! [`Catalogue`] takes registrations, check results, reports and heartbeats together with the time
+//! they happened, and answers with [`Effects`]: what to publish, to run and to store. It knows
+//! nothing of tasks, sockets, files or contracts.
+//!
+//! ```text
+//!   register, report, heartbeat, sweep ──► Record (Check, Flap) ── render ──► Entry ──► Snapshot
+//!                                          what nobody is told      what is answered, by service
+//! ```
+//!
+//! A service's revision moves exactly when its answer does: see [`Snapshot`].
 
+mod answer;
+mod check;
+mod check_rules;
+mod checks_of_owner;
+mod definition;
 mod effects;
-mod instance;
+mod entry;
+mod flap;
+mod guard;
+mod life;
 pub(crate) mod limits;
+mod node;
+mod restore;
 mod snapshot;
 mod state;
+mod status;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod validate;
 
-pub(crate) use effects::{Bounds, Effects, Full, Polling, StreamId, Summary, Target};
-pub(crate) use instance::{Check, CheckKind, Entry, Instance, Status, UnixMillis};
-pub(crate) use snapshot::{Snapshot, View};
+pub(crate) use check::CheckView;
+pub(crate) use definition::{CheckDefinition, CheckKind, Instance, Key, Node, Owner, UnixMillis};
+pub(crate) use effects::{
+    Bounds, CheckRef, Effects, Full, Indexes, NotReported, Polling, Stored, StreamId, Summary,
+    Target,
+};
+pub(crate) use entry::{Entry, NodeView};
+pub(crate) use guard::Holding;
+pub(crate) use snapshot::{Counts, Snapshot, View};
 pub(crate) use state::Catalogue;
-pub(crate) use validate::{Candidate, CandidateCheck, Violation, check_instance_id, check_service};
+pub(crate) use status::Status;
+pub(crate) use sweep::SWEEP;
+pub(crate) use validate::{
+    Candidate, CandidateCheck, Naming, Violation, check_instance_id, check_lookup, check_metadata,
+    check_word, validate_checks,
+};

@@ -2,28 +2,51 @@
 
 use std::sync::Arc;
 
-use crate::catalogue::{Entry, Status};
+use crate::catalogue::{Entry, Key, Status};
 
-/// Which instances an answer holds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which part of a service an answer holds. Each has its own revision, so that a reader can tell by
+/// the number alone that a change elsewhere does not concern it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum View {
-    /// Those that are handed out to clients.
+    /// The instances that are handed out to clients.
     Passing,
-    /// All of them.
+    /// All instances, with their health.
     All,
+    /// All instances as they registered, whatever their health.
+    Registered,
 }
 
 /// The instances of one service at one revision. Never changed: a change makes a new one.
-///
-/// Each view has its own revision, so that a reader of passing instances can tell by the number
-/// alone that a change among the others does not concern it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
     service: String,
-    /// By instance id.
+    /// By node and instance id.
     entries: Vec<Arc<Entry>>,
-    revision_all: u64,
-    revision_passing: u64,
+    revisions: Revisions,
+}
+
+/// The revision of each view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Revisions {
+    passing: u64,
+    all: u64,
+    registered: u64,
+}
+
+/// How many instances there are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) passing: usize,
+    pub(crate) warning: usize,
+    pub(crate) critical: usize,
+    pub(crate) maintenance: usize,
+}
+
+impl Counts {
+    /// All of them.
+    pub(crate) fn total(self) -> usize {
+        self.passing + self.warning + self.critical + self.maintenance
+    }
 }
 
 impl Snapshot {
@@ -32,8 +55,11 @@ impl Snapshot {
         Self {
             service: service.to_owned(),
             entries: Vec::new(),
-            revision_all: revision,
-            revision_passing: revision,
+            revisions: Revisions {
+                passing: revision,
+                all: revision,
+                registered: revision,
+            },
         }
     }
 
@@ -45,16 +71,17 @@ impl Snapshot {
     /// Moves exactly when the answer of this view changes.
     pub(crate) fn revision(&self, view: View) -> u64 {
         match view {
-            View::Passing => self.revision_passing,
-            View::All => self.revision_all,
+            View::Passing => self.revisions.passing,
+            View::All => self.revisions.all,
+            View::Registered => self.revisions.registered,
         }
     }
 
-    /// The instances of a view, by instance id.
+    /// The instances of a view, by node and instance id.
     pub(crate) fn entries(&self, view: View) -> impl Iterator<Item = &Arc<Entry>> {
         self.entries
             .iter()
-            .filter(move |entry| view == View::All || entry.status == Status::Passing)
+            .filter(move |entry| view != View::Passing || entry.status == Status::Passing)
     }
 
     /// How many instances there are, passing or not.
@@ -67,49 +94,85 @@ impl Snapshot {
         self.entries.is_empty()
     }
 
-    /// One instance.
-    pub(crate) fn get(&self, instance_id: &str) -> Option<&Arc<Entry>> {
-        self.entries.get(self.position(instance_id).ok()?)
+    /// How many instances there are in each state.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for entry in &self.entries {
+            match entry.status {
+                Status::Passing => counts.passing += 1,
+                Status::Warning => counts.warning += 1,
+                Status::Critical => counts.critical += 1,
+                Status::Maintenance => counts.maintenance += 1,
+            }
+        }
+        counts
     }
 
-    /// With this entry added or replaced, which must be a change.
+    /// One instance.
+    pub(crate) fn get(&self, key: &Key) -> Option<&Arc<Entry>> {
+        self.entries.get(self.position(key).ok()?)
+    }
+
+    /// With this entry added or replaced. The revisions of the views in which that is a change move
+    /// to `revision`.
     pub(crate) fn with(&self, entry: Arc<Entry>, revision: u64) -> Self {
         let mut entries = self.entries.clone();
         let passes = entry.status == Status::Passing;
-        let passed = match self.position(&entry.instance.instance_id) {
-            Ok(held) => std::mem::replace(&mut entries[held], entry).status == Status::Passing,
-            Err(place) => {
-                entries.insert(place, entry);
-                false
+        let mut moved = self.revisions;
+        let place = self.position(&entry.key());
+        match place.map(|place| entries.get_mut(place)) {
+            Ok(Some(held)) => {
+                if !held.same_answer(&entry) {
+                    moved.all = revision;
+                    if passes || held.status == Status::Passing {
+                        moved.passing = revision;
+                    }
+                }
+                if !held.same_registration(&entry) {
+                    moved.registered = revision;
+                }
+                *held = entry;
             }
-        };
-        self.moved(entries, revision, passes || passed)
+            Ok(None) => {}
+            Err(place) => {
+                (moved.all, moved.registered) = (revision, revision);
+                if passes {
+                    moved.passing = revision;
+                }
+                entries.insert(place, entry);
+            }
+        }
+        self.moved(entries, moved)
     }
 
     /// Without this instance, which must be there.
-    pub(crate) fn without(&self, instance_id: &str, revision: u64) -> Self {
+    pub(crate) fn without(&self, key: &Key, revision: u64) -> Self {
         let mut entries = self.entries.clone();
-        let passed = self
-            .position(instance_id)
-            .is_ok_and(|held| entries.remove(held).status == Status::Passing);
-        self.moved(entries, revision, passed)
+        let mut moved = Revisions {
+            passing: self.revisions.passing,
+            all: revision,
+            registered: revision,
+        };
+        if let Ok(place) = self.position(key)
+            && entries.remove(place).status == Status::Passing
+        {
+            moved.passing = revision;
+        }
+        self.moved(entries, moved)
     }
 
-    fn moved(&self, entries: Vec<Arc<Entry>>, revision: u64, passing_too: bool) -> Self {
+    fn moved(&self, entries: Vec<Arc<Entry>>, revisions: Revisions) -> Self {
         Self {
             service: self.service.clone(),
             entries,
-            revision_all: revision,
-            revision_passing: if passing_too {
-                revision
-            } else {
-                self.revision_passing
-            },
+            revisions,
         }
     }
 
-    fn position(&self, instance_id: &str) -> Result<usize, usize> {
-        self.entries
-            .binary_search_by(|entry| entry.instance.instance_id.as_str().cmp(instance_id))
+    fn position(&self, key: &Key) -> Result<usize, usize> {
+        self.entries.binary_search_by(|entry| {
+            let instance = &entry.instance;
+            (&instance.node, &instance.instance_id).cmp(&(&key.node, &key.id))
+        })
     }
 }

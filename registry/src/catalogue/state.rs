@@ -1,109 +1,117 @@
-//! The catalogue's state machine: one [`Entry`] per instance, one [`Snapshot`] per service.
+//! The catalogue's state machine: registering and what is known.
 //!
 //! ```text
-//!              register                      check passes
-//!   unknown ─────────────► critical ◄──────────────────────────► passing
-//!      │                      ▲        check fails, target changes,   ▲ │
-//!      │                      │        last heartbeat stream breaks   │ │
-//!      │ register, unpolled   └───────────────────────────────────────┼─┘
-//!      └──────────────────────────────────────────────────────────────┘
+//!              register                     a check passes
+//!   unknown ─────────────► critical ◄──────────────────────────► passing / warning
+//!      │                      ▲      a check fails, target changes,    ▲  │
+//!      │                      │      last heartbeat stream breaks      │  │
+//!      │ register, unchecked  └────────────────────────────────────────┼──┘
+//!      └───────────────────────────────────────────────────────────────┘
+//!   and over all of them, until it is ended: maintenance
 //! ```
-//!
-//! Results of checks carry the epoch of the polling that made them. A new target and a lost
-//! heartbeat begin a new epoch, so a check that was under way cannot speak for what came after.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    ops::Bound,
     sync::Arc,
 };
 
 use crate::catalogue::{
-    Bounds, Effects, Entry, Full, Instance, Polling, Snapshot, Status, StreamId, Summary, Target,
-    UnixMillis, View,
+    Bounds, CheckDefinition, CheckKind, CheckRef, Effects, Entry, Full, Indexes, Instance, Key,
+    NodeView, Owner, Polling, Snapshot, Status, StreamId, Target, UnixMillis, check::Check,
+    flap::Flap, guard::Guard,
 };
 
 /// Where to find an instance, and what of it nobody is told.
 #[derive(Debug)]
-struct Record {
-    service: String,
-    epoch: u64,
-    heartbeats: BTreeSet<StreamId>,
+pub(super) struct Record {
+    pub(super) instance: Arc<Instance>,
+    pub(super) checks: Vec<Check>,
+    pub(super) maintenance: Option<String>,
+    pub(super) heartbeats: BTreeSet<StreamId>,
+    /// Whether it held a heartbeat stream, in this life of the registry or the one before.
+    pub(super) bound: bool,
+    pub(super) flap: Flap,
+    /// What its checks and its node's said when it was last looked at.
+    pub(super) raw: Status,
+    pub(super) register_time: UnixMillis,
 }
 
-/// All services and their instances.
+/// A node, and what of it nobody is told.
+#[derive(Debug)]
+pub(super) struct NodeRecord {
+    pub(super) view: Arc<NodeView>,
+    pub(super) checks: Vec<Check>,
+    /// The ids of its instances.
+    pub(super) instances: BTreeSet<String>,
+    /// Whether somebody registered it, rather than an instance on it.
+    pub(super) explicit: bool,
+}
+
+/// What happens by time alone.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// A report stops counting, or an instance was critical long enough to be removed.
+    Check(CheckRef),
+    /// An instance that flapped stood long enough.
+    Stood(Key),
+    /// The registry restarted, and this instance had its time to bring back its heartbeat.
+    Grace(Key),
+}
+
+/// All services, their instances and their nodes.
 #[derive(Debug)]
 pub(crate) struct Catalogue {
-    bounds: Bounds,
+    pub(super) bounds: Bounds,
     /// By name; a service stays when its last instance goes, so that its revision does too.
-    services: BTreeMap<String, Arc<Snapshot>>,
-    /// By instance id.
-    records: HashMap<String, Record>,
-    /// The last one given out: one counter for all services.
-    revision: u64,
+    pub(super) services: BTreeMap<String, Arc<Snapshot>>,
+    /// Each service of `services` once, under the revision of its whole answer.
+    pub(super) by_revision: BTreeMap<u64, String>,
+    pub(super) records: HashMap<Key, Record>,
+    pub(super) nodes: BTreeMap<String, NodeRecord>,
+    /// The tags of each service that has instances, with how many of them carry each.
+    pub(super) tags: BTreeMap<String, BTreeMap<String, usize>>,
+    /// Who mirrors whom.
+    pub(super) aliases: HashMap<Owner, BTreeSet<CheckRef>>,
+    pub(super) timers: BTreeSet<(UnixMillis, Timer)>,
+    /// Of the services that something expired in lately.
+    pub(super) guards: BTreeMap<String, Guard>,
+    pub(super) last_sweep: Option<UnixMillis>,
+    pub(super) indexes: Indexes,
     /// The revision of every service that is not in `services`.
-    floor: u64,
+    pub(super) floor: u64,
     /// How many of `services` have no instance.
-    empty: usize,
+    pub(super) empty: usize,
     /// The last one given out.
-    epoch: u64,
+    pub(super) epoch: u64,
 }
 
 impl Catalogue {
-    /// An empty catalogue. Revisions begin at the start time: a registry that lived before this one
-    /// gave out lower ones, unless it saw more than a thousand changes a second all its life.
-    pub(crate) fn new(started: UnixMillis, bounds: Bounds) -> Self {
-        let first = started.0.max(1);
+    /// An empty catalogue whose revisions begin at `first`: higher than any that was given out
+    /// before, in an earlier life too.
+    pub(crate) fn new(first: u64, bounds: Bounds) -> Self {
+        let first = first.max(1);
         Self {
             bounds,
             services: BTreeMap::new(),
+            by_revision: BTreeMap::new(),
             records: HashMap::new(),
-            revision: first,
+            nodes: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            aliases: HashMap::new(),
+            timers: BTreeSet::new(),
+            guards: BTreeMap::new(),
+            last_sweep: None,
+            indexes: Indexes {
+                services: first,
+                registrations: first,
+                nodes: first,
+                checks: first,
+                newest: first,
+            },
             floor: first,
             empty: 0,
             epoch: 0,
         }
-    }
-
-    /// The revision of services that are not known.
-    pub(crate) fn floor(&self) -> u64 {
-        self.floor
-    }
-
-    /// One service's answer.
-    #[cfg(test)]
-    pub(crate) fn snapshot(&self, service: &str) -> Arc<Snapshot> {
-        self.services
-            .get(service)
-            .cloned()
-            .unwrap_or_else(|| Arc::new(Snapshot::empty(service, self.floor)))
-    }
-
-    /// The epoch that results must carry.
-    #[cfg(test)]
-    pub(crate) fn epoch_of(&self, instance_id: &str) -> Option<u64> {
-        Some(self.records.get(instance_id)?.epoch)
-    }
-
-    /// At most `count` services that have instances, by name, beginning behind `after`; and whether
-    /// there are more.
-    pub(crate) fn services(&self, after: Option<&str>, count: usize) -> (Vec<Summary>, bool) {
-        let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut rest = self
-            .services
-            .range::<str, _>((begin, Bound::Unbounded))
-            .filter(|(_, snapshot)| !snapshot.is_empty());
-        let page = rest
-            .by_ref()
-            .take(count)
-            .map(|(service, snapshot)| Summary {
-                service: service.clone(),
-                instances: snapshot.len(),
-                passing: snapshot.entries(View::Passing).count(),
-                revision: snapshot.revision(View::All),
-            })
-            .collect();
-        (page, rest.next().is_some())
     }
 
     /// Makes an instance known or replaces what was known of it.
@@ -112,196 +120,299 @@ impl Catalogue {
         instance: Instance,
         now: UnixMillis,
     ) -> Result<(Arc<Entry>, Effects), Full> {
-        let id = instance.instance_id.clone();
-        let known = self.entry(&id);
+        let key = instance.key();
+        let known = self
+            .records
+            .get(&key)
+            .map(|held| Arc::clone(&held.instance));
         if known.is_none() && self.records.len() >= self.bounds.instances_max {
             return Err(Full {
                 instances_max: self.bounds.instances_max,
             });
         }
         let mut effects = Effects::default();
-        let entry = Arc::new(match &known {
-            Some(held) => held.reregistered(instance, now),
-            None => Entry::registered(instance, now),
-        });
-        let service = entry.instance.service.clone();
-        let record = self.records.entry(id.clone()).or_insert_with(|| Record {
-            service: service.clone(),
-            epoch: 0,
-            heartbeats: BTreeSet::new(),
-        });
-        let left =
-            (record.service != service).then(|| std::mem::replace(&mut record.service, service));
-        if let Some(left) = left {
-            self.remove(&left, &id, &mut effects);
+        self.ensure_node(&key, &mut effects);
+        match known {
+            None => self.register_new(instance, now, &mut effects),
+            Some(held) => self.register_again(&key, &held, instance, now, &mut effects),
         }
-        effects.polling = match known {
-            Some(held) if held.instance.same_target(&entry.instance) => hurry(&entry),
-            _ => Some(self.begin_epoch(&entry)),
-        };
-        self.put(Arc::clone(&entry), &mut effects);
+        let entry = self.changed(&Owner::Instance(key.clone()), now, &mut effects);
+        let entry = entry.or_else(|| self.entry(&key).cloned());
+        // It was put there a moment ago.
+        let entry = entry.ok_or(Full {
+            instances_max: self.bounds.instances_max,
+        })?;
         Ok((entry, effects))
     }
 
     /// Removes an instance; nothing when it is not known.
-    pub(crate) fn deregister(&mut self, instance_id: &str) -> Option<Effects> {
-        let record = self.records.remove(instance_id)?;
-        let mut effects = Effects {
-            polling: Some(Polling::Stop(instance_id.to_owned())),
-            ..Effects::default()
-        };
-        self.remove(&record.service, instance_id, &mut effects);
-        Some(effects)
-    }
-
-    /// Takes the result of a check; nothing when it is about an instance or an epoch that is over,
-    /// so that polling can end.
-    pub(crate) fn report(
-        &mut self,
-        instance_id: &str,
-        epoch: u64,
-        outcome: Result<(), &str>,
-        now: UnixMillis,
-    ) -> Option<Effects> {
-        let record = self.records.get(instance_id)?;
-        if record.epoch != epoch {
-            return None;
-        }
-        let entry = self.entry(instance_id)?;
+    pub(crate) fn deregister(&mut self, key: &Key, now: UnixMillis) -> Option<Effects> {
         let mut effects = Effects::default();
-        self.put(Arc::new(entry.checked(outcome, now)), &mut effects);
+        self.remove(key, now, &mut effects)?;
         Some(effects)
     }
 
-    /// Takes a message of a heartbeat stream and binds the instance to that stream; nothing when
-    /// the instance is not known. A new stream is a sign of life: a critical instance is checked at
-    /// once, and one that is never polled passes.
-    pub(crate) fn heartbeat(
+    /// Takes an instance or a node out, for the reason given, or puts it back. Nothing when it is
+    /// not known.
+    pub(crate) fn set_maintenance(
         &mut self,
-        instance_id: &str,
-        stream: StreamId,
+        owner: &Owner,
+        reason: Option<String>,
         now: UnixMillis,
     ) -> Option<Effects> {
-        let entry = self.entry(instance_id)?;
         let mut effects = Effects::default();
-        let record = self.records.get_mut(instance_id)?;
-        if !record.heartbeats.insert(stream) {
-            return Some(effects);
-        }
-        effects.polling = hurry(&entry);
-        if !entry.instance.polled() {
-            self.put(Arc::new(entry.checked(Ok(()), now)), &mut effects);
-        }
-        Some(effects)
-    }
-
-    /// Takes the end of a heartbeat stream. Only the last of an instance's streams counts: a
-    /// client that reconnects may open the new one before the old one breaks. Nothing when the
-    /// instance lives on or is not known.
-    pub(crate) fn heartbeat_ended(
-        &mut self,
-        instance_id: &str,
-        stream: StreamId,
-        now: UnixMillis,
-    ) -> Option<Effects> {
-        let record = self.records.get_mut(instance_id)?;
-        if !record.heartbeats.remove(&stream) || !record.heartbeats.is_empty() {
-            return None;
-        }
-        let entry = self.entry(instance_id)?.heartbeat_lost(now);
-        let mut effects = Effects {
-            polling: Some(self.begin_epoch(&entry)),
-            ..Effects::default()
-        };
-        self.put(Arc::new(entry), &mut effects);
-        Some(effects)
-    }
-
-    fn entry(&self, instance_id: &str) -> Option<Arc<Entry>> {
-        let record = self.records.get(instance_id)?;
-        self.services
-            .get(&record.service)?
-            .get(instance_id)
-            .cloned()
-    }
-
-    fn begin_epoch(&mut self, entry: &Entry) -> Polling {
-        let instance = &entry.instance;
-        self.epoch += 1;
-        if let Some(record) = self.records.get_mut(&instance.instance_id) {
-            record.epoch = self.epoch;
-        }
-        if !instance.polled() {
-            return Polling::Stop(instance.instance_id.clone());
-        }
-        Polling::Start(Target {
-            instance_id: instance.instance_id.clone(),
-            epoch: self.epoch,
-            address: instance.address.clone(),
-            port: instance.port,
-            check: instance.check.clone(),
-        })
-    }
-
-    fn put(&mut self, entry: Arc<Entry>, effects: &mut Effects) {
-        let service = &entry.instance.service;
-        let (held, known) = match self.services.get(service) {
-            Some(held) => (Arc::clone(held), true),
-            None => (Arc::new(Snapshot::empty(service, self.floor)), false),
-        };
-        let before = held.get(&entry.instance.instance_id);
-        if before == Some(&entry) {
-            return;
-        }
-        if before.map(|before| before.status) != Some(entry.status) {
-            effects.turned = Some(Arc::clone(&entry));
-        }
-        if known && held.is_empty() {
-            self.empty -= 1;
-        }
-        let service = service.clone();
-        self.revision += 1;
-        self.publish(service, held.with(entry, self.revision), effects);
-    }
-
-    fn remove(&mut self, service: &str, instance_id: &str, effects: &mut Effects) {
-        let Some(held) = self.services.get(service) else {
-            return;
-        };
-        if held.get(instance_id).is_none() {
-            return;
-        }
-        self.revision += 1;
-        let next = held.without(instance_id, self.revision);
-        self.empty += usize::from(next.is_empty());
-        self.publish(service.to_owned(), next, effects);
-        if self.empty > self.bounds.empty_services_max {
-            self.forget(effects);
-        }
-    }
-
-    fn publish(&mut self, service: String, snapshot: Snapshot, effects: &mut Effects) {
-        let snapshot = Arc::new(snapshot);
-        effects.snapshots.push(Arc::clone(&snapshot));
-        self.services.insert(service, snapshot);
-    }
-
-    /// Drops the memory of all empty services. What is answered about them from now on is not older
-    /// than what was: the revision of unknown services rises to theirs.
-    fn forget(&mut self, effects: &mut Effects) {
-        self.services.retain(|service, snapshot| {
-            if snapshot.is_empty() {
-                effects.forgotten.push(service.clone());
+        let held = match owner {
+            Owner::Instance(key) => &mut self.records.get_mut(key)?.maintenance,
+            Owner::Node(name) => {
+                &mut Arc::make_mut(&mut self.nodes.get_mut(name)?.view).maintenance
             }
-            !snapshot.is_empty()
-        });
-        self.empty = 0;
-        self.floor = self.revision;
+        };
+        if *held != reason {
+            *held = reason;
+            effects.stale.push(owner.clone());
+            if matches!(owner, Owner::Node(_)) {
+                self.indexes.newest += 1;
+            }
+            self.changed(owner, now, &mut effects);
+        }
+        Some(effects)
+    }
+
+    fn register_new(&mut self, instance: Instance, now: UnixMillis, effects: &mut Effects) {
+        let (key, instance) = (instance.key(), Arc::new(instance));
+        let owner = Owner::Instance(key.clone());
+        let checks = self.begin_checks(&owner, &instance.checks, now);
+        let record = Record {
+            raw: Status::worst(checks.iter().map(|check| check.view.status)),
+            checks,
+            maintenance: None,
+            heartbeats: BTreeSet::new(),
+            bound: false,
+            flap: Flap::default(),
+            register_time: now,
+            instance: Arc::clone(&instance),
+        };
+        self.records.insert(key, record);
+        self.start(&owner, effects);
+        self.count_tags(&instance, 1);
+        effects.stale.push(owner);
+    }
+
+    fn register_again(
+        &mut self,
+        key: &Key,
+        held: &Arc<Instance>,
+        instance: Instance,
+        now: UnixMillis,
+        effects: &mut Effects,
+    ) {
+        let owner = Owner::Instance(key.clone());
+        if **held != instance {
+            effects.stale.push(owner.clone());
+        }
+        let same_host = held.address == instance.address && held.port == instance.port;
+        let instance = Arc::new(instance);
+        self.replace_checks(&owner, &instance.checks, same_host, now, effects);
+        if held.service != instance.service {
+            self.withdraw(key, &held.service, effects);
+        }
+        if held.service != instance.service || held.tags != instance.tags {
+            self.count_tags(held, -1);
+            self.count_tags(&instance, 1);
+        }
+        if let Some(record) = self.records.get_mut(key) {
+            record.instance = Arc::clone(&instance);
+        }
+        self.start(&owner, effects);
+    }
+
+    /// Replaces an owner's checks. Those whose definition and target stay the same keep what they
+    /// said. A standing one passes again: registering is all the evidence that it ever gets.
+    pub(super) fn replace_checks(
+        &mut self,
+        owner: &Owner,
+        definitions: &[Arc<CheckDefinition>],
+        same_host: bool,
+        now: UnixMillis,
+        effects: &mut Effects,
+    ) {
+        let mut held = self
+            .checks_of(owner)
+            .map(std::mem::take)
+            .unwrap_or_default();
+        let mut fresh = Vec::new();
+        for definition in definitions {
+            let kept = held.iter().position(|check| {
+                check.view.definition == *definition && (same_host || !definition.is_run())
+            });
+            match kept.map(|place| held.swap_remove(place)) {
+                Some(mut check) => {
+                    if definition.kind == CheckKind::Standing {
+                        check.reported(Status::Passing, "", now);
+                    }
+                    if check.view.status == Status::Critical && definition.is_run() {
+                        let check = reference(owner, definition);
+                        effects.polling.push(Polling::Hurry(check));
+                    }
+                    fresh.push(check);
+                }
+                None => {
+                    fresh.extend(self.begin_checks(owner, std::slice::from_ref(definition), now));
+                }
+            }
+        }
+        for gone in &held {
+            self.unlink(owner, &gone.view.definition, effects);
+        }
+        for check in &fresh {
+            self.link(owner, &check.view.definition);
+        }
+        if let Some(checks) = self.checks_of(owner) {
+            *checks = fresh;
+        }
+    }
+
+    /// Checks without a result. What is to run is told by [`Self::start`], once they are in place.
+    pub(super) fn begin_checks(
+        &mut self,
+        owner: &Owner,
+        definitions: &[Arc<CheckDefinition>],
+        now: UnixMillis,
+    ) -> Vec<Check> {
+        definitions
+            .iter()
+            .map(|definition| {
+                self.link(owner, definition);
+                let mut check = Check::new(Arc::clone(definition), 0, now);
+                if let Some((status, reason)) = self.mirrored(definition) {
+                    check.reported(status, &reason, now);
+                }
+                check
+            })
+            .collect()
+    }
+
+    /// Gives every check without an epoch one, and says what to run.
+    pub(super) fn start(&mut self, owner: &Owner, effects: &mut Effects) {
+        let mut epoch = self.epoch;
+        let (address, port) = self.host_of(owner);
+        for check in self.checks_of(owner).into_iter().flatten() {
+            if check.epoch != 0 {
+                continue;
+            }
+            epoch += 1;
+            check.epoch = epoch;
+            if check.view.definition.is_run() {
+                effects.polling.push(Polling::Start(Target {
+                    check: reference(owner, &check.view.definition),
+                    epoch,
+                    address: address.clone(),
+                    port,
+                    definition: Arc::clone(&check.view.definition),
+                }));
+            }
+        }
+        self.epoch = epoch;
+    }
+
+    /// Removes an instance and whatever mirrors, runs or waits for it.
+    pub(super) fn remove(
+        &mut self,
+        key: &Key,
+        now: UnixMillis,
+        effects: &mut Effects,
+    ) -> Option<Arc<Entry>> {
+        let entry = self.entry(key).cloned();
+        let record = self.records.remove(key)?;
+        let owner = Owner::Instance(key.clone());
+        for check in &record.checks {
+            self.unlink(&owner, &check.view.definition, effects);
+        }
+        self.withdraw(key, &record.instance.service, effects);
+        self.count_tags(&record.instance, -1);
+        self.leave_node(key, effects);
+        self.mirror(&owner, now, effects);
+        effects.stale.push(owner);
+        entry
+    }
+
+    fn link(&mut self, owner: &Owner, definition: &Arc<CheckDefinition>) {
+        if let Some(other) = mirrors(definition) {
+            let check = reference(owner, definition);
+            self.aliases.entry(other).or_default().insert(check);
+        }
+    }
+
+    /// Ends what a check does.
+    pub(super) fn unlink(
+        &mut self,
+        owner: &Owner,
+        definition: &Arc<CheckDefinition>,
+        effects: &mut Effects,
+    ) {
+        let check = reference(owner, definition);
+        if let Some(other) = mirrors(definition)
+            && let Some(mirrors) = self.aliases.get_mut(&other)
+        {
+            mirrors.remove(&check);
+            if mirrors.is_empty() {
+                self.aliases.remove(&other);
+            }
+        }
+        if definition.is_run() {
+            effects.polling.push(Polling::Stop(check));
+        }
+    }
+
+    /// An owner's checks; nothing when it is not known.
+    pub(super) fn checks_of(&mut self, owner: &Owner) -> Option<&mut Vec<Check>> {
+        match owner {
+            Owner::Instance(key) => Some(&mut self.records.get_mut(key)?.checks),
+            Owner::Node(name) => Some(&mut self.nodes.get_mut(name)?.checks),
+        }
+    }
+
+    /// The host and port that checks without a target of their own go to.
+    fn host_of(&self, owner: &Owner) -> (String, u16) {
+        let node_address = |name: &str| {
+            let node = self.nodes.get(name);
+            node.map_or_else(String::new, |node| node.view.node.address.clone())
+        };
+        match owner {
+            Owner::Instance(key) => match self.records.get(key) {
+                Some(record) if record.instance.address.is_empty() => {
+                    (node_address(&key.node), record.instance.port)
+                }
+                Some(record) => (record.instance.address.clone(), record.instance.port),
+                None => (String::new(), 0),
+            },
+            Owner::Node(name) => (node_address(name), 0),
+        }
+    }
+
+    /// What a mirroring check says; nothing for other kinds.
+    fn mirrored(&self, definition: &CheckDefinition) -> Option<(Status, String)> {
+        Some(self.own_status(&mirrors(definition)?))
     }
 }
 
-/// A sign of life of a critical instance is a reason not to wait for the interval.
-fn hurry(entry: &Entry) -> Option<Polling> {
-    (entry.status == Status::Critical && entry.instance.polled())
-        .then(|| Polling::Hurry(entry.instance.instance_id.clone()))
+/// Names a check.
+pub(super) fn reference(owner: &Owner, definition: &CheckDefinition) -> CheckRef {
+    CheckRef {
+        owner: owner.clone(),
+        check_id: definition.check_id.clone(),
+    }
+}
+
+/// Whom a check mirrors.
+fn mirrors(definition: &CheckDefinition) -> Option<Owner> {
+    match &definition.kind {
+        CheckKind::Alias { node, instance_id } if instance_id.is_empty() => {
+            Some(Owner::Node(node.clone()))
+        }
+        CheckKind::Alias { node, instance_id } => {
+            Some(Owner::Instance(Key::new(&**node, &**instance_id)))
+        }
+        _ => None,
+    }
 }

@@ -1,41 +1,80 @@
-//! The catalogue's promises, one by one, and all of them against a naive model.
+//! The catalogue's promises, one by one; and all of them against naive models.
 
+mod heartbeats;
 mod model;
+mod nodes;
+mod restarts;
+mod thresholds;
+mod time;
 mod validation;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use crate::catalogue::*;
 
 const START: UnixMillis = UnixMillis(1_000);
+const HOME: &str = "home";
 
 fn catalogue() -> Catalogue {
-    Catalogue::new(START, Bounds::default())
+    Catalogue::new(START.0, Bounds::default())
 }
 
-/// An instance of `service` that is polled by TCP.
-fn instance(id: &str, service: &str) -> Instance {
+fn key(id: &str) -> Key {
+    Key::new(HOME, id)
+}
+
+fn own(id: &str) -> Owner {
+    Owner::Instance(key(id))
+}
+
+fn check_of(id: &str, check_id: &str) -> CheckRef {
+    CheckRef {
+        owner: own(id),
+        check_id: check_id.to_owned(),
+    }
+}
+
+fn tcp() -> CheckKind {
+    CheckKind::Tcp { target: None }
+}
+
+fn definition(check_id: &str, kind: CheckKind) -> CheckDefinition {
+    CheckDefinition {
+        check_id: check_id.to_owned(),
+        name: String::new(),
+        notes: String::new(),
+        kind,
+        interval: Duration::from_secs(10),
+        timeout: Duration::from_secs(2),
+        success_before_passing: 1,
+        failures_before_warning: 1,
+        failures_before_critical: 1,
+        deregister_critical_after: None,
+        initial: None,
+    }
+}
+
+/// An instance of `service` with these checks.
+fn checked(id: &str, service: &str, checks: &[CheckDefinition]) -> Instance {
     Instance {
+        node: HOME.to_owned(),
         instance_id: id.to_owned(),
         service: service.to_owned(),
         address: "10.0.0.1".to_owned(),
         port: 80,
-        tags: Vec::new(),
-        metadata: BTreeMap::new(),
         weight: 1,
-        zone: String::new(),
-        check: Check {
-            kind: CheckKind::Tcp,
-            interval: Duration::from_secs(10),
-            timeout: Duration::from_secs(2),
-        },
+        checks: checks.iter().cloned().map(Arc::new).collect(),
+        ..Instance::default()
     }
 }
 
-fn unpolled(id: &str, service: &str) -> Instance {
-    let mut instance = instance(id, service);
-    instance.check.kind = CheckKind::None;
-    instance
+/// An instance of `service` that is checked by TCP.
+fn instance(id: &str, service: &str) -> Instance {
+    checked(id, service, &[definition("tcp", tcp())])
+}
+
+fn standing(id: &str, service: &str) -> Instance {
+    checked(id, service, &[definition("heartbeat", CheckKind::Standing)])
 }
 
 fn register(catalogue: &mut Catalogue, instance: Instance, now: u64) -> Effects {
@@ -43,24 +82,37 @@ fn register(catalogue: &mut Catalogue, instance: Instance, now: u64) -> Effects 
 }
 
 fn epoch(effects: &Effects) -> u64 {
-    match &effects.polling {
-        Some(Polling::Start(target)) => target.epoch,
-        other => panic!("no polling began: {other:?}"),
+    match &effects.polling[..] {
+        [.., Polling::Start(target)] => target.epoch,
+        other => panic!("no check began: {other:?}"),
     }
 }
 
+fn ran(
+    catalogue: &mut Catalogue,
+    id: &str,
+    epoch: u64,
+    status: Status,
+    output: &str,
+) -> Option<Effects> {
+    catalogue.ran(&check_of(id, "tcp"), epoch, (status, output), START)
+}
+
 fn passing(catalogue: &mut Catalogue, instance: Instance) -> u64 {
-    let id = instance.instance_id.clone();
+    let key = instance.key();
     let epoch = epoch(&register(catalogue, instance, 1_001));
+    let check = CheckRef {
+        owner: Owner::Instance(key),
+        check_id: "tcp".to_owned(),
+    };
     catalogue
-        .report(&id, epoch, Ok(()), UnixMillis(1_002))
+        .ran(&check, epoch, (Status::Passing, "open"), UnixMillis(1_002))
         .unwrap();
     epoch
 }
 
-fn status(catalogue: &Catalogue, service: &str, id: &str) -> (Status, String) {
-    let snapshot = catalogue.snapshot(service);
-    let entry = snapshot.get(id).unwrap();
+fn status(catalogue: &Catalogue, id: &str) -> (Status, String) {
+    let entry = catalogue.entry(&key(id)).unwrap();
     (entry.status, entry.reason.clone())
 }
 
@@ -70,37 +122,49 @@ fn critical(reason: &str) -> (Status, String) {
 
 const PASSING: (Status, String) = (Status::Passing, String::new());
 
+/// Whether anybody is woken.
+fn wakes(effects: &Effects) -> bool {
+    effects.snapshots.iter().any(|(_, wake)| *wake)
+}
+
 #[test]
 fn a_new_instance_is_critical_until_its_first_check_passes() {
     let mut catalogue = catalogue();
     let epoch = epoch(&register(&mut catalogue, instance("a", "s"), 5_000));
-    assert_eq!(status(&catalogue, "s", "a"), critical("not checked yet"));
-    catalogue
-        .report("a", epoch, Ok(()), UnixMillis(6_000))
-        .unwrap();
-    assert_eq!(status(&catalogue, "s", "a"), PASSING);
-    let snapshot = catalogue.snapshot("s");
-    let entry = snapshot.get("a").unwrap();
+    assert_eq!(status(&catalogue, "a"), critical("not checked yet"));
+    let check = check_of("a", "tcp");
+    let passed = (Status::Passing, "open");
+    let effects = catalogue.ran(&check, epoch, passed, UnixMillis(6_000));
+    assert_eq!(effects.unwrap().turned.len(), 1);
+    assert_eq!(status(&catalogue, "a"), PASSING);
+    let entry = catalogue.entry(&key("a")).unwrap();
     assert_eq!(entry.register_time, UnixMillis(5_000));
     assert_eq!(entry.status_time, UnixMillis(6_000));
+    assert_eq!(entry.checks[0].output, "open");
 }
 
 #[test]
-fn an_unpolled_instance_passes_at_once() {
+fn an_instance_without_a_check_that_runs_passes_at_once() {
     let mut catalogue = catalogue();
-    let effects = register(&mut catalogue, unpolled("a", "s"), 1);
-    assert_eq!(effects.polling, Some(Polling::Stop("a".to_owned())));
-    assert_eq!(status(&catalogue, "s", "a"), PASSING);
+    let effects = register(&mut catalogue, standing("a", "s"), 1);
+    assert_eq!(effects.polling, []);
+    assert_eq!(status(&catalogue, "a"), PASSING);
+    register(&mut catalogue, checked("b", "s", &[]), 1);
+    assert_eq!(status(&catalogue, "b"), PASSING);
 }
 
 #[test]
 fn the_same_registration_again_changes_nothing() {
     let mut catalogue = catalogue();
     passing(&mut catalogue, instance("a", "s"));
-    let before = catalogue.snapshot("s");
+    let (before, indexes) = (catalogue.snapshot("s"), catalogue.indexes());
     let effects = register(&mut catalogue, instance("a", "s"), 9_000);
-    assert_eq!(effects, Effects::default());
-    assert_eq!(catalogue.snapshot("s"), before);
+    assert!(effects.snapshots.is_empty() && effects.polling.is_empty());
+    assert!(effects.stale.is_empty());
+    assert_eq!(
+        (catalogue.snapshot("s"), catalogue.indexes()),
+        (before, indexes)
+    );
 }
 
 #[test]
@@ -109,7 +173,7 @@ fn the_same_registration_of_a_critical_instance_hurries_its_check() {
     register(&mut catalogue, instance("a", "s"), 1);
     let effects = register(&mut catalogue, instance("a", "s"), 2);
     assert!(effects.snapshots.is_empty());
-    assert_eq!(effects.polling, Some(Polling::Hurry("a".to_owned())));
+    assert_eq!(effects.polling, [Polling::Hurry(check_of("a", "tcp"))]);
 }
 
 #[test]
@@ -119,16 +183,19 @@ fn changed_attributes_keep_the_status_and_a_changed_target_does_not() {
     let mut tagged = instance("a", "s");
     tagged.tags = vec!["blue".to_owned()];
     let effects = register(&mut catalogue, tagged.clone(), 3_000);
-    assert_eq!((effects.snapshots.len(), effects.polling), (1, None));
-    assert_eq!(status(&catalogue, "s", "a"), PASSING);
+    assert!(wakes(&effects) && effects.polling.is_empty());
+    assert_eq!(effects.stale, [own("a")]);
+    assert_eq!(status(&catalogue, "a"), PASSING);
 
     let mut moved = tagged;
     moved.port = 81;
     let effects = register(&mut catalogue, moved, 4_000);
-    assert!(matches!(effects.polling, Some(Polling::Start(target)) if target.port == 81));
-    assert_eq!(status(&catalogue, "s", "a"), critical("not checked yet"));
-    let snapshot = catalogue.snapshot("s");
-    let entry = snapshot.get("a").unwrap();
+    let [Polling::Stop(_), Polling::Start(target)] = &effects.polling[..] else {
+        panic!("{:?}", effects.polling)
+    };
+    assert_eq!(target.port, 81);
+    assert_eq!(status(&catalogue, "a"), critical("not checked yet"));
+    let entry = catalogue.entry(&key("a")).unwrap();
     assert_eq!(entry.register_time, UnixMillis(1_001));
     assert_eq!(entry.status_time, UnixMillis(4_000));
 }
@@ -138,14 +205,13 @@ fn an_instance_that_moves_leaves_its_old_service() {
     let mut catalogue = catalogue();
     passing(&mut catalogue, instance("a", "old"));
     let effects = register(&mut catalogue, instance("a", "new"), 3_000);
-    let told: Vec<_> = effects
-        .snapshots
-        .iter()
-        .map(|s| (s.service(), s.len()))
-        .collect();
+    let snapshots = effects.snapshots.iter();
+    let told: Vec<_> = snapshots.map(|(s, _)| (s.service(), s.len())).collect();
     assert_eq!(told, [("old", 0), ("new", 1)]);
-    assert_eq!(status(&catalogue, "new", "a"), PASSING);
-    assert!(catalogue.deregister("a").is_some());
+    assert_eq!(status(&catalogue, "a"), PASSING);
+    let names: Vec<_> = catalogue.tags().map(|(name, _)| name.to_owned()).collect();
+    assert_eq!(names, ["new"]);
+    assert!(catalogue.deregister(&key("a"), START).is_some());
     assert!(catalogue.snapshot("new").is_empty());
 }
 
@@ -153,55 +219,11 @@ fn an_instance_that_moves_leaves_its_old_service() {
 fn a_result_from_an_earlier_epoch_is_ignored() {
     let mut catalogue = catalogue();
     let old = epoch(&register(&mut catalogue, instance("a", "s"), 1));
-    catalogue.deregister("a").unwrap();
-    assert_eq!(catalogue.report("a", old, Ok(()), START), None);
+    catalogue.deregister(&key("a"), START).unwrap();
+    assert!(ran(&mut catalogue, "a", old, Status::Passing, "").is_none());
     register(&mut catalogue, instance("a", "s"), 2);
-    assert_eq!(catalogue.report("a", old, Ok(()), START), None);
-    assert_eq!(status(&catalogue, "s", "a"), critical("not checked yet"));
-}
-
-#[test]
-fn only_the_last_heartbeat_stream_counts() {
-    let mut catalogue = catalogue();
-    let first = passing(&mut catalogue, instance("a", "s"));
-    catalogue.heartbeat("a", 1, START).unwrap();
-    catalogue.heartbeat("a", 2, START).unwrap();
-    assert_eq!(catalogue.heartbeat_ended("a", 1, START), None);
-    assert_eq!(status(&catalogue, "s", "a"), PASSING);
-    let effects = catalogue.heartbeat_ended("a", 2, START).unwrap();
-    assert_eq!(status(&catalogue, "s", "a"), critical("heartbeat lost"));
-    // A check that was under way when the heartbeat broke is not believed; a new one is.
-    assert_eq!(catalogue.report("a", first, Ok(()), START), None);
-    catalogue
-        .report("a", epoch(&effects), Ok(()), START)
-        .unwrap();
-    assert_eq!(status(&catalogue, "s", "a"), PASSING);
-}
-
-#[test]
-fn a_stream_that_outlives_its_registration_says_nothing_of_the_next() {
-    let mut catalogue = catalogue();
-    passing(&mut catalogue, instance("a", "s"));
-    catalogue.heartbeat("a", 1, START).unwrap();
-    catalogue.deregister("a").unwrap();
-    assert_eq!(catalogue.heartbeat("a", 1, START), None);
-    passing(&mut catalogue, instance("a", "s"));
-    assert_eq!(catalogue.heartbeat_ended("a", 1, START), None);
-    assert_eq!(status(&catalogue, "s", "a"), PASSING);
-}
-
-#[test]
-fn an_unpolled_instance_comes_back_with_its_heartbeat_or_by_registering() {
-    let mut catalogue = catalogue();
-    register(&mut catalogue, unpolled("a", "s"), 1);
-    for stream in [1, 2] {
-        catalogue.heartbeat("a", stream, START).unwrap();
-        assert_eq!(status(&catalogue, "s", "a"), PASSING);
-        catalogue.heartbeat_ended("a", stream, START).unwrap();
-        assert_eq!(status(&catalogue, "s", "a"), critical("heartbeat lost"));
-    }
-    register(&mut catalogue, unpolled("a", "s"), 2);
-    assert_eq!(status(&catalogue, "s", "a"), PASSING);
+    assert!(ran(&mut catalogue, "a", old, Status::Passing, "").is_none());
+    assert_eq!(status(&catalogue, "a"), critical("not checked yet"));
 }
 
 #[test]
@@ -209,26 +231,68 @@ fn a_failing_check_says_why_within_bounds() {
     let mut catalogue = catalogue();
     let epoch = passing(&mut catalogue, instance("a", "s"));
     let long = "x".repeat(10_000);
-    catalogue.report("a", epoch, Err(&long), START).unwrap();
-    let (status, reason) = status(&catalogue, "s", "a");
+    ran(&mut catalogue, "a", epoch, Status::Critical, &long).unwrap();
+    let (status, reason) = status(&catalogue, "a");
     assert_eq!(
         (status, reason.len()),
-        (Status::Critical, limits::REASON_CHARS_MAX)
+        (Status::Critical, limits::OUTPUT_CHARS_MAX)
     );
 }
 
 #[test]
-fn the_revision_of_passing_instances_ignores_the_others() {
+fn a_thousand_results_that_differ_in_output_alone_wake_nobody() {
+    let mut catalogue = catalogue();
+    let epoch = passing(&mut catalogue, instance("a", "s"));
+    let (before, indexes) = (catalogue.snapshot("s"), catalogue.indexes());
+    for run in 0..1_000 {
+        let output = format!("answered in {run} us");
+        let effects = ran(&mut catalogue, "a", epoch, Status::Passing, &output).unwrap();
+        assert!(!wakes(&effects) && effects.stale.is_empty());
+    }
+    let after = catalogue.snapshot("s");
+    for view in [View::Passing, View::All, View::Registered] {
+        assert_eq!(after.revision(view), before.revision(view));
+    }
+    assert_eq!(catalogue.indexes(), indexes);
+    assert_eq!(
+        after.get(&key("a")).unwrap().checks[0].output,
+        "answered in 999 us"
+    );
+}
+
+#[test]
+fn a_thousand_writes_elsewhere_wake_nobody_here() {
     let mut catalogue = catalogue();
     passing(&mut catalogue, instance("a", "s"));
     let before = catalogue.snapshot("s");
+    for write in 0..1_000 {
+        let effects = register(&mut catalogue, standing(&format!("b{write}"), "t"), write);
+        assert!(
+            effects
+                .snapshots
+                .iter()
+                .all(|(told, _)| told.service() == "t")
+        );
+    }
+    assert!(Arc::ptr_eq(&before, &catalogue.snapshot("s")));
+}
+
+#[test]
+fn each_view_has_a_revision_of_its_own() {
+    let mut catalogue = catalogue();
+    let a = passing(&mut catalogue, instance("a", "s"));
+    let revisions = |catalogue: &Catalogue| {
+        let snapshot = catalogue.snapshot("s");
+        [View::Passing, View::All, View::Registered].map(|view| snapshot.revision(view))
+    };
+    let before = revisions(&catalogue);
     register(&mut catalogue, instance("b", "s"), 2);
-    let after = catalogue.snapshot("s");
-    assert!(after.revision(View::All) > before.revision(View::All));
-    assert_eq!(
-        after.revision(View::Passing),
-        before.revision(View::Passing)
-    );
+    let after = revisions(&catalogue);
+    assert!(after[0] == before[0] && after[1] > before[1] && after[2] > before[2]);
+
+    ran(&mut catalogue, "a", a, Status::Critical, "down").unwrap();
+    let last = revisions(&catalogue);
+    assert!(last[0] > after[0] && last[1] > after[1] && last[2] == after[2]);
 }
 
 #[test]
@@ -237,7 +301,7 @@ fn a_full_catalogue_takes_changes_but_no_more_instances() {
         instances_max: 1,
         ..Bounds::default()
     };
-    let mut catalogue = Catalogue::new(START, bounds);
+    let mut catalogue = Catalogue::new(START.0, bounds);
     register(&mut catalogue, instance("a", "s"), 1);
     let refused = catalogue.register(instance("b", "s"), START).unwrap_err();
     assert_eq!(refused, Full { instances_max: 1 });
@@ -251,12 +315,12 @@ fn forgetting_empty_services_never_takes_a_revision_back() {
         empty_services_max: 1,
         ..Bounds::default()
     };
-    let mut catalogue = Catalogue::new(START, bounds);
+    let mut catalogue = Catalogue::new(START.0, bounds);
     let mut highest = 0;
     for service in ["s", "t"] {
         register(&mut catalogue, instance("a", service), 1);
-        let effects = catalogue.deregister("a").unwrap();
-        highest = effects.snapshots[0].revision(View::All);
+        let effects = catalogue.deregister(&key("a"), START).unwrap();
+        highest = effects.snapshots[0].0.revision(View::All);
         assert_eq!(effects.forgotten.len(), if service == "t" { 2 } else { 0 });
     }
     assert!(catalogue.snapshot("s").revision(View::Passing) >= highest);
@@ -268,12 +332,61 @@ fn forgetting_empty_services_never_takes_a_revision_back() {
 fn services_are_listed_by_name_in_pages_without_the_empty_ones() {
     let mut catalogue = catalogue();
     for service in ["c", "a", "b", "d"] {
-        register(&mut catalogue, unpolled(service, service), 1);
+        register(&mut catalogue, standing(service, service), 1);
     }
-    catalogue.deregister("b").unwrap();
-    let (page, more) = catalogue.services(None, 2);
+    catalogue.deregister(&key("b"), START).unwrap();
+    let (page, more) = catalogue.services(None, 2, START);
     let names: Vec<_> = page.iter().map(|s| s.service.as_str()).collect();
     assert_eq!((names, more), (vec!["a", "c"], true));
-    let (page, more) = catalogue.services(Some("c"), 2);
-    assert_eq!((page.len(), page[0].passing, more), (1, 1, false));
+    let (page, more) = catalogue.services(Some("c"), 2, START);
+    assert_eq!((page.len(), page[0].counts.passing, more), (1, 1, false));
+}
+
+#[test]
+fn the_map_of_tags_moves_only_when_it_changes() {
+    let mut catalogue = catalogue();
+    let tagged = |id: &str, tags: &[&str]| Instance {
+        tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
+        ..standing(id, "s")
+    };
+    let map = |catalogue: &Catalogue| -> BTreeMap<String, Vec<String>> {
+        let own = |(name, tags): (&str, Vec<String>)| (name.to_owned(), tags);
+        let services = catalogue.tags();
+        services
+            .map(|(name, tags)| own((name, tags.map(str::to_owned).collect())))
+            .collect()
+    };
+    let mut step = |instance: Option<Instance>, moves: bool, tags: &[&str]| {
+        let before = catalogue.indexes().services;
+        match instance {
+            Some(instance) => drop(register(&mut catalogue, instance, 1)),
+            None => drop(catalogue.deregister(&key("a"), START).unwrap()),
+        }
+        assert_eq!(catalogue.indexes().services > before, moves);
+        assert_eq!(map(&catalogue)["s"], tags);
+    };
+    step(Some(tagged("a", &["x", "y"])), true, &["x", "y"]);
+    step(Some(tagged("b", &["y"])), false, &["x", "y"]);
+    step(Some(tagged("b", &["z"])), true, &["x", "y", "z"]);
+    step(None, true, &["z"]);
+}
+
+#[test]
+fn changes_are_listed_the_oldest_first() {
+    let mut catalogue = catalogue();
+    for service in ["s", "t", "u"] {
+        register(&mut catalogue, standing(service, service), 1);
+    }
+    let held = catalogue.indexes().newest;
+    catalogue.deregister(&key("t"), START).unwrap();
+    register(&mut catalogue, standing("s2", "s"), 2);
+    let names = |after| {
+        let snapshots = catalogue.snapshots(after);
+        let names = snapshots
+            .iter()
+            .map(|snapshot| snapshot.service().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(names(held), ["t", "s"]);
+    assert_eq!(names(0), ["u", "t", "s"]);
 }

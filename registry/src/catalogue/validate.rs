@@ -1,15 +1,30 @@
-//! What a registration must look like: the contract's limits, all violations at once.
+//! What a registration must look like: the limits, all violations at once.
 
-use std::{collections::BTreeMap, fmt::Display, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, fmt::Display, net::IpAddr, sync::Arc};
 
-use crate::catalogue::{Check, CheckKind, Instance, limits::*};
+use crate::catalogue::{CheckDefinition, Instance, check_rules::CheckRules, limits::*};
+
+pub(crate) use crate::catalogue::check_rules::CandidateCheck;
 
 /// How much of a caller's own word an error repeats.
 const ECHO_CHARS_MAX: usize = 32;
 
+/// By whose rules names are given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Naming {
+    /// The contract's: ids of `[A-Za-z0-9._:-]`, services that are DNS labels, an address and a
+    /// port.
+    #[default]
+    Mizan,
+    /// Consul's: any printable word without `/`, and neither address nor port are required.
+    Consul,
+}
+
 /// A registration as it came, not yet checked.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Candidate {
+    pub(crate) naming: Naming,
+    pub(crate) node: String,
     pub(crate) instance_id: String,
     pub(crate) service: String,
     pub(crate) address: String,
@@ -17,16 +32,12 @@ pub(crate) struct Candidate {
     pub(crate) tags: Vec<String>,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) weight: u32,
+    pub(crate) warning_weight: Option<u32>,
     pub(crate) zone: String,
-    pub(crate) check: CandidateCheck,
-}
-
-/// A check as it came. What is unset takes its default.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct CandidateCheck {
-    pub(crate) kind: Option<CheckKind>,
-    pub(crate) interval_nanos: Option<i128>,
-    pub(crate) timeout_nanos: Option<i128>,
+    pub(crate) tagged_addresses: BTreeMap<String, (String, u16)>,
+    pub(crate) enable_tag_override: bool,
+    /// Each with the field it came in.
+    pub(crate) checks: Vec<(String, CandidateCheck)>,
 }
 
 /// What is wrong with one field: the description is a clause that fits after its name.
@@ -37,7 +48,8 @@ pub(crate) struct Violation {
 }
 
 impl Violation {
-    fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
+    /// Of one field.
+    pub(crate) fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
         Self {
             field: field.into(),
             description: description.into(),
@@ -49,22 +61,46 @@ impl Candidate {
     /// The instance, or everything that is wrong with it.
     pub(crate) fn validate(self) -> Result<Instance, Vec<Violation>> {
         let mut found = Vec::new();
-        found.extend(check_instance_id("instance_id", &self.instance_id));
-        found.extend(check_service("service", &self.service));
-        found.extend(check_address(&self.address));
+        let consul = self.naming == Naming::Consul;
+        if consul {
+            found.extend(check_word(
+                "instance_id",
+                &self.instance_id,
+                INSTANCE_ID_CHARS_MAX,
+            ));
+            found.extend(check_word("service", &self.service, SERVICE_WORD_CHARS_MAX));
+        } else {
+            found.extend(check_instance_id("instance_id", &self.instance_id));
+            found.extend(check_service("service", &self.service));
+        }
+        found.extend(check_word("node", &self.node, NODE_CHARS_MAX));
+        if !(consul && self.address.is_empty()) {
+            found.extend(check_address("address", &self.address));
+        }
         let port = self.port(&mut found);
         check_tags(&self.tags, &mut found);
-        check_metadata(&self.metadata, &mut found);
-        if self.weight > WEIGHT_MAX {
-            found.push(Violation::new(
-                "weight",
-                format!("must be at most {WEIGHT_MAX}"),
+        check_metadata("metadata", &self.metadata, &mut found);
+        self.check_weights(&mut found);
+        found.extend(check_chars("zone", &self.zone, 0, ZONE_CHARS_MAX));
+        if self.tagged_addresses.len() > METADATA_MAX {
+            let rule = format!("must be at most {METADATA_MAX}");
+            found.push(Violation::new("tagged_addresses", rule));
+        }
+        for (tag, (address, _)) in self.tagged_addresses.iter().take(METADATA_MAX) {
+            found.extend(check_chars("tagged_addresses", tag, 1, TAG_CHARS_MAX));
+            found.extend(check_chars(
+                "tagged_addresses",
+                address,
+                0,
+                ADDRESS_CHARS_MAX,
             ));
         }
-        found.extend(check_chars("zone", &self.zone, 0, ZONE_CHARS_MAX));
-        let check = self.check.validate(&mut found);
-        match (port, check) {
-            (Some(port), Some(check)) if found.is_empty() => Ok(Instance {
+        // Without a port by our own rules, that is what is told.
+        let has_port = !consul || self.port > 0;
+        let checks = validate_checks(self.checks, has_port, &mut found);
+        match port {
+            Some(port) if found.is_empty() => Ok(Instance {
+                node: self.node,
                 instance_id: self.instance_id,
                 service: self.service,
                 address: self.address,
@@ -72,58 +108,67 @@ impl Candidate {
                 tags: self.tags,
                 metadata: self.metadata,
                 weight: self.weight.max(1),
+                warning_weight: self.warning_weight,
                 zone: self.zone,
-                check,
+                tagged_addresses: self.tagged_addresses,
+                enable_tag_override: self.enable_tag_override,
+                checks,
             }),
             _ => Err(found),
         }
     }
 
     fn port(&self, found: &mut Vec<Violation>) -> Option<u16> {
-        let port = u16::try_from(self.port).ok().filter(|port| *port > 0);
+        let needed = self.naming == Naming::Mizan;
+        let port = u16::try_from(self.port).ok();
+        let port = port.filter(|port| *port > 0 || !needed);
         if port.is_none() {
-            found.push(Violation::new("port", "must be 1 to 65535"));
+            let least = u32::from(needed);
+            found.push(Violation::new("port", format!("must be {least} to 65535")));
         }
         port
     }
+
+    fn check_weights(&self, found: &mut Vec<Violation>) {
+        let most = match self.naming {
+            Naming::Mizan => WEIGHT_MAX,
+            Naming::Consul => CONSUL_WEIGHT_MAX,
+        };
+        if self.weight > most || self.warning_weight.unwrap_or(0) > most {
+            found.push(Violation::new("weight", format!("must be at most {most}")));
+        }
+    }
 }
 
-impl CandidateCheck {
-    fn validate(self, found: &mut Vec<Violation>) -> Option<Check> {
-        let kind = self.kind.unwrap_or(CheckKind::Grpc {
-            service: String::new(),
-        });
-        if let CheckKind::Grpc { service } = &kind {
-            found.extend(check_chars(
-                "check.grpc.service",
-                service,
-                0,
-                CHECK_SERVICE_CHARS_MAX,
-            ));
-        }
-        let interval = self.interval_nanos.map_or(Some(INTERVAL_DEFAULT), |nanos| {
-            within("check.interval", nanos, INTERVAL_MIN, INTERVAL_MAX, found)
-        });
-        let timeout = self
-            .timeout_nanos
-            .map(|nanos| within("check.timeout", nanos, TIMEOUT_MIN, TIMEOUT_MAX, found));
-        let interval = interval?;
-        let timeout = match timeout {
-            None => TIMEOUT_DEFAULT.min(interval),
-            Some(timeout) => timeout?,
-        };
-        if timeout > interval {
-            found.push(Violation::new(
-                "check.timeout",
-                format!("must be at most the interval, {interval:?}"),
-            ));
-        }
-        Some(Check {
-            kind,
-            interval,
-            timeout,
-        })
+/// The definitions of an owner's checks; what is wrong with them goes to `found`. `has_port` is
+/// whether a check without a target of its own has one to go to.
+pub(crate) fn validate_checks(
+    checks: Vec<(String, CandidateCheck)>,
+    has_port: bool,
+    found: &mut Vec<Violation>,
+) -> Vec<Arc<CheckDefinition>> {
+    if checks.len() > CHECKS_MAX {
+        found.push(Violation::new(
+            "checks",
+            format!("must be at most {CHECKS_MAX}"),
+        ));
+        return Vec::new();
     }
+    let mut valid: Vec<Arc<CheckDefinition>> = Vec::with_capacity(checks.len());
+    for (field, check) in checks {
+        let mut rules = CheckRules::new(&field, found);
+        let Some(definition) = rules.validate(check, has_port) else {
+            continue;
+        };
+        if valid
+            .iter()
+            .any(|held| held.check_id == definition.check_id)
+        {
+            rules.wrong("check_id", "must be unique among the instance's checks");
+        }
+        valid.push(Arc::new(definition));
+    }
+    valid
 }
 
 /// What is wrong with an instance id.
@@ -137,8 +182,23 @@ pub(crate) fn check_instance_id(field: &str, id: &str) -> Option<Violation> {
     })
 }
 
-/// What is wrong with a service's name.
-pub(crate) fn check_service(field: &str, name: &str) -> Option<Violation> {
+/// What is wrong with a service's name that is asked for: Consul's clients give others than ours.
+pub(crate) fn check_lookup(field: &str, name: &str) -> Option<Violation> {
+    check_word(field, name, SERVICE_WORD_CHARS_MAX)
+}
+
+/// What is wrong with a name by Consul's rules: printable, without `/`, which separates the parts
+/// of its paths.
+pub(crate) fn check_word(field: &str, word: &str, most: usize) -> Option<Violation> {
+    let allowed = |c: char| !c.is_control() && c != '/';
+    (!(1..=most).contains(&word.chars().count()) || !word.chars().all(allowed)).then(|| {
+        let rule = format!("must be 1 to {most} printable characters without /");
+        Violation::new(field, rule)
+    })
+}
+
+/// What is wrong with the name of a service that registers through our own contract.
+fn check_service(field: &str, name: &str) -> Option<Violation> {
     let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     (name.len() > SERVICE_CHARS_MAX
         || !name.starts_with(|c: char| c.is_ascii_lowercase())
@@ -153,13 +213,16 @@ pub(crate) fn check_service(field: &str, name: &str) -> Option<Violation> {
     })
 }
 
-fn check_address(address: &str) -> Option<Violation> {
-    (address.parse::<IpAddr>().is_err() && !is_dns_name(address)).then(|| {
-        Violation::new(
-            "address",
-            "must be an IP address or a DNS name, without the port",
-        )
-    })
+/// What is wrong with a host. The address of nobody in particular (0.0.0.0, ::) is one that a
+/// server listens on, not one that a client could reach.
+pub(crate) fn check_address(field: &str, address: &str) -> Option<Violation> {
+    let wrong = match address.parse::<IpAddr>() {
+        Ok(ip) if ip.is_unspecified() => "must be an address that clients can reach",
+        Ok(_) => return None,
+        Err(_) if is_dns_name(address) => return None,
+        Err(_) => "must be an IP address or a DNS name, without the port",
+    };
+    Some(Violation::new(field, wrong))
 }
 
 /// Whether a resolver could take it: dot-separated labels, one final dot allowed. Underscores
@@ -192,10 +255,15 @@ fn check_tags(tags: &[String], found: &mut Vec<Violation>) {
     }
 }
 
-fn check_metadata(metadata: &BTreeMap<String, String>, found: &mut Vec<Violation>) {
+/// What is wrong with pairs.
+pub(crate) fn check_metadata(
+    field: &str,
+    metadata: &BTreeMap<String, String>,
+    found: &mut Vec<Violation>,
+) {
     if metadata.len() > METADATA_MAX {
         found.push(Violation::new(
-            "metadata",
+            field,
             format!("must be at most {METADATA_MAX} pairs"),
         ));
     }
@@ -204,14 +272,14 @@ fn check_metadata(metadata: &BTreeMap<String, String>, found: &mut Vec<Violation
         let chars = key.chars().count();
         if !(1..=METADATA_KEY_CHARS_MAX).contains(&chars) {
             found.push(Violation::new(
-                "metadata",
+                field,
                 format!(
                     "must have keys of 1 to {METADATA_KEY_CHARS_MAX} characters, not {chars} as \"{echo}\" has"
                 ),
             ));
         }
         found.extend(check_chars(
-            format!("metadata[\"{echo}\"]"),
+            format!("{field}[\"{echo}\"]"),
             value,
             0,
             METADATA_VALUE_CHARS_MAX,
@@ -219,7 +287,8 @@ fn check_metadata(metadata: &BTreeMap<String, String>, found: &mut Vec<Violation
     }
 }
 
-fn check_chars(
+/// What is wrong with the length of a text.
+pub(crate) fn check_chars(
     field: impl Into<String> + Display,
     text: &str,
     min: usize,
@@ -230,21 +299,4 @@ fn check_chars(
         _ => format!("must be {min} to {max} characters"),
     };
     (!(min..=max).contains(&text.chars().count())).then(|| Violation::new(field, bound))
-}
-
-fn within(
-    field: &str,
-    nanos: i128,
-    min: Duration,
-    max: Duration,
-    found: &mut Vec<Violation>,
-) -> Option<Duration> {
-    let duration = u64::try_from(nanos)
-        .ok()
-        .map(Duration::from_nanos)
-        .filter(|duration| (min..=max).contains(duration));
-    if duration.is_none() {
-        found.push(Violation::new(field, format!("must be {min:?} to {max:?}")));
-    }
-    duration
 }

@@ -8,28 +8,25 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::check::reason::readable;
+use crate::check::{Networks, reason::readable};
 
 /// Asks one instance.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct GrpcProbe {
-    authority: String,
     /// Kept between checks: opening one is most of a check's cost, on both sides.
     connection: Option<Connection>,
 }
 
 impl GrpcProbe {
-    /// Not connected yet.
-    pub(crate) fn new(authority: String) -> Self {
-        Self {
-            authority,
-            connection: None,
-        }
-    }
-
     /// Whether the instance answers SERVING. When this is dropped midway, so is the connection: one
     /// that did not answer in time is not to be trusted with the next check.
-    pub(crate) async fn check(&mut self, service: &str, limit: Duration) -> Result<(), String> {
+    pub(crate) async fn check(
+        &mut self,
+        networks: &Networks,
+        authority: &str,
+        service: &str,
+        limit: Duration,
+    ) -> Result<(), String> {
         let kept = self.connection.take().filter(|kept| !kept.is_closed());
         if let Some(connection) = kept {
             match ask(&connection, service).await {
@@ -37,34 +34,36 @@ impl GrpcProbe {
                 Err(status) if broke(&status) => {}
                 answer => {
                     self.connection = Some(connection);
-                    return answer.map_err(|status| self.words(&status));
+                    return answer.map_err(|status| words(authority, &status));
                 }
             }
         }
-        let connection = Connection::open(&self.authority, limit)
+        // What a name stands for is judged here and connected to as it was judged.
+        let addresses = networks.resolve(authority).await?;
+        let mut judged = addresses.first().map(ToString::to_string);
+        let judged = judged.take().filter(|_| networks.are_restricted());
+        let connection = Connection::open(judged.as_deref().unwrap_or(authority), limit)
             .await
             .map_err(|error| readable(error.reason()))?;
         let answer = ask(&connection, service).await;
         if !matches!(&answer, Err(status) if broke(status)) {
             self.connection = Some(connection);
         }
-        answer.map_err(|status| self.words(&status))
+        answer.map_err(|status| words(authority, &status))
     }
+}
 
-    fn words(&self, status: &Status) -> String {
-        let message = status.message();
-        let cause = message
-            .strip_prefix(&self.authority)
-            .and_then(|rest| rest.strip_prefix(": "));
-        match (cause, status.code()) {
-            (Some(cause), _) => readable(cause),
-            (None, Code::FailedPrecondition) if SERVING_WORDS.contains(&message) => {
-                message.to_owned()
-            }
-            (None, Code::Unimplemented) => "does not serve grpc.health.v1.Health".to_owned(),
-            (None, code) if message.is_empty() => format!("health check answered {code:?}"),
-            (None, code) => format!("health check answered {code:?}: {message}"),
-        }
+fn words(authority: &str, status: &Status) -> String {
+    let message = status.message();
+    let cause = message
+        .strip_prefix(authority)
+        .and_then(|rest| rest.strip_prefix(": "));
+    match (cause, status.code()) {
+        (Some(cause), _) => readable(cause),
+        (None, Code::FailedPrecondition) if SERVING_WORDS.contains(&message) => message.to_owned(),
+        (None, Code::Unimplemented) => "does not serve grpc.health.v1.Health".to_owned(),
+        (None, code) if message.is_empty() => format!("health check answered {code:?}"),
+        (None, code) => format!("health check answered {code:?}: {message}"),
     }
 }
 

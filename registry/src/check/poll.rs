@@ -11,7 +11,13 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::{catalogue::Target, check::probe::Probe};
+use crate::{
+    catalogue::{Status, Target},
+    check::{
+        Networks, Outcome,
+        probe::{Probe, Run},
+    },
+};
 
 /// Checks under way at once. Each holds a socket; the rest wait their turn, and waiting does not
 /// count against a check's timeout.
@@ -25,26 +31,41 @@ pub(crate) struct Poller {
     /// Polls are also started while a connection's streams are dropped, which may be outside any
     /// runtime's context.
     runtime: Handle,
+    networks: Networks,
 }
 
 impl Poller {
-    /// A poller on the current runtime.
-    pub(crate) fn new() -> Self {
+    /// A poller on the current runtime that goes nowhere but into these networks.
+    pub(crate) fn new(networks: Networks) -> Self {
         Self {
             turns: Arc::new(Semaphore::new(CHECKS_MAX)),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
+            networks,
         }
+    }
+
+    /// Where checks may go.
+    pub(crate) fn networks(&self) -> &Networks {
+        &self.networks
     }
 
     /// Checks the target at once and then at its interval, until `report` answers that it is over
     /// or the handle is dropped.
     pub(crate) fn start<R>(&self, target: Target, report: R) -> Polled
     where
-        R: Fn(Result<(), String>) -> bool + Send + Sync + 'static,
+        R: Fn(Outcome) -> bool + Send + Sync + 'static,
     {
         let hurry = Arc::new(Notify::new());
-        let task = poll(target, Arc::clone(&self.turns), Arc::clone(&hurry), report);
+        let interval = target.definition.interval;
+        let probe = Probe::new(target, self.networks.clone());
+        let task = poll(
+            probe,
+            interval,
+            Arc::clone(&self.turns),
+            Arc::clone(&hurry),
+            report,
+        );
         let task = self.tasks.spawn_on(task, &self.runtime).abort_handle();
         Polled { hurry, task }
     }
@@ -76,12 +97,16 @@ impl Drop for Polled {
     }
 }
 
-async fn poll<R>(target: Target, turns: Arc<Semaphore>, hurry: Arc<Notify>, report: R)
-where
-    R: Fn(Result<(), String>) -> bool,
+async fn poll<P, R>(
+    mut probe: P,
+    interval: Duration,
+    turns: Arc<Semaphore>,
+    hurry: Arc<Notify>,
+    report: R,
+) where
+    P: Run,
+    R: Fn(Outcome) -> bool,
 {
-    let interval = target.check.interval;
-    let mut probe = Probe::new(target);
     // Whether this check runs because of something that happened, which then often happened to
     // many instances together: their next checks are spread over the interval.
     let mut hurried = true;
@@ -93,7 +118,7 @@ where
         let began = Instant::now();
         let outcome = probe.check().await;
         drop(turn);
-        if outcome.is_ok() {
+        if outcome.status != Status::Critical {
             // Whoever hurried a check that was under way asked for no more than this.
             let _ = hurry.notified().now_or_never();
         }
@@ -124,26 +149,26 @@ mod tests {
     use tokio::{sync::mpsc, time::advance};
 
     use super::*;
-    use crate::catalogue::{Check, CheckKind};
 
     const INTERVAL: Duration = Duration::from_secs(10);
 
+    /// A check that passes at once.
+    struct Passes;
+
+    impl Run for Passes {
+        async fn check(&mut self) -> Outcome {
+            Outcome::passing("")
+        }
+    }
+
     /// Checks that pass at once, and the times at which they did.
     fn polled() -> (Polled, mpsc::UnboundedReceiver<Instant>) {
-        let target = Target {
-            instance_id: "a".to_owned(),
-            epoch: 1,
-            address: "127.0.0.1".to_owned(),
-            port: 1,
-            check: Check {
-                kind: CheckKind::None,
-                interval: INTERVAL,
-                timeout: INTERVAL,
-            },
-        };
         let (tell, times) = mpsc::unbounded_channel();
         let report = move |_| tell.send(Instant::now()).is_ok();
-        (Poller::new().start(target, report), times)
+        let (turns, hurry) = (Arc::new(Semaphore::new(1)), Arc::new(Notify::new()));
+        let task = tokio::spawn(poll(Passes, INTERVAL, turns, Arc::clone(&hurry), report));
+        let task = task.abort_handle();
+        (Polled { hurry, task }, times)
     }
 
     #[tokio::test(start_paused = true)]

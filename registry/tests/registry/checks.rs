@@ -97,7 +97,10 @@ async fn the_service_asked_about_is_the_check_s() {
         checked(
             "a",
             target.port,
-            Some(Kind::Grpc(GrpcCheck { service })),
+            Some(Kind::Grpc(GrpcCheck {
+                service,
+                target: String::new(),
+            })),
             OFTEN,
         )
     };
@@ -140,7 +143,7 @@ async fn a_port_that_opens_satisfies_a_tcp_check() {
     let mut watch = Watch::open(&mut client, &["invoice"], true).await;
     register(
         &mut client,
-        checked("a", port, Some(Kind::Tcp(TcpCheck {})), OFTEN),
+        checked("a", port, Some(Kind::Tcp(TcpCheck::default())), OFTEN),
     )
     .await;
     watch.until_passing().await;

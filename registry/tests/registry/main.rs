@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod api;
 mod checks;
 mod discovery;
 mod heartbeats;
+mod http;
+mod load;
 mod refusals;
 mod restarts;
 mod support;

@@ -1,8 +1,8 @@
 //! A registry on a port of its own, and what talks to it.
 
-use std::{collections::BTreeMap, future::Future, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, path::Path, time::Duration};
 
-use mizan::{Connection, server::ServeError};
+use mizan::Connection;
 use mizan_contracts::registry::v1::{
     HealthCheck, HeartbeatRequest, HeartbeatResponse, Instance, InstanceStatus,
     ListInstancesRequest, ListInstancesResponse, RegisterRequest, WatchInstancesRequest,
@@ -33,7 +33,7 @@ pub(crate) async fn listen() -> TcpListener {
 pub(crate) struct Registry {
     address: SocketAddr,
     stop: CancellationToken,
-    served: JoinHandle<Result<(), ServeError>>,
+    served: JoinHandle<Result<(), registry::Error>>,
 }
 
 impl Registry {
@@ -47,10 +47,24 @@ impl Registry {
     }
 
     fn on(listener: TcpListener) -> Self {
+        Self::with(listener, registry::Config::default())
+    }
+
+    /// On a port of its own, keeping what it knows in this folder.
+    pub(crate) async fn keeping(data: &Path) -> Self {
+        Self::with(listen().await, keeping(data))
+    }
+
+    /// On the address that an earlier one had, with the folder that it kept what it knew in.
+    pub(crate) async fn restart_keeping(authority: &str, data: &Path) -> Self {
+        Self::with(TcpListener::bind(authority).await.unwrap(), keeping(data))
+    }
+
+    /// With other settings.
+    pub(crate) fn with(listener: TcpListener, config: registry::Config) -> Self {
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
         let shutdown = stop.clone().cancelled_owned();
-        let config = registry::Config::default();
         let served = tokio::spawn(registry::serve(listener, config, shutdown));
         Self {
             address,
@@ -77,6 +91,13 @@ impl Registry {
     }
 }
 
+fn keeping(data: &Path) -> registry::Config {
+    registry::Config {
+        data: data.to_owned(),
+        ..registry::Config::default()
+    }
+}
+
 /// A registration with the default check.
 pub(crate) fn instance(id: &str, port: u16) -> Instance {
     Instance {
@@ -93,7 +114,7 @@ pub(crate) fn checked(id: &str, port: u16, kind: Option<Kind>, interval: Duratio
     let check = HealthCheck {
         kind,
         interval: Some(interval.try_into().unwrap()),
-        timeout: None,
+        ..HealthCheck::default()
     };
     Instance {
         check: Some(check),
@@ -113,6 +134,7 @@ pub(crate) async fn list(client: &mut Client, include_unhealthy: bool) -> ListIn
     let request = ListInstancesRequest {
         service: "invoice".to_owned(),
         include_unhealthy,
+        filter: None,
     };
     soon(client.list_instances(request))
         .await
@@ -155,12 +177,13 @@ impl Watch {
                 include_unhealthy: false,
                 after_revision,
                 registry_epoch: registry_epoch.to_owned(),
+                ..WatchInstancesRequest::default()
             },
         )
         .await
     }
 
-    async fn ask(client: &mut Client, request: WatchInstancesRequest) -> Self {
+    pub(crate) async fn ask(client: &mut Client, request: WatchInstancesRequest) -> Self {
         let answer = soon(client.watch_instances(request)).await.unwrap();
         Self(answer.into_inner())
     }

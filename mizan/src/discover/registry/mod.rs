@@ -150,6 +150,7 @@ async fn watch(
             .into_iter()
             .collect(),
         registry_epoch: epoch.unwrap_or_default().to_owned(),
+        ..WatchInstancesRequest::default()
     };
     let mut client = RegistryServiceClient::new(connection);
     let response = timeout(ANSWER, client.watch_instances(request)).await;

@@ -52,6 +52,20 @@ impl RegistryService for Played {
         Err(Status::unimplemented("not played"))
     }
 
+    async fn set_maintenance(
+        &self,
+        _: Request<SetMaintenanceRequest>,
+    ) -> Result<Response<SetMaintenanceResponse>, Status> {
+        Err(Status::unimplemented("not played"))
+    }
+
+    async fn report_check(
+        &self,
+        _: Request<ReportCheckRequest>,
+    ) -> Result<Response<ReportCheckResponse>, Status> {
+        Err(Status::unimplemented("not played"))
+    }
+
     async fn heartbeat(
         &self,
         _: Request<Streaming<HeartbeatRequest>>,

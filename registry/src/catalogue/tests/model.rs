@@ -1,224 +1,245 @@
-//! Random operations on the catalogue and on a model too simple to be wrong.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! Random operations: every revision moves exactly when its answer does, and never back.
 
 use proptest::prelude::*;
 
 use super::*;
 
 const IDS: [&str; 3] = ["a", "b", "c"];
-const SERVICES: [&str; 3] = ["s", "t", "u"];
-const STREAMS: StreamId = 3;
+const SERVICES: [&str; 2] = ["s", "t"];
+const NODES: [&str; 2] = ["home", "away"];
+const TAGS: [&[&str]; 3] = [&[], &["x"], &["x", "y"]];
 
 #[derive(Debug, Clone)]
 enum Op {
     Register {
         id: usize,
+        node: usize,
         service: usize,
         port: u16,
-        weight: u32,
-        polled: bool,
+        tags: usize,
+        kind: usize,
     },
-    Deregister(usize),
+    Deregister(usize, usize),
+    DeregisterNode(usize),
     /// With the current epoch, or with an older one.
-    Report {
+    Ran {
         id: usize,
-        passes: bool,
+        node: usize,
+        status: Status,
         stale: bool,
     },
+    Report(usize, usize, Status),
+    Maintain(usize, usize, bool),
+    MaintainNode(usize, bool),
+    NodeCheck(usize, Status),
     Heartbeat(usize, StreamId),
     HeartbeatEnded(usize, StreamId),
+    Wait(u64),
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let id = 0..IDS.len();
+    let (id, node) = (0..IDS.len(), 0..NODES.len());
+    let said = prop::sample::select(vec![Status::Passing, Status::Warning, Status::Critical]);
+    let place = (id.clone(), node.clone());
     prop_oneof![
-        3 => (id.clone(), 0..SERVICES.len(), 80..82_u16, 1..3_u32, prop::bool::weighted(0.8))
-            .prop_map(|(id, service, port, weight, polled)| Op::Register {
-                id, service, port, weight, polled,
-            }),
-        1 => id.clone().prop_map(Op::Deregister),
-        4 => (id.clone(), any::<bool>(), prop::bool::weighted(0.2))
-            .prop_map(|(id, passes, stale)| Op::Report { id, passes, stale }),
-        2 => (id.clone(), 0..STREAMS).prop_map(|(id, stream)| Op::Heartbeat(id, stream)),
-        2 => (id, 0..STREAMS).prop_map(|(id, stream)| Op::HeartbeatEnded(id, stream)),
+        4 => (place.clone(), 0..SERVICES.len(), 80..82_u16, 0..TAGS.len(), 0..5_usize).prop_map(
+            |((id, node), service, port, tags, kind)| Op::Register { id, node, service, port, tags, kind }
+        ),
+        1 => place.clone().prop_map(|(id, node)| Op::Deregister(id, node)),
+        1 => node.clone().prop_map(Op::DeregisterNode),
+        5 => (place.clone(), said.clone(), prop::bool::weighted(0.2))
+            .prop_map(|((id, node), status, stale)| Op::Ran { id, node, status, stale }),
+        3 => (place.clone(), said.clone()).prop_map(|((id, node), status)| Op::Report(id, node, status)),
+        2 => (place, any::<bool>()).prop_map(|((id, node), on)| Op::Maintain(id, node, on)),
+        1 => (node.clone(), any::<bool>()).prop_map(|(node, on)| Op::MaintainNode(node, on)),
+        1 => (node, said).prop_map(|(node, status)| Op::NodeCheck(node, status)),
+        2 => (id.clone(), 0..3_u64).prop_map(|(id, stream)| Op::Heartbeat(id, stream)),
+        2 => (id, 0..3_u64).prop_map(|(id, stream)| Op::HeartbeatEnded(id, stream)),
+        2 => (0..8_000_u64).prop_map(Op::Wait),
     ]
-}
-
-/// What is known of one instance, as flat as it gets.
-#[derive(Debug, Clone)]
-struct Known {
-    instance: Instance,
-    passes: bool,
-    reason: &'static str,
-    since: (u64, u64),
-    streams: BTreeSet<StreamId>,
-}
-
-/// What anyone can see of one service: everything that is rendered of each instance.
-type Answer = Vec<(Instance, bool, String, (u64, u64))>;
-
-#[derive(Debug, Default)]
-struct Model(BTreeMap<&'static str, Known>);
-
-impl Model {
-    fn apply(&mut self, op: &Op, now: u64) {
-        match op {
-            Op::Register { id, .. } => {
-                let instance = built(op);
-                let polled = instance.check.kind != CheckKind::None;
-                let fresh = Known {
-                    passes: !polled,
-                    reason: if polled { "not checked yet" } else { "" },
-                    since: (now, now),
-                    streams: BTreeSet::new(),
-                    instance,
-                };
-                match self.0.get_mut(IDS[*id]) {
-                    None => {
-                        self.0.insert(IDS[*id], fresh);
-                    }
-                    Some(known) => {
-                        let same = known.instance.port == fresh.instance.port
-                            && known.instance.check == fresh.instance.check;
-                        known.instance = fresh.instance;
-                        if !same || !polled {
-                            known.turn(fresh.passes, fresh.reason, now);
-                        }
-                    }
-                }
-            }
-            Op::Deregister(id) => {
-                self.0.remove(IDS[*id]);
-            }
-            Op::Report { stale: true, .. } => {}
-            Op::Report { id, passes, .. } => {
-                if let Some(known) = self.0.get_mut(IDS[*id]) {
-                    known.turn(*passes, if *passes { "" } else { "refused" }, now);
-                }
-            }
-            Op::Heartbeat(id, stream) => {
-                if let Some(known) = self.0.get_mut(IDS[*id])
-                    && known.streams.insert(*stream)
-                    && known.instance.check.kind == CheckKind::None
-                {
-                    known.turn(true, "", now);
-                }
-            }
-            Op::HeartbeatEnded(id, stream) => {
-                if let Some(known) = self.0.get_mut(IDS[*id])
-                    && known.streams.remove(stream)
-                    && known.streams.is_empty()
-                {
-                    known.turn(false, "heartbeat lost", now);
-                }
-            }
-        }
-    }
-
-    fn answer(&self, service: &str, view: View) -> Answer {
-        self.0
-            .values()
-            .filter(|k| k.instance.service == service && (k.passes || view == View::All))
-            .map(|k| (k.instance.clone(), k.passes, k.reason.to_owned(), k.since))
-            .collect()
-    }
-}
-
-impl Known {
-    fn turn(&mut self, passes: bool, reason: &'static str, now: u64) {
-        if self.passes != passes {
-            self.since.1 = now;
-        }
-        (self.passes, self.reason) = (passes, reason);
-    }
 }
 
 fn built(op: &Op) -> Instance {
     let Op::Register {
         id,
+        node,
         service,
         port,
-        weight,
-        polled,
+        tags,
+        kind,
     } = op
     else {
         panic!("not a registration");
     };
-    let mut instance = instance(IDS[*id], SERVICES[*service]);
-    (instance.port, instance.weight) = (*port, *weight);
-    if !polled {
-        instance.check.kind = CheckKind::None;
-    }
+    let ttl = CheckKind::Ttl {
+        ttl: Duration::from_secs(5),
+    };
+    let alias = CheckKind::Alias {
+        node: NODES[0].to_owned(),
+        instance_id: "a".to_owned(),
+    };
+    let dying = CheckDefinition {
+        deregister_critical_after: Some(Duration::from_secs(6)),
+        ..definition("tcp", tcp())
+    };
+    let checks = match kind {
+        0 => vec![definition("tcp", tcp())],
+        1 => vec![definition("heartbeat", CheckKind::Standing)],
+        2 => vec![dying, definition("ttl", ttl)],
+        3 => vec![definition("alias", alias), definition("ttl", ttl)],
+        _ => Vec::new(),
+    };
+    let mut instance = checked(IDS[*id], SERVICES[*service], &checks);
+    instance.node = NODES[*node].to_owned();
+    instance.port = *port;
+    instance.tags = TAGS[*tags].iter().map(|&tag| tag.to_owned()).collect();
     instance
 }
 
-fn run(catalogue: &mut Catalogue, epochs: &mut BTreeMap<usize, u64>, op: &Op, now: UnixMillis) {
-    let (id, effects) = match op {
-        Op::Register { id, .. } => (
-            id,
-            catalogue.register(built(op), now).ok().map(|done| done.1),
-        ),
-        Op::Deregister(id) => (id, catalogue.deregister(IDS[*id])),
-        Op::Report { id, passes, stale } => {
-            let epoch = catalogue.epoch_of(IDS[*id]).unwrap_or_default();
-            let epoch = if *stale { epoch.wrapping_sub(1) } else { epoch };
-            let outcome = if *passes { Ok(()) } else { Err("refused") };
-            (id, catalogue.report(IDS[*id], epoch, outcome, now))
-        }
-        Op::Heartbeat(id, stream) => (id, catalogue.heartbeat(IDS[*id], *stream, now)),
-        Op::HeartbeatEnded(id, stream) => (id, catalogue.heartbeat_ended(IDS[*id], *stream, now)),
+fn epoch_of(catalogue: &Catalogue, key: &Key) -> u64 {
+    let record = catalogue.records.get(key);
+    let mut checks = record.into_iter().flat_map(|record| &record.checks);
+    let tcp = checks.find(|check| check.view.definition.check_id == "tcp");
+    tcp.map_or(0, |check| check.epoch)
+}
+
+fn apply(catalogue: &mut Catalogue, op: &Op, now: UnixMillis) {
+    let place = |id: usize, node: usize| Key::new(NODES[node], IDS[id]);
+    let check = |key: Key, check_id: &str| CheckRef {
+        owner: Owner::Instance(key),
+        check_id: check_id.to_owned(),
     };
-    if let Some(Polling::Start(target)) = effects.and_then(|effects| effects.polling) {
-        let before = epochs.insert(*id, target.epoch);
-        assert!(before < Some(target.epoch), "an epoch came twice");
+    let why = |on: bool| on.then(|| "why".to_owned());
+    match op {
+        Op::Register { .. } => drop(catalogue.register(built(op), now).unwrap()),
+        Op::Deregister(id, node) => drop(catalogue.deregister(&place(*id, *node), now)),
+        Op::DeregisterNode(node) => drop(catalogue.deregister_node(NODES[*node], now)),
+        Op::Ran {
+            id,
+            node,
+            status,
+            stale,
+        } => {
+            let key = place(*id, *node);
+            let epoch = epoch_of(catalogue, &key);
+            let epoch = if *stale { epoch.wrapping_sub(1) } else { epoch };
+            drop(catalogue.ran(&check(key, "tcp"), epoch, (*status, "said"), now));
+        }
+        Op::Report(id, node, status) => {
+            let check = check(place(*id, *node), "ttl");
+            drop(catalogue.report(&check, (*status, "said"), now));
+        }
+        Op::Maintain(id, node, on) => {
+            let owner = Owner::Instance(place(*id, *node));
+            drop(catalogue.set_maintenance(&owner, why(*on), now));
+        }
+        Op::MaintainNode(node, on) => {
+            let owner = Owner::Node(NODES[*node].to_owned());
+            drop(catalogue.set_maintenance(&owner, why(*on), now));
+        }
+        Op::NodeCheck(node, status) => {
+            let owner = Owner::Node(NODES[*node].to_owned());
+            let reported = definition("disk", CheckKind::Reported);
+            if catalogue.put_check(&owner, reported, now).is_some() {
+                let check = CheckRef {
+                    owner,
+                    check_id: "disk".to_owned(),
+                };
+                catalogue.report(&check, (*status, "said"), now).unwrap();
+            }
+        }
+        Op::Heartbeat(id, stream) => drop(catalogue.heartbeat(&place(*id, 0), *stream, now)),
+        Op::HeartbeatEnded(id, stream) => {
+            drop(catalogue.heartbeat_ended(&place(*id, 0), *stream, now));
+        }
+        Op::Wait(_) => {}
     }
 }
 
-fn seen(catalogue: &Catalogue, service: &str, view: View) -> (u64, Answer) {
+/// Everything that is rendered of a service in a view, as text: without outputs, and in the view of
+/// those that registered without anything that is about health.
+fn rendered(catalogue: &Catalogue, service: &str, view: View) -> (u64, Vec<String>) {
     let snapshot = catalogue.snapshot(service);
-    let answer = snapshot
-        .entries(view)
-        .map(|entry| {
-            let passes = entry.status == Status::Passing;
-            let since = (entry.register_time.0, entry.status_time.0);
-            (entry.instance.clone(), passes, entry.reason.clone(), since)
-        })
-        .collect();
+    let check = |check: &Arc<CheckView>| {
+        let id = &check.definition.check_id;
+        format!(
+            "{id} {:?} {} {:?}",
+            check.status, check.reason, check.status_time
+        )
+    };
+    let entry = |entry: &Arc<Entry>| {
+        let registered = format!("{:?} {:?}", entry.instance, entry.node.node);
+        if view == View::Registered {
+            return registered;
+        }
+        let checks: Vec<_> = entry.all_checks().map(check).collect();
+        format!(
+            "{registered} {:?} {} {} {:?} {:?} {:?} {checks:?}",
+            entry.status,
+            entry.reason,
+            entry.flapping,
+            entry.status_time,
+            entry.maintenance,
+            entry.node.maintenance,
+        )
+    };
+    let answer = snapshot.entries(view).map(entry).collect();
     (snapshot.revision(view), answer)
+}
+
+/// The answers about more than one service, as text.
+fn overview(catalogue: &Catalogue) -> [(u64, Vec<String>); 3] {
+    let indexes = catalogue.indexes();
+    let services = catalogue.tags();
+    let services = services.map(|(name, tags)| format!("{name} {:?}", tags.collect::<Vec<_>>()));
+    let nodes = catalogue.nodes();
+    let nodes = nodes.iter().map(|node| format!("{:?}", node.node));
+    let mut registered = Vec::new();
+    for service in SERVICES {
+        registered.extend(rendered(catalogue, service, View::Registered).1);
+    }
+    [
+        (indexes.services, services.collect()),
+        (indexes.nodes, nodes.collect()),
+        (indexes.registrations, registered),
+    ]
 }
 
 proptest! {
     #[test]
-    fn the_catalogue_is_the_model_and_revisions_move_iff_answers_do(
-        ops in prop::collection::vec(op(), 1..60)
-    ) {
+    fn revisions_move_iff_answers_do_and_never_back(ops in prop::collection::vec(op(), 1..60)) {
         let mut catalogue = catalogue();
-        let mut model = Model::default();
-        let mut epochs = BTreeMap::new();
-        for (step, op) in (2_000..).zip(&ops) {
-            let mut before = BTreeMap::new();
-            for service in SERVICES {
-                for view in [View::Passing, View::All] {
-                    before.insert((service, view == View::All), seen(&catalogue, service, view));
-                }
+        let mut now = START;
+        let views = [View::Passing, View::All, View::Registered];
+        let places: Vec<_> = SERVICES.into_iter().flat_map(|s| views.map(|view| (s, view))).collect();
+        for op in &ops {
+            let look = |catalogue: &Catalogue| -> Vec<_> {
+                let one = |(service, view): &(&str, View)| rendered(catalogue, service, *view);
+                places.iter().map(one).collect()
+            };
+            let (before, all_before) = (look(&catalogue), overview(&catalogue));
+            now = now.after(Duration::from_millis(if let Op::Wait(ms) = op { *ms } else { 1 }));
+            if matches!(op, Op::Wait(_)) {
+                catalogue.sweep(now, 7);
             }
-            run(&mut catalogue, &mut epochs, op, UnixMillis(step));
-            model.apply(op, step);
-            for service in SERVICES {
-                for view in [View::Passing, View::All] {
-                    let (revision, answer) = seen(&catalogue, service, view);
-                    let (was_revision, was) = &before[&(service, view == View::All)];
-                    prop_assert_eq!(&answer, &model.answer(service, view), "after {:?}", op);
-                    prop_assert!(revision > 0);
-                    prop_assert!(revision >= *was_revision, "a revision went back");
-                    prop_assert_eq!(
-                        revision != *was_revision,
-                        answer != *was,
-                        "revision and answer disagree in {:?} after {:?}", view, op
-                    );
-                }
+            apply(&mut catalogue, op, now);
+            for ((place, was), is) in places.iter().zip(before).zip(look(&catalogue)) {
+                prop_assert!(is.0 > 0 && is.0 >= was.0, "{:?} went back after {:?}", place, op);
+                prop_assert_eq!(
+                    is.0 != was.0, is.1 != was.1,
+                    "revision and answer disagree in {:?} after {:?}: {:#?}", place, op, is.1
+                );
+            }
+            for (was, is) in all_before.into_iter().zip(overview(&catalogue)) {
+                prop_assert!(is.0 >= was.0);
+                prop_assert!(is.0 != was.0 || is.1 == was.1, "{:?} moved nothing: {:?} {:?}", op, was.1, is.1);
             }
         }
+        // Of each service there is one newest change.
+        let listed = catalogue.snapshots(0);
+        let mut names: Vec<_> = listed.iter().map(|s| s.service().to_owned()).collect();
+        names.dedup();
+        prop_assert_eq!(names.len(), listed.len());
+        prop_assert!(listed.is_sorted_by_key(|s| s.revision(View::All)));
     }
 }

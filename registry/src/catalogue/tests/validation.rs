@@ -1,11 +1,11 @@
 //! The limits of a registration, on both sides.
 
-use std::{collections::BTreeMap, time::Duration};
-
-use crate::catalogue::{Candidate, CandidateCheck, Check, CheckKind};
+use super::*;
 
 fn good() -> Candidate {
     Candidate {
+        node: HOME.to_owned(),
+        checks: vec![("check".to_owned(), CandidateCheck::default())],
         instance_id: "invoice-10.0.0.1:50061".to_owned(),
         service: "invoice".to_owned(),
         address: "10.0.0.1".to_owned(),
@@ -24,36 +24,37 @@ fn wrong(change: impl FnOnce(&mut Candidate)) -> Vec<String> {
     }
 }
 
-fn check(kind: CheckKind, interval_ms: Option<i128>, timeout_ms: Option<i128>) -> CandidateCheck {
-    CandidateCheck {
+fn check(
+    kind: CheckKind,
+    interval_ms: Option<i128>,
+    timeout_ms: Option<i128>,
+) -> Vec<(String, CandidateCheck)> {
+    let check = CandidateCheck {
         kind: Some(kind),
         interval_nanos: interval_ms.map(|ms| ms * 1_000_000),
         timeout_nanos: timeout_ms.map(|ms| ms * 1_000_000),
-    }
+        ..CandidateCheck::default()
+    };
+    vec![("check".to_owned(), check)]
 }
 
 #[test]
 fn what_is_unset_takes_its_default() {
     let instance = good().validate().unwrap();
     assert_eq!(instance.weight, 1);
-    assert_eq!(
-        instance.check,
-        Check {
-            kind: CheckKind::Grpc {
-                service: String::new()
-            },
-            interval: Duration::from_secs(10),
-            timeout: Duration::from_secs(2),
-        }
-    );
+    let kind = CheckKind::Grpc {
+        target: None,
+        service: String::new(),
+    };
+    assert_eq!(*instance.checks[0], definition("grpc", kind));
 }
 
 #[test]
 fn a_short_interval_shortens_the_default_timeout() {
     let mut candidate = good();
-    candidate.check = check(CheckKind::Tcp, Some(100), None);
+    candidate.checks = check(tcp(), Some(100), None);
     let instance = candidate.validate().unwrap();
-    assert_eq!(instance.check.timeout, Duration::from_millis(100));
+    assert_eq!(instance.checks[0].timeout, Duration::from_millis(100));
 }
 
 #[test]
@@ -109,6 +110,8 @@ fn an_address_is_a_host_without_a_port() {
     }
     for host in [
         "",
+        "0.0.0.0",
+        "::",
         "host:80",
         "[::1]",
         "127.0.0.256",
@@ -132,9 +135,8 @@ fn an_address_is_a_host_without_a_port() {
 
 #[test]
 fn check_times_are_bounded_and_ordered() {
-    let times = |interval, timeout| {
-        wrong(|c| c.check = check(CheckKind::Tcp, Some(interval), Some(timeout)))
-    };
+    let times =
+        |interval, timeout| wrong(|c| c.checks = check(tcp(), Some(interval), Some(timeout)));
     assert!(times(100, 10).is_empty());
     assert!(times(3_600_000, 60_000).is_empty());
     assert_eq!(times(99, 10), ["check.interval"]);
@@ -148,6 +150,138 @@ fn check_times_are_bounded_and_ordered() {
 fn all_violations_are_told_at_once() {
     let nothing = Candidate::default().validate().unwrap_err();
     let fields: Vec<_> = nothing.iter().map(|v| v.field.as_str()).collect();
-    assert_eq!(fields, ["instance_id", "service", "address", "port"]);
+    assert_eq!(
+        fields,
+        ["instance_id", "service", "node", "address", "port"]
+    );
     assert_eq!(wrong(|c| c.tags = vec![String::new(); 64]).len(), 64);
+}
+
+fn of_kind(kind: CheckKind) -> Vec<String> {
+    wrong(|c| c.checks = check(kind, None, None))
+}
+
+fn http(url: &str) -> CheckKind {
+    CheckKind::Http {
+        url: url.to_owned(),
+        method: "GET".to_owned(),
+        headers: Vec::new(),
+        body: String::new(),
+        follow_redirects: true,
+    }
+}
+
+#[test]
+fn what_a_check_asks_is_checked() {
+    for url in ["http://h", "http://h:1/x?y=z", "http://[::1]:80/"] {
+        assert!(of_kind(http(url)).is_empty(), "{url}");
+    }
+    let long = format!("http://h/{}", "x".repeat(2048));
+    for url in [
+        "",
+        "h",
+        "https://h",
+        "http://",
+        "http:///x",
+        "http://:80",
+        "http://a b",
+        &long,
+    ] {
+        assert_eq!(of_kind(http(url)), ["check.http.url"], "{url}");
+    }
+    for (field, changed) in [
+        (
+            "check.http.method",
+            with(|method, _, _| *method = "G T".to_owned()),
+        ),
+        (
+            "check.http.headers",
+            with(|_, headers, _| headers.push(("a b".to_owned(), String::new()))),
+        ),
+        (
+            "check.http.headers",
+            with(|_, headers, _| headers.push(("a".to_owned(), "x\r\ny".to_owned()))),
+        ),
+        (
+            "check.http.body",
+            with(|_, _, body| *body = "x".repeat(4097)),
+        ),
+    ] {
+        assert_eq!(of_kind(changed), [field]);
+    }
+    for target in ["h:1", "[::1]:1"] {
+        assert!(
+            of_kind(CheckKind::Tcp {
+                target: Some(target.to_owned())
+            })
+            .is_empty()
+        );
+    }
+    for target in ["", "h", ":1", "h:0", "h:70000", "[]:1"] {
+        let kind = CheckKind::Tcp {
+            target: Some(target.to_owned()),
+        };
+        assert_eq!(of_kind(kind), ["check.tcp.target"], "{target}");
+    }
+    assert_eq!(
+        of_kind(CheckKind::Ttl {
+            ttl: Duration::ZERO
+        }),
+        ["check.ttl"]
+    );
+}
+
+fn with(change: impl FnOnce(&mut String, &mut Vec<(String, String)>, &mut String)) -> CheckKind {
+    let mut kind = http("http://h");
+    if let CheckKind::Http {
+        method,
+        headers,
+        body,
+        ..
+    } = &mut kind
+    {
+        change(method, headers, body);
+    }
+    kind
+}
+
+#[test]
+fn thresholds_are_ordered_and_ids_unique() {
+    let thresholds = |warning, critical| {
+        wrong(|c| {
+            c.checks[0].1.failures_before_warning = warning;
+            c.checks[0].1.failures_before_critical = critical;
+        })
+    };
+    assert!(thresholds(0, 0).is_empty() && thresholds(2, 3).is_empty());
+    assert_eq!(thresholds(4, 3), ["check.failures_before_warning"]);
+    assert_eq!(thresholds(0, 101).len(), 2);
+    let twice = |c: &mut Candidate| {
+        c.checks
+            .push(("checks[0]".to_owned(), CandidateCheck::default()))
+    };
+    assert_eq!(wrong(twice), ["checks[0].check_id"]);
+    let many = |c: &mut Candidate| c.checks = vec![c.checks[0].clone(); 17];
+    assert_eq!(wrong(many), ["checks"]);
+}
+
+#[test]
+fn consul_s_clients_have_rules_of_their_own() {
+    let consul = |change: fn(&mut Candidate)| {
+        wrong(|c| {
+            c.naming = Naming::Consul;
+            (c.instance_id, c.service) = ("Web 1".to_owned(), "My_Service".to_owned());
+            (c.address, c.port, c.weight) = (String::new(), 0, 65_535);
+            c.checks.clear();
+            change(c);
+        })
+    };
+    assert!(consul(|_| ()).is_empty());
+    assert_eq!(consul(|c| c.service = "a/b".to_owned()), ["service"]);
+    assert_eq!(consul(|c| c.address = "0.0.0.0".to_owned()), ["address"]);
+    assert_eq!(consul(|c| c.port = 70_000), ["port"]);
+    assert_eq!(consul(|c| c.weight = 65_536), ["weight"]);
+    assert_eq!(consul(|c| c.tags = vec!["x".repeat(1 << 20)]), ["tags[0]"]);
+    let own_port = |c: &mut Candidate| c.checks = check(tcp(), None, None);
+    assert_eq!(consul(own_port), ["check.tcp.target"]);
 }

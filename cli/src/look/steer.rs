@@ -1,0 +1,120 @@
+//! `mizan drain` and `mizan maint`: taking instances and nodes out, and putting them back.
+
+use std::process::ExitCode;
+
+use mizan_contracts::registry::v1::SetMaintenanceRequest;
+use serde::Serialize;
+
+use super::{Common, LookError, client, exit, put};
+
+/// Takes an instance out of what clients are given, until `mizan maint off`. It goes on running,
+/// and what it is doing is finished.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DrainArgs {
+    /// The instance's id, such as payment-1.
+    #[arg(value_name = "ID")]
+    instance_id: String,
+
+    /// Why, for people.
+    #[arg(long, default_value = "drained by hand")]
+    reason: String,
+
+    /// Its node, when several have an instance of this id.
+    #[arg(long, default_value = "")]
+    node: String,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Takes an instance or a whole node out, or puts it back.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MaintArgs {
+    /// Out or back.
+    #[arg(value_name = "on|off")]
+    switch: Switch,
+
+    /// The instance's id; without one, the whole node.
+    #[arg(value_name = "ID", required_unless_present = "node")]
+    instance_id: Option<String>,
+
+    /// The node.
+    #[arg(long)]
+    node: Option<String>,
+
+    /// Why, for people.
+    #[arg(long, default_value = "maintenance")]
+    reason: String,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Switch {
+    On,
+    Off,
+}
+
+/// What was done, as shown.
+#[derive(Debug, Serialize)]
+struct Done {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    instance_id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    node: String,
+    maintenance: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    reason: String,
+}
+
+/// Runs `mizan drain`.
+pub(crate) async fn drain(args: DrainArgs) -> ExitCode {
+    let done = Done {
+        instance_id: args.instance_id,
+        node: args.node,
+        maintenance: true,
+        reason: args.reason,
+    };
+    exit(set(&args.common, done).await)
+}
+
+/// Runs `mizan maint`.
+pub(crate) async fn maint(args: MaintArgs) -> ExitCode {
+    let maintenance = args.switch == Switch::On;
+    let done = Done {
+        instance_id: args.instance_id.unwrap_or_default(),
+        node: args.node.unwrap_or_default(),
+        maintenance,
+        reason: if maintenance {
+            args.reason
+        } else {
+            String::new()
+        },
+    };
+    exit(set(&args.common, done).await)
+}
+
+async fn set(common: &Common, done: Done) -> Result<(), LookError> {
+    let request = SetMaintenanceRequest {
+        instance_id: done.instance_id.clone(),
+        node: done.node.clone(),
+        enabled: done.maintenance,
+        reason: done.reason.clone(),
+    };
+    client(common).await?.set_maintenance(request).await?;
+    put(common, &done, text)
+}
+
+fn text(done: &Done) -> String {
+    let what = if done.instance_id.is_empty() {
+        format!("node {}", done.node)
+    } else {
+        done.instance_id.clone()
+    };
+    if done.maintenance {
+        format!("{what} is out: {}\n", done.reason)
+    } else {
+        format!("{what} is back\n")
+    }
+}

@@ -1,0 +1,107 @@
+//! What is kept over a restart, and beginning from it.
+
+use std::sync::Arc;
+
+use crate::catalogue::{
+    Catalogue, Effects, Instance, Node, Owner, Stored, UnixMillis,
+    check::{Check, Said},
+    effects::{StoredInstance, StoredNode},
+    state::Timer,
+};
+
+impl Catalogue {
+    /// What is to be kept of an owner; nothing when it is no longer known.
+    pub(crate) fn stored(&self, owner: &Owner) -> Option<Stored> {
+        let said = |checks: &[Check]| checks.iter().map(|c| Said::from(&*c.view)).collect();
+        match owner {
+            Owner::Instance(key) => {
+                let record = self.records.get(key)?;
+                Some(Stored::Instance(StoredInstance {
+                    instance: Instance::clone(&record.instance),
+                    register_time: record.register_time,
+                    maintenance: record.maintenance.clone(),
+                    bound: record.bound,
+                    said: said(&record.checks),
+                }))
+            }
+            Owner::Node(name) => {
+                let record = self.nodes.get(name)?;
+                Some(Stored::Node(StoredNode {
+                    node: Node::clone(&record.view.node),
+                    explicit: record.explicit,
+                    maintenance: record.view.maintenance.clone(),
+                    said: said(&record.checks),
+                }))
+            }
+        }
+    }
+
+    /// Begins from what was kept. Everybody has the status that they had last; checks run again at
+    /// once, reports count for the grace period at least, and heartbeat streams must come back
+    /// within it.
+    pub(crate) fn restore(&mut self, stored: Vec<Stored>, now: UnixMillis) -> Effects {
+        let mut effects = Effects::default();
+        let (instances, nodes): (Vec<_>, Vec<_>) = stored
+            .into_iter()
+            .partition(|stored| matches!(stored, Stored::Instance(_)));
+        for stored in nodes.into_iter().chain(instances) {
+            match stored {
+                Stored::Node(stored) => self.restore_node(stored, now, &mut effects),
+                Stored::Instance(stored) => self.restore_instance(stored, now, &mut effects),
+            }
+        }
+        // Nothing of it is news to the store, or to an operator.
+        effects.stale.clear();
+        effects.turned.clear();
+        effects
+    }
+
+    fn restore_node(&mut self, stored: StoredNode, now: UnixMillis, effects: &mut Effects) {
+        let owner = Owner::Node(stored.node.name.clone());
+        if let Ok(more) = self.register_node(stored.node, now) {
+            effects.polling.extend(more.polling);
+        }
+        if let Owner::Node(name) = &owner
+            && let Some(record) = self.nodes.get_mut(name)
+        {
+            record.explicit = stored.explicit;
+            Arc::make_mut(&mut record.view).maintenance = stored.maintenance;
+        }
+        self.recall(&owner, &stored.said, now);
+        self.changed(&owner, now, effects);
+    }
+
+    fn restore_instance(&mut self, stored: StoredInstance, now: UnixMillis, effects: &mut Effects) {
+        let key = stored.instance.key();
+        let owner = Owner::Instance(key.clone());
+        let Ok((_, more)) = self.register(stored.instance, now) else {
+            return;
+        };
+        effects.polling.extend(more.polling);
+        self.recall(&owner, &stored.said, now);
+        if let Some(record) = self.records.get_mut(&key) {
+            record.register_time = stored.register_time;
+            record.maintenance = stored.maintenance;
+            record.bound = stored.bound;
+            record.raw =
+                crate::catalogue::Status::worst(record.checks.iter().map(|c| c.view.status));
+        }
+        if stored.bound {
+            let until = now.after(self.bounds.grace);
+            self.timers.insert((until, Timer::Grace(key)));
+        }
+        if let Some(entry) = self.changed(&owner, now, effects) {
+            effects.turned.push(entry);
+        }
+    }
+
+    fn recall(&mut self, owner: &Owner, said: &[Said], now: UnixMillis) {
+        let grace = self.bounds.grace;
+        for check in self.checks_of(owner).into_iter().flatten() {
+            let id = &check.view.definition.check_id;
+            if let Some(said) = said.iter().find(|said| said.check_id == *id) {
+                check.restore(said, now, grace);
+            }
+        }
+    }
+}

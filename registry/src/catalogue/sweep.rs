@@ -1,0 +1,169 @@
+//! What happens by time alone: reports that no longer count, instances that are dead for long
+//! enough, holds that end. Bounded by the [guard](crate::catalogue::guard).
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::catalogue::{
+    Catalogue, CheckRef, Effects, Key, Owner, UnixMillis, guard::Guard, limits::STALL, state::Timer,
+};
+
+/// Something that time alone takes away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Expiry {
+    /// A report no longer counts.
+    Report(CheckRef),
+    /// An instance was critical for long enough.
+    Instance(Key),
+}
+
+impl Catalogue {
+    /// Does what is due. To be called every 100 ms or so; `random` picks who goes first when the
+    /// guard does not let all go.
+    pub(crate) fn sweep(&mut self, now: UnixMillis, random: u64) -> Effects {
+        let mut effects = Effects::default();
+        self.make_up_for_a_stall(now);
+        let mut expiring: BTreeMap<String, Vec<Expiry>> = BTreeMap::new();
+        while let Some((at, timer)) = self.timers.pop_first() {
+            if at > now {
+                self.timers.insert((at, timer));
+                break;
+            }
+            match timer {
+                Timer::Check(check) => {
+                    if let Some((service, expiry)) = self.due(check, now) {
+                        expiring.entry(service).or_default().push(expiry);
+                    }
+                }
+                Timer::Stood(key) => drop(self.render(&key, now, &mut effects)),
+                Timer::Grace(key) => {
+                    let bound = self
+                        .records
+                        .get(&key)
+                        .is_some_and(|r| r.heartbeats.is_empty());
+                    if bound {
+                        self.lose_heartbeat(&key, now, &mut effects);
+                    }
+                }
+            }
+        }
+        let mut random = fastrand::Rng::with_seed(random);
+        for (service, mut due) in expiring {
+            random.shuffle(&mut due);
+            let size = self
+                .services
+                .get(&service)
+                .map_or(0, |snapshot| snapshot.len());
+            let guard = self.guards.entry(service).or_default();
+            let held = due.split_off(guard.admit(size, due.len(), now));
+            let until = guard.holding(now).map(|holding| holding.until);
+            for expiry in due {
+                self.expire(expiry, now, &mut effects);
+            }
+            for expiry in held {
+                self.put_off(expiry, until.unwrap_or(now));
+            }
+        }
+        self.guards
+            .retain(|_, guard: &mut Guard| !guard.is_over(now));
+        effects
+    }
+
+    /// What is due for a check whose timer fired, and in which service; a node's in none. Sets the
+    /// timer again when there is nothing yet.
+    fn due(&mut self, check: CheckRef, now: UnixMillis) -> Option<(String, Expiry)> {
+        let service = match &check.owner {
+            Owner::Instance(key) => self.records.get(key)?.instance.service.clone(),
+            Owner::Node(_) => String::new(),
+        };
+        let checks = self.checks_of(&check.owner)?.iter_mut();
+        let mut same = checks.filter(|held| held.view.definition.check_id == check.check_id);
+        let held = same.next()?;
+        held.armed = None;
+        if let Owner::Instance(key) = &check.owner
+            && held.reap_due().is_some_and(|due| due <= now)
+        {
+            return Some((service, Expiry::Instance(key.clone())));
+        }
+        if held.ttl_due.is_some_and(|due| due <= now) {
+            return Some((service, Expiry::Report(check)));
+        }
+        self.arm(&check.owner);
+        None
+    }
+
+    fn expire(&mut self, expiry: Expiry, now: UnixMillis, effects: &mut Effects) {
+        match expiry {
+            Expiry::Instance(key) => {
+                let gone = self.remove(&key, now, effects);
+                effects.reaped.extend(gone);
+            }
+            Expiry::Report(CheckRef { owner, check_id }) => {
+                let checks = self.checks_of(&owner).into_iter().flatten();
+                for check in checks.filter(|held| held.view.definition.check_id == check_id) {
+                    check.expire(now);
+                }
+                self.changed(&owner, now, effects);
+            }
+        }
+    }
+
+    /// Looks at it again when the guard's next window begins.
+    fn put_off(&mut self, expiry: Expiry, until: UnixMillis) {
+        match expiry {
+            Expiry::Report(check) => {
+                self.timers.insert((until, Timer::Check(check)));
+            }
+            Expiry::Instance(key) => {
+                let owner = Owner::Instance(key);
+                let checks = self.checks_of(&owner).into_iter().flatten();
+                let due: Vec<_> = checks
+                    .filter(|check| check.reap_due().is_some_and(|due| due <= until))
+                    .map(|check| check.view.definition.check_id.clone())
+                    .collect();
+                for check_id in due {
+                    let owner = owner.clone();
+                    let check = CheckRef { owner, check_id };
+                    self.timers.insert((until, Timer::Check(check)));
+                }
+            }
+        }
+    }
+
+    /// Sets a timer for each of an owner's checks that has something due and none that is earlier.
+    pub(super) fn arm(&mut self, owner: &Owner) {
+        let mut timers = Vec::new();
+        for check in self.checks_of(owner).into_iter().flatten() {
+            let Some(due) = check.due() else {
+                continue;
+            };
+            if check.armed.is_none_or(|armed| due < armed) {
+                check.armed = Some(due);
+                let check_id = check.view.definition.check_id.clone();
+                let owner = owner.clone();
+                timers.push((due, Timer::Check(CheckRef { owner, check_id })));
+            }
+        }
+        self.timers.extend(timers);
+    }
+
+    /// When the last sweep was long ago, the registry itself stood still, and nobody could report
+    /// to it: reports count for that much longer.
+    fn make_up_for_a_stall(&mut self, now: UnixMillis) {
+        let last = self.last_sweep.replace(now).unwrap_or(now);
+        let stood = now.since(last);
+        if stood <= STALL {
+            return;
+        }
+        let instances = self
+            .records
+            .values_mut()
+            .flat_map(|record| &mut record.checks);
+        let nodes = self.nodes.values_mut().flat_map(|node| &mut node.checks);
+        for check in instances.chain(nodes) {
+            check.ttl_due = check.ttl_due.map(|due| due.after(stood));
+        }
+    }
+}
+
+/// How often [`Catalogue::sweep`] is to be called.
+pub(crate) const SWEEP: Duration = Duration::from_millis(100);

@@ -1,0 +1,161 @@
+//! Writing: what changed is noted at once and written by one task, everything that waits in one
+//! transaction.
+//!
+//! Of each owner only the latest state waits, so a disk that stands still costs no more memory than
+//! there are owners.
+
+use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use store::Database;
+use tokio::{
+    sync::{Notify, oneshot},
+    time::sleep,
+};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{
+    catalogue::{Owner, Stored},
+    keep::{AHEAD, record},
+};
+
+/// Before what could not be written is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Where changes are noted.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    shared: Arc<Shared>,
+    /// Revisions are reserved up to this one.
+    reserved: u64,
+    _writing: AbortOnDropHandle<()>,
+    /// Held for as long as this writes.
+    _lock: File,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    wake: Notify,
+}
+
+/// What is not written yet.
+#[derive(Debug, Default)]
+struct Waiting {
+    owners: HashMap<Owner, Option<Stored>>,
+    reserve: Option<u64>,
+    callers: Vec<oneshot::Sender<bool>>,
+}
+
+/// A change on its way to the disk: resolves to whether it is durable.
+#[derive(Debug)]
+pub(crate) struct Pending(Option<oneshot::Receiver<bool>>);
+
+impl Pending {
+    /// Nothing has to be written.
+    pub(crate) fn nothing() -> Self {
+        Self(None)
+    }
+
+    /// Whether everything that was noted before is durable.
+    pub(crate) async fn durable(self) -> bool {
+        match self.0 {
+            None => true,
+            Some(written) => written.await.unwrap_or(false),
+        }
+    }
+}
+
+impl Journal {
+    /// Writes from the current runtime until it is dropped.
+    pub(super) fn start(database: Database, reserved: u64, lock: File) -> Self {
+        let shared = Arc::new(Shared::default());
+        let writing = tokio::spawn(write_all(Arc::clone(&shared), database));
+        Self {
+            shared,
+            reserved,
+            _writing: AbortOnDropHandle::new(writing),
+            _lock: lock,
+        }
+    }
+
+    /// Notes the state of owners that changed, and the newest revision.
+    pub(crate) fn note(&mut self, owners: Vec<(Owner, Option<Stored>)>, newest: u64) {
+        let reserve = newest.saturating_add(AHEAD / 2) > self.reserved;
+        if owners.is_empty() && !reserve {
+            return;
+        }
+        let mut waiting = self.shared.waiting.lock();
+        waiting.owners.extend(owners);
+        if reserve {
+            self.reserved = newest.saturating_add(AHEAD);
+            waiting.reserve = Some(self.reserved);
+        }
+        drop(waiting);
+        self.shared.wake.notify_one();
+    }
+
+    /// Resolves when everything that was noted so far is durable.
+    pub(crate) fn pending(&self) -> Pending {
+        let (caller, written) = oneshot::channel();
+        self.shared.waiting.lock().callers.push(caller);
+        self.shared.wake.notify_one();
+        Pending(Some(written))
+    }
+}
+
+async fn write_all(shared: Arc<Shared>, database: Database) {
+    loop {
+        shared.wake.notified().await;
+        let Waiting {
+            owners,
+            reserve,
+            callers,
+        } = std::mem::take(&mut *shared.waiting.lock());
+        let written = write_group(&database, owners, reserve).await;
+        let done = written.is_ok();
+        if let Err((error, owners)) = written {
+            tracing::error!(%error, writes = owners.len(), "the store cannot be written");
+            let mut waiting = shared.waiting.lock();
+            for (owner, stored) in owners {
+                // Whatever was noted meanwhile is newer.
+                waiting.owners.entry(owner).or_insert(stored);
+            }
+            waiting.reserve = waiting.reserve.max(reserve);
+            shared.wake.notify_one();
+        }
+        for caller in callers {
+            // A caller who left does not want the answer.
+            let _ = caller.send(done);
+        }
+        if !done {
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+type Owners = HashMap<Owner, Option<Stored>>;
+
+async fn write_group(
+    database: &Database,
+    owners: Owners,
+    reserve: Option<u64>,
+) -> Result<(), (record::Error, Owners)> {
+    if owners.is_empty() && reserve.is_none() {
+        return Ok(());
+    }
+    let owners = Arc::new(owners);
+    let group = Arc::clone(&owners);
+    let written = database.write(move |connection| {
+        for (owner, stored) in &*group {
+            record::write(connection, owner, stored.as_ref())?;
+        }
+        if let Some(upto) = reserve {
+            record::reserve(connection, upto)?;
+        }
+        Ok::<_, record::Error>(())
+    });
+    written
+        .await
+        .map_err(|error| (error, Arc::unwrap_or_clone(owners)))
+}

@@ -1,0 +1,185 @@
+//! HTTP checks, and where checks may go.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use mizan_contracts::registry::v1::{
+    HttpCheck, InstanceStatus, RegisterRequest, TcpCheck, health_check::Kind,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    sync::mpsc,
+};
+use tonic::Code;
+
+use crate::support::{Client, Registry, Watch, checked, listen, register, soon};
+
+const OFTEN: Duration = Duration::from_millis(100);
+
+/// A server that reads each request's head, tells it, and answers with what it is given.
+struct Web {
+    port: u16,
+    heads: mpsc::UnboundedReceiver<String>,
+    answer: tokio::sync::watch::Sender<String>,
+}
+
+impl Web {
+    async fn start(answer: &str) -> Self {
+        let listener = listen().await;
+        let port = listener.local_addr().unwrap().port();
+        let (tell, heads) = mpsc::unbounded_channel();
+        let (sender, answer) = tokio::sync::watch::channel(answer.to_owned());
+        tokio::spawn(serve(listener, tell, answer));
+        Self {
+            port,
+            heads,
+            answer: sender,
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+}
+
+async fn serve(
+    listener: TcpListener,
+    tell: mpsc::UnboundedSender<String>,
+    answer: tokio::sync::watch::Receiver<String>,
+) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let mut head = Vec::new();
+        let mut buffer = [0; 1024];
+        while !head.windows(4).any(|four| four == b"\r\n\r\n") {
+            let Ok(read @ 1..) = stream.read(&mut buffer).await else {
+                break;
+            };
+            head.extend_from_slice(&buffer[..read]);
+        }
+        let _ = tell.send(String::from_utf8_lossy(&head).into_owned());
+        let answer = answer.borrow().clone();
+        let _ = stream.write_all(answer.as_bytes()).await;
+    }
+}
+
+fn status(code: &str) -> String {
+    format!("HTTP/1.1 {code}\r\ncontent-length: 5\r\n\r\nhello")
+}
+
+fn http(url: String) -> HttpCheck {
+    HttpCheck {
+        url,
+        ..HttpCheck::default()
+    }
+}
+
+async fn watch_one(client: &mut Client, check: HttpCheck) -> Watch {
+    let watch = Watch::open(client, &["invoice"], true).await;
+    register(client, checked("a", 1, Some(Kind::Http(check)), OFTEN)).await;
+    watch
+}
+
+#[tokio::test]
+async fn the_status_of_an_answer_decides() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let mut web = Web::start(&status("200 OK")).await;
+    let check = HttpCheck {
+        method: "HEAD".to_owned(),
+        headers: BTreeMap::from([("x-check".to_owned(), "yes".to_owned())]),
+        ..http(web.url("/health?deep=1"))
+    };
+    let mut watch = watch_one(&mut client, check).await;
+    watch.until_passing().await;
+    let head = soon(web.heads.recv()).await.unwrap().to_lowercase();
+    for part in [
+        "head /health?deep=1 http/1.1\r\n",
+        "x-check: yes\r\n",
+        "host: 127.0.0.1:",
+    ] {
+        assert!(head.contains(part), "{head}");
+    }
+    for (code, expected) in [
+        ("429 Too Many Requests", InstanceStatus::Warning),
+        ("204 No Content", InstanceStatus::Passing),
+        ("503 Service Unavailable", InstanceStatus::Critical),
+        ("302 Found", InstanceStatus::Critical),
+    ] {
+        web.answer.send_replace(status(code));
+        if code.starts_with("302") {
+            break;
+        }
+        watch.until(|m| m.instances[0].status() == expected).await;
+    }
+}
+
+#[tokio::test]
+async fn redirects_are_followed_unless_told_otherwise() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let there = Web::start(&status("200 OK")).await;
+    let moved = format!("302 Found\r\nlocation: {}", there.url("/there"));
+    let here = Web::start(&status(&moved)).await;
+    let mut watch = watch_one(&mut client, http(here.url("/"))).await;
+    watch.until_passing().await;
+    let strict = HttpCheck {
+        no_redirects: true,
+        ..http(here.url("/"))
+    };
+    let mut watch = watch_one(&mut client, strict).await;
+    let critical = |m: &mizan_contracts::registry::v1::WatchInstancesResponse| {
+        m.instances[0]
+            .status_reason
+            .starts_with("HTTP GET http://127.0.0.1:")
+    };
+    watch.until(critical).await;
+    // A circle ends.
+    here.answer
+        .send_replace(status("302 Found\r\nlocation: /again"));
+    let mut watch = watch_one(&mut client, http(here.url("/circle"))).await;
+    watch.until_critical("redirected more than 5 times").await;
+}
+
+#[tokio::test]
+async fn nonsense_for_an_answer_is_critical() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let web = Web::start("nonsense\r\n\r\n").await;
+    let mut watch = watch_one(&mut client, http(web.url("/"))).await;
+    let broke = |m: &mizan_contracts::registry::v1::WatchInstancesResponse| {
+        let one = m.instances.first();
+        one.is_some_and(|one| one.status_reason.starts_with("connection broke"))
+    };
+    watch.until(broke).await;
+}
+
+#[tokio::test]
+async fn checks_go_only_where_they_may() {
+    let config = registry::Config {
+        probe_allow: vec!["10.0.0.0/8".parse().unwrap()],
+        ..registry::Config::default()
+    };
+    let registry = Registry::with(listen().await, config);
+    let mut client = registry.client().await;
+    let tcp = || Some(Kind::Tcp(TcpCheck::default()));
+    let request = RegisterRequest {
+        instance: Some(checked("a", 1, tcp(), OFTEN)),
+    };
+    let refused = soon(client.register(request)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert_eq!(
+        mizan::status::reason(&refused).as_deref(),
+        Some("CHECK_FORBIDDEN")
+    );
+    // A name is judged when it is looked up.
+    let mut named = checked("a", 1, tcp(), OFTEN);
+    named.address = "localhost".to_owned();
+    let mut watch = Watch::open(&mut client, &["invoice"], true).await;
+    register(&mut client, named).await;
+    let outside = |m: &mizan_contracts::registry::v1::WatchInstancesResponse| {
+        let one = m.instances.first();
+        let words = "is outside of the networks that may be checked";
+        one.is_some_and(|one| one.status_reason.ends_with(words))
+    };
+    watch.until(outside).await;
+}
