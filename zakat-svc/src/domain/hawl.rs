@@ -222,9 +222,9 @@ mod tests {
         assert!(complete(&dipped, "2025-03-01", Dip::EndsOnly));
         let outcome = find(&dipped, day("2025-03-01"), Dip::Breaks, Year::Lunar).unwrap();
         assert_eq!(outcome.start, Some(day("2024-10-01")));
-        // 27 Rabi' al-Awwal a year later.
-        assert_eq!(outcome.completes, Some(day("2025-09-19")));
-        assert!(complete(&dipped, "2025-09-19", Dip::Breaks));
+        // 28 Rabi' al-Awwal a year later.
+        assert_eq!(outcome.completes, Some(day("2025-09-20")));
+        assert!(complete(&dipped, "2025-09-20", Dip::Breaks));
     }
 
     #[test]
