@@ -6,6 +6,7 @@ mod replay;
 mod signals;
 mod terminal;
 mod up;
+mod zakat;
 
 use std::{future::Future, process::ExitCode};
 
@@ -28,8 +29,7 @@ enum Command {
     Watch(look::WatchArgs),
     /// Runs the registry.
     Registry(registry::Args),
-    /// Runs one instance of the zakat service.
-    Zakat(zakat_svc::Args),
+    Zakat(zakat::Args),
     /// Runs one instance of the invoice service.
     Invoice(invoice_svc::Args),
     /// Runs one instance of the accounting service.
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         Command::Instances(args) => block_on(look::instances(args)),
         Command::Watch(args) => block_on(look::watch(args)),
         Command::Registry(args) => registry::run(args),
-        Command::Zakat(args) => zakat_svc::run(args),
+        Command::Zakat(args) => zakat::run(args),
         Command::Invoice(args) => invoice_svc::run(args),
         Command::Accounting(args) => accounting_svc::run(args),
         Command::Payment(args) => payment_svc::run(args),

@@ -153,24 +153,24 @@ fn the_count_of_wrong_herds_is_as_the_page_says() {
     assert!(page.contains(&told), "docs/ZAKAT.md does not say: {told}");
 }
 
-/// 102 g of 20 karat hold 85 g exactly. Its 20/24 is cut off at 28 digits, so the nisab is missed by
+/// 255 g of 8 karat hold 85 g exactly. Its 8/24 is cut off at 28 digits, so the nisab is missed by
 /// a hair; a threshold is reached when it is equalled (Abu Dawud 1572).
 #[test]
 fn gold_that_is_exactly_the_nisab() {
-    let peer = PreciousMetals::gold(102).purity(20).hawl(true);
+    let peer = PreciousMetals::gold(255).purity(8).hawl(true);
     let peer = peer.calculate_zakat(&config()).unwrap();
     assert_eq!(peer.zakat_due, Decimal::ZERO);
     let mine = request(
         "majority-gold-85",
         &[(Metal::Gold, "100")],
-        vec![gold("102", 20)],
+        vec![gold("255", 8)],
     );
     let mine = assessor().assess(&mine).unwrap();
     assert_eq!(due(&mine, PartKind::Wealth).0, "212.5");
 }
 
 /// Gold by itself below 85 g, above the silver nisab in value: under its own Hanafi settings, whose
-/// nisab is the lower of both, it is let off (al-Muhit al-Burhani: metals and money are one).
+/// nisab is the lower of both, it is let off (Bada'i al-Sana'i 2/422: the metals are combined).
 #[test]
 fn gold_below_85_g_under_the_silver_nisab() {
     let peer = PreciousMetals::gold(50).purity(24).hawl(true);
