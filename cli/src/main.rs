@@ -29,7 +29,7 @@ enum Command {
     Watch(look::WatchArgs),
     /// Runs the registry.
     Registry(registry::Args),
-    Zakat(zakat::Args),
+    Zakat(zakat::ZakatArgs),
     /// Runs one instance of the invoice service.
     Invoice(invoice_svc::Args),
     /// Runs one instance of the accounting service.

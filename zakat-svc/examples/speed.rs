@@ -49,7 +49,11 @@ fn main() {
 fn views() -> [(&'static str, AssessmentView, Vec<String>); 3] {
     [
         ("summary", AssessmentView::Summary, Vec::new()),
-        ("full, one language", AssessmentView::Full, vec!["en".to_owned()]),
+        (
+            "full, one language",
+            AssessmentView::Full,
+            vec!["en".to_owned()],
+        ),
         ("full, three languages", AssessmentView::Full, Vec::new()),
     ]
 }
@@ -81,8 +85,12 @@ fn portfolio(view: AssessmentView, languages: Vec<String>) -> AssessRequest {
                 purity: Some(Purity::Karat(22)),
                 r#use: MetalUse::Savings.into(),
             }),
-            1 => Kind::Cash(Cash { amount: usd(1000 + index) }),
-            _ => Kind::TradeGoods(TradeGoods { market_value: usd(2000 + index) }),
+            1 => Kind::Cash(Cash {
+                amount: usd(1000 + index),
+            }),
+            _ => Kind::TradeGoods(TradeGoods {
+                market_value: usd(2000 + index),
+            }),
         };
         Asset {
             asset_id: format!("asset {index}"),
@@ -91,14 +99,20 @@ fn portfolio(view: AssessmentView, languages: Vec<String>) -> AssessRequest {
     };
     AssessRequest {
         policy_id: "majority-gold-85".to_owned(),
-        valuation_date: Some(Date { year: 2026, month: 3, day: 1 }),
+        valuation_date: Some(Date {
+            year: 2026,
+            month: 3,
+            day: 1,
+        }),
         currency_code: "USD".to_owned(),
         prices: vec![MetalPrice {
             metal: Metal::Gold.into(),
             price_per_gram: "100.5".to_owned(),
         }],
         assets: (0..ASSETS).map(asset).collect(),
-        hawl: Some(Hawl { known: Some(Known::Complete(true)) }),
+        hawl: Some(Hawl {
+            known: Some(Known::Complete(true)),
+        }),
         view: view.into(),
         languages,
         ..AssessRequest::default()
@@ -110,7 +124,11 @@ fn peer() {
     let mut portfolio = ZakatPortfolio::new();
     for index in 0..ASSETS {
         portfolio = match index % 3 {
-            0 => portfolio.add(PreciousMetals::gold(format!("{}.125", index + 1)).purity(22).hawl(true)),
+            0 => portfolio.add(
+                PreciousMetals::gold(format!("{}.125", index + 1))
+                    .purity(22)
+                    .hawl(true),
+            ),
             1 => portfolio.add(BusinessZakat::cash_only(format!("{}.25", 1000 + index)).hawl(true)),
             _ => {
                 let goods = BusinessZakat::simple(0, format!("{}.25", 2000 + index));
@@ -137,7 +155,9 @@ async fn over_the_wire() {
     let serving = tokio::spawn(zakat_svc::serve(listener, config, async move {
         let _ = stopped.await;
     }));
-    let connection = Connection::open(&authority, Duration::from_secs(5)).await.unwrap();
+    let connection = Connection::open(&authority, Duration::from_secs(5))
+        .await
+        .unwrap();
     let mut client = ZakatServiceClient::new(connection);
     for (name, view, languages) in views() {
         let request = portfolio(view, languages);

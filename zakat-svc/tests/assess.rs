@@ -433,7 +433,7 @@ fn a_missing_price_is_named_and_the_rest_is_computed() {
     // And silver by itself, once there is a price: 1000 g above its own 595.
     let prices = [(Metal::Gold, "100"), (Metal::Silver, "1")];
     let answer = assessor()
-        .assess(&request("shafii", &prices, vec![silver.clone()]))
+        .assess(&request("shafii", &prices, vec![silver]))
         .unwrap();
     assert_eq!(due(&answer, PartKind::Metal).0, "25");
     // Counted together, one unpriced holding leaves the whole open; treasure needs no price.

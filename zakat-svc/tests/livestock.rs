@@ -209,7 +209,7 @@ fn value(animal: Animal) -> Ratio {
 fn cheapest(due: &Due) -> Ratio {
     let worth = |bundle: &Vec<(Animal, Ratio)>| {
         bundle.iter().fold(Ratio::ZERO, |sum, (animal, count)| {
-            sum.add(value(*animal).mul(*count).unwrap()).unwrap()
+            sum.plus(value(*animal).times(*count).unwrap()).unwrap()
         })
     };
     due.alternatives
@@ -306,7 +306,7 @@ fn alternatives_are_all_there_are() {
             let step = if decade <= 10_000 { 1 } else { ends };
             for bundle in given.iter().step_by(step) {
                 let sum = bundle.iter().fold(Ratio::ZERO, |sum, (animal, count)| {
-                    sum.add(value(*animal).mul(*count).unwrap()).unwrap()
+                    sum.plus(value(*animal).times(*count).unwrap()).unwrap()
                 });
                 assert_eq!(sum, whole);
             }

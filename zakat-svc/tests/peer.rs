@@ -191,7 +191,7 @@ fn crops_with_costs() {
         .harvest_weight(700)
         .price(1)
         .irrigation(IrrigationMethod::Rain);
-    let plain = peer.clone().calculate_zakat(&config()).unwrap();
+    let plain = peer.calculate_zakat(&config()).unwrap();
     assert_eq!(plain.zakat_due.normalize(), Decimal::from(70));
     let costly = peer.costs(100).calculate_zakat(&config()).unwrap();
     assert_eq!(costly.zakat_due, Decimal::ZERO);

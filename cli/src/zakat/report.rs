@@ -9,6 +9,7 @@ use mizan_contracts::{
         PartState,
     },
 };
+use zakat_svc::domain::ratio::Ratio;
 
 use crate::terminal::table;
 
@@ -56,6 +57,11 @@ pub(crate) fn amount(amount: Option<&Money>) -> String {
         Ok(amount) => amount.to_string(),
         Err(_) => String::new(),
     }
+}
+
+/// An exact figure for people: one that has no end is cut, and says so.
+fn readable(exact: &str) -> String {
+    Ratio::parse_fraction(exact).map_or_else(|_| exact.to_owned(), Ratio::to_readable)
 }
 
 /// `2026-03-01`.
@@ -123,14 +129,18 @@ fn owned(page: &mut String, answer: &AssessResponse) {
     for asset in &answer.assets {
         rows.push([
             asset.asset_id.clone(),
-            asset.value.clone(),
-            asset.counted.clone(),
+            readable(&asset.value),
+            readable(&asset.counted),
             asset.rule_id.clone(),
         ]);
     }
     page.push_str(&table(&rows));
     if answer.liabilities_deducted != "0" {
-        let _ = writeln!(page, "Debts taken off: {}", answer.liabilities_deducted);
+        let _ = writeln!(
+            page,
+            "Debts taken off: {}",
+            readable(&answer.liabilities_deducted)
+        );
     }
 }
 
@@ -150,8 +160,8 @@ fn due(page: &mut String, answer: &AssessResponse) {
         };
         rows.push([
             name(part),
-            part.base.clone(),
-            part.nisab.clone(),
+            readable(&part.base),
+            readable(&part.nisab),
             part.rate.clone(),
             state,
             due,

@@ -118,7 +118,7 @@ impl Ratio {
     ///
     /// # Errors
     /// [`NumberError::Overflow`].
-    pub fn add(self, other: Self) -> Result<Self> {
+    pub fn plus(self, other: Self) -> Result<Self> {
         self.combine(other, i128::checked_add)
     }
 
@@ -126,7 +126,7 @@ impl Ratio {
     ///
     /// # Errors
     /// [`NumberError::Overflow`].
-    pub fn sub(self, other: Self) -> Result<Self> {
+    pub fn minus(self, other: Self) -> Result<Self> {
         self.combine(other, i128::checked_sub)
     }
 
@@ -134,7 +134,7 @@ impl Ratio {
     ///
     /// # Errors
     /// [`NumberError::Overflow`].
-    pub fn mul(self, other: Self) -> Result<Self> {
+    pub fn times(self, other: Self) -> Result<Self> {
         // Crosswise first, so that the product is in lowest terms and as small as it can be.
         let one = common(self.numerator, other.denominator);
         let two = common(other.numerator, self.denominator);
@@ -153,8 +153,8 @@ impl Ratio {
     ///
     /// # Errors
     /// [`NumberError::Overflow`], also for a divisor of zero.
-    pub fn div(self, other: Self) -> Result<Self> {
-        self.mul(Self::new(other.denominator, other.numerator)?)
+    pub fn over(self, other: Self) -> Result<Self> {
+        self.times(Self::new(other.denominator, other.numerator)?)
     }
 
     /// Whether it is below zero.
@@ -174,11 +174,11 @@ impl Ratio {
     /// # Errors
     /// [`NumberError::Overflow`], also for a unit of zero.
     pub fn round(self, unit: Self, rounding: Rounding) -> Result<Self> {
-        let units = self.div(unit)?;
+        let units = self.over(unit)?;
         let whole = rounding
             .divide(units.numerator, units.denominator)
             .map_err(|_| NumberError::Overflow)?;
-        Self::whole(whole).mul(unit)
+        Self::whole(whole).times(unit)
     }
 
     /// The same as money: `None` unless it is a whole number of smallest units.
@@ -186,7 +186,7 @@ impl Ratio {
     /// # Errors
     /// [`NumberError::Overflow`].
     pub fn to_money(self, currency: Currency) -> Result<Option<Money>> {
-        let minor = self.mul(Self::whole(currency.scale()))?;
+        let minor = self.times(Self::whole(currency.scale()))?;
         Ok((minor.denominator == 1).then(|| Money::from_minor(minor.numerator, currency)))
     }
 
@@ -323,7 +323,7 @@ impl fmt::Display for Ratio {
         let mut scaled = *self;
         while scaled.denominator != 1 {
             // 2^a × 5^b alone divides a power of ten; 38 places are all that 128 bits hold.
-            match scaled.mul(Self::whole(10)) {
+            match scaled.times(Self::whole(10)) {
                 Ok(next) if next.denominator < scaled.denominator && places < 38 => scaled = next,
                 _ => return write!(f, "{}/{}", self.numerator, self.denominator),
             }
@@ -413,10 +413,10 @@ mod tests {
     #[test]
     fn the_edges_are_errors_and_not_wraps() {
         let most = Ratio::whole(i128::MAX);
-        assert_eq!(most.add(Ratio::ONE), Err(NumberError::Overflow));
-        assert_eq!(most.mul(number("2")), Err(NumberError::Overflow));
+        assert_eq!(most.plus(Ratio::ONE), Err(NumberError::Overflow));
+        assert_eq!(most.times(number("2")), Err(NumberError::Overflow));
         assert_eq!(Ratio::new(i128::MIN, 1), Err(NumberError::Overflow));
-        assert_eq!(Ratio::ONE.div(Ratio::ZERO), Err(NumberError::Overflow));
+        assert_eq!(Ratio::ONE.over(Ratio::ZERO), Err(NumberError::Overflow));
         assert!(number("1/3") > number("0.333333333333333333"));
         assert!(Ratio::new(i128::MAX, i128::MAX - 1).unwrap() > Ratio::ONE);
     }
@@ -425,9 +425,9 @@ mod tests {
         #[test]
         fn agrees_with_whole_numbers(a in -1_000_000_i128..1_000_000, b in 1_i128..10_000, c in -1_000_000_i128..1_000_000, d in 1_i128..10_000) {
             let (x, y) = (Ratio::new(a, b).unwrap(), Ratio::new(c, d).unwrap());
-            prop_assert_eq!(x.add(y).unwrap(), Ratio::new(a * d + c * b, b * d).unwrap());
-            prop_assert_eq!(x.sub(y).unwrap(), Ratio::new(a * d - c * b, b * d).unwrap());
-            prop_assert_eq!(x.mul(y).unwrap(), Ratio::new(a * c, b * d).unwrap());
+            prop_assert_eq!(x.plus(y).unwrap(), Ratio::new(a * d + c * b, b * d).unwrap());
+            prop_assert_eq!(x.minus(y).unwrap(), Ratio::new(a * d - c * b, b * d).unwrap());
+            prop_assert_eq!(x.times(y).unwrap(), Ratio::new(a * c, b * d).unwrap());
             prop_assert_eq!(x.cmp(&y), (a * d).cmp(&(c * b)));
         }
 
@@ -444,7 +444,7 @@ mod tests {
         fn rounding_up_is_less_than_a_unit_above(a in 0_i128..1_000_000_000, b in 1_i128..10_000) {
             let x = Ratio::new(a, b).unwrap();
             let up = x.round(number("0.01"), Rounding::Up).unwrap();
-            prop_assert!(up >= x && up.sub(x).unwrap() < number("0.01"));
+            prop_assert!(up >= x && up.minus(x).unwrap() < number("0.01"));
         }
     }
 }

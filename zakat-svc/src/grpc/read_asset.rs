@@ -143,7 +143,7 @@ impl Reader {
                 let fineness = self.number(&field, text)?;
                 let fits = !fineness.is_zero() && fineness <= Ratio::whole(1000);
                 self.require(fits, field, "is not above 0 and at most 1000");
-                fineness.div(Ratio::whole(1000)).ok()
+                fineness.over(Ratio::whole(1000)).ok()
             }
         }
     }
@@ -228,7 +228,7 @@ impl Reader {
             balance,
             "is above the balance",
         )?;
-        Some(whole(holding?, balance?.sub(taken).ok()?))
+        Some(whole(holding?, balance?.minus(taken).ok()?))
     }
 
     /// An amount that may be absent and is at most another.

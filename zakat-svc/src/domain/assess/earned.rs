@@ -26,7 +26,7 @@ impl Case<'_> {
         };
         let mut part = Part::new(PartKind::Income, vec![id.to_owned()]);
         let base = if earned.needs.value == Needs::Deducted {
-            let base = gross.sub(needs)?;
+            let base = gross.minus(needs)?;
             self.trace.note(|| {
                 Step::new("income.needs", id, "base", base)
                     .with("gross", gross)
@@ -49,7 +49,7 @@ impl Case<'_> {
         part.nisab = Some(nisab);
         part.rate = Some(earned.rate.value);
         if self.reaches(id, base, nisab) {
-            let due = base.mul(earned.rate.value)?;
+            let due = base.times(earned.rate.value)?;
             self.trace.note(|| {
                 Step::new("rate.once", id, "due", due)
                     .with("rate", earned.rate.value)
@@ -119,7 +119,7 @@ impl Case<'_> {
         } else {
             Ratio::ONE
         };
-        let nisab = wealth.mul(fraction)?;
+        let nisab = wealth.times(fraction)?;
         self.trace.note(|| {
             Step::new("income.nisab", id, "nisab", nisab)
                 .with("fraction", fraction)
@@ -144,7 +144,7 @@ impl Case<'_> {
         };
         part.rate = Some(rate.value);
         if self.reaches(id, income, nisab) {
-            let due = income.mul(rate.value)?;
+            let due = income.times(rate.value)?;
             self.trace.note(|| {
                 Step::new("rate.once", id, "due", due)
                     .with("rate", rate.value)

@@ -131,7 +131,7 @@ impl Case<'_> {
         let heads = Ratio::whole(persons.into());
         part.base = Some(heads);
         let Some(region) = region else {
-            let kg = heads.mul(rules.kg_per_person.value)?;
+            let kg = heads.times(rules.kg_per_person.value)?;
             self.trace.note(|| {
                 Step::new("fitrah.kind", id, "due-kg", kg)
                     .with("persons", persons)
@@ -158,7 +158,7 @@ impl Case<'_> {
             self.note_missing_decree(id, Value::Text(region.to_owned()));
             return Ok(part.lacks(vec!["decree".to_owned()]));
         };
-        let due = heads.mul(amount.value)?;
+        let due = heads.times(amount.value)?;
         self.trace.note(|| {
             Step::new("fitrah.money", id, "due", due)
                 .with("persons", persons)

@@ -38,7 +38,7 @@ pub(super) const fn grams(policy: &Policy, metal: Metal) -> &Cited<Ratio> {
 /// What the grams of a metal cost; `None` without its price.
 fn by_metal(policy: &Policy, prices: Prices, metal: Metal) -> Result<Option<Ratio>, NumberError> {
     let grams = grams(policy, metal).value;
-    prices.of(metal).map(|price| grams.mul(price)).transpose()
+    prices.of(metal).map(|price| grams.times(price)).transpose()
 }
 
 pub(super) fn of_wealth(
@@ -184,7 +184,7 @@ fn of_income(
             } else {
                 Ratio::ONE
             };
-            threshold.amount = wealth.amount.map(|amount| amount.mul(part)).transpose()?;
+            threshold.amount = wealth.amount.map(|amount| amount.times(part)).transpose()?;
             threshold.missing = wealth.missing_fields();
         }
         IncomeNisab::Decree => {

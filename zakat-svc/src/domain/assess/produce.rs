@@ -36,7 +36,7 @@ impl Case<'_> {
             });
             return Ok(part);
         }
-        let due = kg.mul(rate.value)?;
+        let due = kg.times(rate.value)?;
         self.trace.note(|| {
             Step::new("crop.due", id, "due-kg", due)
                 .with("kg", kg)
@@ -49,7 +49,7 @@ impl Case<'_> {
         part.alternatives = vec![vec![(Item::CropKg, due)]];
         part.state = State::Due;
         if let Some(price) = price {
-            let value = due.mul(price)?;
+            let value = due.times(price)?;
             self.trace.note(|| {
                 Step::new("crop.price", id, "due", value)
                     .with("kg", due)
@@ -101,7 +101,7 @@ impl Case<'_> {
     ) -> Result<Part, Trouble> {
         part.rate = Some(rate.value);
         if reaches {
-            let due = value.mul(rate.value)?;
+            let due = value.times(rate.value)?;
             self.trace.note(|| {
                 Step::new("rate.once", id, "due", due)
                     .with("rate", rate.value)

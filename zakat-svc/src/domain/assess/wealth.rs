@@ -25,8 +25,8 @@ struct Pool {
 impl Pool {
     fn put(&mut self, id: &str, counted: Ratio, grams: Ratio) -> Result<(), NumberError> {
         self.ids.push(id.to_owned());
-        self.counted = self.counted.add(counted)?;
-        self.grams = self.grams.add(grams)?;
+        self.counted = self.counted.plus(counted)?;
+        self.grams = self.grams.plus(grams)?;
         Ok(())
     }
 
@@ -143,14 +143,14 @@ impl Case<'_> {
             self.result(id, None, Some(Ratio::ZERO), "jewellery.exempt");
             return pool.put(id, Ratio::ZERO, Ratio::ZERO);
         }
-        let pure = grams.mul(purity)?;
+        let pure = grams.times(purity)?;
         let Some(price) = self.facts.prices.of(metal) else {
             self.note_missing_price(id, metal);
             self.result(id, None, None, "missing.price");
             pool.put_unpriced(id, metal);
             return Ok(());
         };
-        let value = pure.mul(price)?;
+        let value = pure.times(price)?;
         self.trace.note(|| {
             Step::new("metal.pure", id, "value", value)
                 .with("metal", Value::Word(metal_word(metal)))
@@ -164,7 +164,7 @@ impl Case<'_> {
             self.result(id, Some(value), Some(value), "metal.pure");
             return pool.put(id, value, pure);
         }
-        let counted = value.mul(worn.value)?;
+        let counted = value.times(worn.value)?;
         self.trace.note(|| {
             Step::new("jewellery.counted", id, "counted", counted)
                 .with("value", value)
@@ -172,7 +172,7 @@ impl Case<'_> {
                 .from(worn)
         });
         self.result(id, Some(value), Some(counted), "jewellery.counted");
-        pool.put(id, counted, pure.mul(worn.value)?)
+        pool.put(id, counted, pure.times(worn.value)?)
     }
 
     fn put_holding(
@@ -186,7 +186,7 @@ impl Case<'_> {
         let policy = self.policy;
         let (rule, class, cited) = treatment(&policy.counted, holding);
         let fraction = own.unwrap_or(cited.value);
-        let counted = value.mul(fraction)?;
+        let counted = value.times(fraction)?;
         self.trace.note(|| {
             let step = Step::new(rule, id, "counted", counted)
                 .with("class", Value::Word(class))
@@ -219,7 +219,7 @@ impl Case<'_> {
             } else {
                 ("liability.kept", Ratio::ZERO)
             };
-            sum = sum.add(taken)?;
+            sum = sum.plus(taken)?;
             let term = match liability.term {
                 Term::DueNow => "due-now",
                 Term::WithinYear => "within-year",
@@ -327,7 +327,7 @@ impl Case<'_> {
         let (Some(nisab), true) = (self.nisab.amount, missing.is_empty()) else {
             return Ok(part.lacks(missing));
         };
-        let net = pool.counted.sub(debts)?;
+        let net = pool.counted.minus(debts)?;
         part.base = Some(net);
         self.trace.note(|| {
             Step::new("wealth.net", "", "net", net)
@@ -348,7 +348,7 @@ impl Case<'_> {
         let mut part = Part::new(PartKind::Metal, pool.ids);
         let cited = nisab::grams(self.policy, metal);
         let price = self.facts.prices.of(metal);
-        part.nisab = price.map(|price| cited.value.mul(price)).transpose()?;
+        part.nisab = price.map(|price| cited.value.times(price)).transpose()?;
         let mut missing = pool.missing;
         if hawl.is_none() {
             missing.extend(self.nisab.missing_fields());
@@ -385,7 +385,7 @@ impl Case<'_> {
         if !reaches {
             self.owe_nothing(&mut part);
         } else if hawl.is_some_and(|hawl| hawl.is_complete) {
-            let due = base.mul(rate.value)?;
+            let due = base.times(rate.value)?;
             self.trace.note(|| {
                 Step::new("rate.year", "", "due", due)
                     .with("rate", rate.value)
