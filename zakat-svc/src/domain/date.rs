@@ -120,6 +120,10 @@ impl Date {
     /// # Errors
     /// [`DateError::NoSuchDay`] when that leaves the years that are read.
     pub fn plus_days(self, days: i64) -> Result<Self, DateError> {
+        // More than the years that are read have, and few enough for the calendar's arithmetic.
+        if days.unsigned_abs() > 200_000 {
+            return Err(DateError::NoSuchDay);
+        }
         let day = self.icu()?.to_rata_die() + days;
         Self::of_icu(&IcuDate::from_rata_die(day, Gregorian))
     }
@@ -328,5 +332,8 @@ mod tests {
     fn a_solar_year_of_a_leap_day() {
         assert_eq!(day("2024-02-29").after_solar_year(), Ok(day("2025-02-28")));
         assert_eq!(day("2026-01-01").after_solar_year(), Ok(day("2027-01-01")));
+        for days in [i64::MIN, -200_000, 200_000, i64::MAX] {
+            assert_eq!(day("2026-01-01").plus_days(days), Err(DateError::NoSuchDay));
+        }
     }
 }

@@ -208,6 +208,28 @@ impl Ratio {
         }
     }
 
+    /// The digits, and how many of them are behind the point; `None` for a fraction without an end,
+    /// or with one further out than 128 bits hold.
+    fn as_decimal(self) -> Option<(i128, usize)> {
+        let mut rest = self.denominator;
+        let mut count = |factor: i128| {
+            let mut times = 0_u32;
+            while rest % factor == 0 {
+                rest /= factor;
+                times += 1;
+            }
+            times
+        };
+        // 2^a × 5^b alone divides a power of ten.
+        let places = count(2).max(count(5));
+        if rest != 1 {
+            return None;
+        }
+        let scale = 10_i128.checked_pow(places)? / self.denominator;
+        let scaled = self.numerator.checked_mul(scale)?;
+        Some((scaled, usize::try_from(places).ok()?))
+    }
+
     fn combine(self, other: Self, op: impl Fn(i128, i128) -> Option<i128>) -> Result<Self> {
         if self.denominator == other.denominator {
             let sum = op(self.numerator, other.numerator).ok_or(NumberError::Overflow)?;
@@ -319,18 +341,11 @@ impl PartialOrd for Ratio {
 impl fmt::Display for Ratio {
     /// A decimal where it has an end, else a fraction in lowest terms.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut places = 0_usize;
-        let mut scaled = *self;
-        while scaled.denominator != 1 {
-            // 2^a × 5^b alone divides a power of ten; 38 places are all that 128 bits hold.
-            match scaled.times(Self::whole(10)) {
-                Ok(next) if next.denominator < scaled.denominator && places < 38 => scaled = next,
-                _ => return write!(f, "{}/{}", self.numerator, self.denominator),
-            }
-            places += 1;
-        }
-        let sign = if self.numerator < 0 { "-" } else { "" };
-        let digits = scaled.numerator.unsigned_abs().to_string();
+        let Some((scaled, places)) = self.as_decimal() else {
+            return write!(f, "{}/{}", self.numerator, self.denominator);
+        };
+        let sign = if scaled < 0 { "-" } else { "" };
+        let digits = scaled.unsigned_abs().to_string();
         if places == 0 {
             return write!(f, "{sign}{digits}");
         }

@@ -5,7 +5,7 @@
     reason = "each test binary uses its part; tests"
 )]
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::LazyLock};
 
 use mizan_contracts::{
     r#type::v1::Money,
@@ -18,9 +18,12 @@ use mizan_contracts::{
 use zakat_svc::Assessor;
 
 /// The policies of this build and those of the tests.
-pub(crate) fn assessor() -> Assessor {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/policies");
-    Assessor::with_folder(&folder).unwrap()
+pub(crate) fn assessor() -> &'static Assessor {
+    static ASSESSOR: LazyLock<Assessor> = LazyLock::new(|| {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/policies");
+        Assessor::with_folder(&folder).unwrap()
+    });
+    &ASSESSOR
 }
 
 pub(crate) fn day(text: &str) -> Date {
