@@ -6,6 +6,7 @@ mod replay;
 mod signals;
 mod terminal;
 mod up;
+mod zakat;
 
 use std::{future::Future, process::ExitCode};
 
@@ -31,8 +32,7 @@ enum Command {
     Maint(look::MaintArgs),
     /// Runs the registry.
     Registry(registry::Args),
-    /// Runs one instance of the zakat service.
-    Zakat(zakat_svc::Args),
+    Zakat(zakat::ZakatArgs),
     /// Runs one instance of the invoice service.
     Invoice(invoice_svc::Args),
     /// Runs one instance of the accounting service.
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         Command::Drain(args) => block_on(look::drain(args)),
         Command::Maint(args) => block_on(look::maint(args)),
         Command::Registry(args) => registry::run(args),
-        Command::Zakat(args) => zakat_svc::run(args),
+        Command::Zakat(args) => zakat::run(args),
         Command::Invoice(args) => invoice_svc::run(args),
         Command::Accounting(args) => accounting_svc::run(args),
         Command::Payment(args) => payment_svc::run(args),

@@ -1,6 +1,6 @@
 //! The flags of the service, each with an environment variable.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use mizan::args::{ProcessArgs, ServerArgs, local};
 
@@ -12,6 +12,11 @@ pub struct Config {
     /// The flags that every server takes.
     #[command(flatten)]
     pub server: ServerArgs,
+
+    /// A folder of policies (*.json) to serve beside those built in; one of the same id and a
+    /// higher version takes its place.
+    #[arg(long, env = "MIZAN_ZAKAT_POLICIES", value_name = "FOLDER")]
+    pub policies: Option<PathBuf>,
 }
 
 /// What the process needs to know.

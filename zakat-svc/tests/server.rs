@@ -13,12 +13,12 @@ use mizan_contracts::{
 use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
-use zakat_svc::{Config, ServeError};
+use zakat_svc::{Config, Error};
 
 struct Server {
     client: ZakatServiceClient<Connection>,
     stop: oneshot::Sender<()>,
-    serving: JoinHandle<Result<(), ServeError>>,
+    serving: JoinHandle<Result<(), Error>>,
 }
 
 impl Server {
@@ -27,6 +27,7 @@ impl Server {
         let authority = listener.local_addr().unwrap().to_string();
         let config = Config {
             server: ServerArgs::with_registry(Vec::new()),
+            policies: None,
         };
         let (stop, stopped) = oneshot::channel();
         let shutdown = async move {

@@ -13,10 +13,10 @@
 //! instances' machines do.
 
 mod amount;
-mod answer;
+pub(crate) mod answer;
 mod columns;
 mod date;
-mod patience;
+pub(crate) mod patience;
 mod progress;
 mod records;
 mod reference;

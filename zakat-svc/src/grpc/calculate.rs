@@ -1,38 +1,17 @@
-//! `mizan.zakat.v1.ZakatService`: reads the request, asks the domain, writes the answer.
+//! Calculate: the plain rule.
 
 use mizan::status::{Violations, invalid};
 use mizan_contracts::{
     r#type::v1 as wire,
-    zakat::v1::{
-        CalculateRequest, CalculateResponse, ZakatBase,
-        zakat_service_server::{ZakatService, ZakatServiceServer},
-    },
+    zakat::v1::{CalculateRequest, CalculateResponse, ZakatBase},
 };
 use money::Money;
-use tonic::{Request, Response, Status};
+use tonic::Status;
 
 use crate::domain::{self, Base};
 
-/// The service as a server takes it.
-pub(crate) fn service() -> ZakatServiceServer<Api> {
-    ZakatServiceServer::new(Api)
-}
-
-/// The calls. There is no state: equal requests get equal answers from every instance.
-#[derive(Debug)]
-pub(crate) struct Api;
-
-#[tonic::async_trait]
-impl ZakatService for Api {
-    async fn calculate(
-        &self,
-        request: Request<CalculateRequest>,
-    ) -> Result<Response<CalculateResponse>, Status> {
-        calculate(&request.into_inner()).map(Response::new)
-    }
-}
-
-fn calculate(request: &CalculateRequest) -> Result<CalculateResponse, Status> {
+/// Reads the request, asks the domain, writes the answer.
+pub(super) fn calculate(request: &CalculateRequest) -> Result<CalculateResponse, Status> {
     let asked = Asked::read(request)?;
     // Amounts of the wire are far below what 128 bits hold, so neither step fails.
     let too_large = |e: money::Error| invalid("wealth", &e.to_string());
