@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use mizan::Channel;
+use mizan::{Channel, InvalidChannel};
 use mizan_contracts::{
     payment::v1::{
         Counterparty, Direction, ProcessPaymentRequest,
@@ -78,6 +78,8 @@ pub(crate) enum Paid {
 pub(crate) enum PayError {
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
+    #[error(transparent)]
+    Channel(#[from] InvalidChannel),
     #[error("the payment {id} was refused: {why}")]
     Refused { id: String, why: String },
     #[error("whether {id} is paid is not known yet ({why}); run it again: nothing is paid twice")]
@@ -101,7 +103,7 @@ impl PayArgs {
         }
         let payment = self.payment(request, answer, owner, amil, due.clone());
         self.registry.connect().await?;
-        let client = PaymentServiceClient::new(self.channel());
+        let client = PaymentServiceClient::new(self.channel()?);
         let end = until_known(
             || {
                 let (mut client, payment) = (client.clone(), payment.clone());
@@ -123,7 +125,7 @@ impl PayArgs {
     }
 
     /// A channel without a breaker: one payment waits and tries again by itself.
-    fn channel(&self) -> Channel {
+    fn channel(&self) -> Result<Channel, InvalidChannel> {
         Channel::builder("payment")
             .registry(self.registry.registry.clone())
             .deadline(CALL_DEADLINE)

@@ -42,7 +42,9 @@ impl GrpcProbe {
         let addresses = networks.resolve(authority).await?;
         let mut judged = addresses.first().map(ToString::to_string);
         let judged = judged.take().filter(|_| networks.are_restricted());
-        let connection = Connection::open(judged.as_deref().unwrap_or(authority), limit)
+        // The caller's own limit ends it first, with one wording whatever was waited for.
+        let ample = limit.saturating_mul(2);
+        let connection = Connection::open(judged.as_deref().unwrap_or(authority), ample)
             .await
             .map_err(|error| readable(error.reason()))?;
         let answer = ask(&connection, service).await;

@@ -7,7 +7,6 @@ mod checks;
 mod discovery;
 mod heartbeats;
 mod http;
-mod load;
 mod refusals;
 mod restarts;
 mod support;
