@@ -81,7 +81,10 @@ async fn a_retry_goes_to_an_instance_not_yet_tried() {
         call.ok();
     })
     .await;
-    let channel = channel(&[&refusing, &serving]).connect().unwrap();
+    let channel = channel(&[&refusing, &serving])
+        .no_breaker()
+        .connect()
+        .unwrap();
     while channel.stats().ready() < 2 {
         tokio::task::yield_now().await;
     }
