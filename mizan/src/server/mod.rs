@@ -75,6 +75,7 @@ pub struct Server {
     args: Option<ServerArgs>,
     limits: Limits,
     routes: Routes,
+    http: axum::Router,
     services: Vec<&'static str>,
     descriptors: Vec<&'static [u8]>,
 }
@@ -101,6 +102,7 @@ impl Server {
             args: None,
             limits: Limits::default(),
             routes: Routes::default(),
+            http: axum::Router::new(),
             services: Vec::new(),
             descriptors: vec![mizan_contracts::FILE_DESCRIPTOR_SET],
         }
@@ -156,6 +158,14 @@ impl Server {
     {
         self.services.push(S::NAME);
         self.routes = self.routes.add_service(service);
+        self
+    }
+
+    /// Adds plain HTTP routes on the same port. They are neither counted among the calls nor bound
+    /// by the handler's time: a route that waits bounds its own waiting.
+    #[must_use]
+    pub fn routes(mut self, routes: axum::Router) -> Self {
+        self.http = self.http.merge(routes);
         self
     }
 
@@ -268,7 +278,8 @@ impl Server {
             .prepare();
         Ok(routes
             .into_axum_router()
-            .merge(health::router(state.clone())))
+            .merge(health::router(state.clone()))
+            .merge(self.http.clone()))
     }
 }
 
