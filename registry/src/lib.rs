@@ -29,7 +29,11 @@ use mizan_contracts::registry::v1::registry_service_server::RegistryServiceServe
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{api::grpc::Api, check::Networks, registry::Registry};
+use crate::{
+    api::{consul, grpc::Api},
+    check::Networks,
+    registry::Registry,
+};
 pub use crate::{
     config::{Args, Config},
     keep::KeepError,
@@ -71,14 +75,15 @@ pub async fn serve(
         Some(kept)
     };
     let registry = Registry::new(&config.node, networks, kept, stop.clone());
-    let address = listener.local_addr().map_err(ServeError::from)?.ip();
-    if let Err(error) = registry.begin_local_node(address).await {
+    let address = listener.local_addr().map_err(ServeError::from)?;
+    if let Err(error) = registry.begin_local_node(address.ip()).await {
         tracing::warn!(%error, "the registry's own node is not durable");
     }
     let served = Server::builder("registry")
         .args(&config.server())
         .unregistered()
         .add_service(RegistryServiceServer::new(Api::new(registry.clone())))
+        .routes(consul::router(registry.clone(), address))
         .serve(listener, async move {
             shutdown.await;
             stop.cancel();

@@ -79,6 +79,7 @@ pub struct Server {
     args: Option<ServerArgs>,
     limits: Limits,
     routes: Routes,
+    http: axum::Router,
     services: Vec<&'static str>,
     descriptors: Vec<&'static [u8]>,
     metrics: Registry,
@@ -106,6 +107,7 @@ impl Server {
             args: None,
             limits: Limits::default(),
             routes: Routes::default(),
+            http: axum::Router::new(),
             services: Vec::new(),
             descriptors: vec![mizan_contracts::FILE_DESCRIPTOR_SET],
             metrics: Registry::default(),
@@ -169,6 +171,14 @@ impl Server {
     {
         self.services.push(S::NAME);
         self.routes = self.routes.add_service(service);
+        self
+    }
+
+    /// Adds plain HTTP routes on the same port. They are neither counted among the calls nor bound
+    /// by the handler's time: a route that waits bounds its own waiting.
+    #[must_use]
+    pub fn routes(mut self, routes: axum::Router) -> Self {
+        self.http = self.http.merge(routes);
         self
     }
 
@@ -273,7 +283,8 @@ impl Server {
         Ok(routes
             .into_axum_router()
             .merge(health::router(state.clone()))
-            .merge(metrics::router(self.metrics.clone())))
+            .merge(metrics::router(self.metrics.clone()))
+            .merge(self.http.clone()))
     }
 }
 

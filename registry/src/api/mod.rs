@@ -1,5 +1,6 @@
-//! The ways in: today gRPC.
+//! The ways in: gRPC, and Consul's HTTP API.
 
+pub(crate) mod consul;
 mod convert;
 pub(crate) mod grpc;
 mod heartbeat;

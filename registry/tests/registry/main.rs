@@ -4,6 +4,7 @@
 
 mod api;
 mod checks;
+mod consul;
 mod discovery;
 mod heartbeats;
 mod http;

@@ -1,0 +1,201 @@
+//! `/v1/agent`: what a client tells "its agent", which is the registry's own node.
+
+use std::collections::BTreeMap;
+
+use axum::body::Body;
+use http::Response;
+use serde_json::json;
+
+use super::{
+    Consul,
+    blocking::{done, json},
+    definition,
+    filter::{Kind, Selectors},
+    health::{CHECK, keeps},
+    input::Fields,
+    query::Query,
+    refusal::Refusal,
+    shapes::{self, DATACENTER},
+};
+use crate::catalogue::{Instance, Key, Owner, limits};
+
+/// What is told as the reason of maintenance when nobody gives one.
+const NO_REASON: &str = "taken out for maintenance; no reason was given";
+
+/// What there is to select in an instance.
+const SERVICE: Selectors = &[
+    ("ID", Kind::Text),
+    ("Service", Kind::Text),
+    ("Tags", Kind::List),
+    ("Address", Kind::Text),
+    ("Port", Kind::Text),
+    ("Meta", Kind::Map),
+    ("Weights.Passing", Kind::Text),
+    ("Weights.Warning", Kind::Text),
+    ("EnableTagOverride", Kind::Text),
+];
+
+impl Consul {
+    /// `PUT /v1/agent/service/register`: answers once it is durable.
+    pub(super) async fn register_service(
+        &self,
+        query: &Query,
+        body: &[u8],
+    ) -> Result<Response<Body>, Refusal> {
+        let fields = Fields::parse(body)?;
+        let candidate = definition::service(&fields, self.registry.local_node())?;
+        let mut instance = candidate
+            .validate()
+            .map_err(|found| Refusal::fields("Invalid service", &found))?;
+        let replace = matches!(query.get("replace-existing-checks"), Some("" | "true"));
+        if !replace {
+            self.keep_checks(&mut instance);
+        }
+        self.registry.register(instance).await?;
+        Ok(done())
+    }
+
+    /// Checks that are not named again stay (Consul's rule), as far as there is room.
+    fn keep_checks(&self, instance: &mut Instance) {
+        let Some(held) = self.registry.entry(&instance.key()) else {
+            return;
+        };
+        for check in &held.instance.checks {
+            let mut named = instance.checks.iter();
+            if instance.checks.len() < limits::CHECKS_MAX
+                && !named.any(|named| named.check_id == check.check_id)
+            {
+                instance.checks.push(check.clone());
+            }
+        }
+    }
+
+    /// `PUT /v1/agent/service/deregister/:id`.
+    pub(super) async fn deregister_service(&self, id: &str) -> Result<Response<Body>, Refusal> {
+        let key = self.find_service(id)?;
+        if self.registry.deregister(&key).await? {
+            Ok(done())
+        } else {
+            Err(unknown(id))
+        }
+    }
+
+    /// `PUT /v1/agent/service/maintenance/:id`.
+    pub(super) async fn service_maintenance(
+        &self,
+        query: &Query,
+        id: &str,
+    ) -> Result<Response<Body>, Refusal> {
+        let reason = reason(query)?;
+        let owner = Owner::Instance(self.find_service(id)?);
+        self.registry.set_maintenance(&owner, reason).await?;
+        Ok(done())
+    }
+
+    /// `PUT /v1/agent/maintenance`: of the registry's own node.
+    pub(super) async fn node_maintenance(&self, query: &Query) -> Result<Response<Body>, Refusal> {
+        let reason = reason(query)?;
+        let owner = Owner::Node(self.registry.local_node().to_owned());
+        self.registry.set_maintenance(&owner, reason).await?;
+        Ok(done())
+    }
+
+    /// `/v1/agent/services`, by id.
+    pub(super) fn agent_services(&self, query: &Query) -> Result<Response<Body>, Refusal> {
+        let filter = query.filter(SERVICE)?;
+        let local = self.registry.node(self.registry.local_node());
+        let entries = local.map(|(_, entries)| entries).unwrap_or_default();
+        let services = entries.iter().map(|entry| {
+            let id = entry.instance.instance_id.clone();
+            (id, shapes::service(entry))
+        });
+        let services = services.filter(|(_, service)| keeps(&filter, service));
+        json(query, &services.collect::<BTreeMap<_, _>>())
+    }
+
+    /// `/v1/agent/service/:id`.
+    pub(super) fn agent_service(&self, query: &Query, id: &str) -> Result<Response<Body>, Refusal> {
+        let entry = self.registry.entry(&self.find_service(id)?);
+        let entry = entry.ok_or_else(|| unknown(id))?;
+        json(query, &shapes::service(&entry))
+    }
+
+    /// `/v1/agent/checks`, by id.
+    pub(super) fn agent_checks(&self, query: &Query) -> Result<Response<Body>, Refusal> {
+        let filter = query.filter(CHECK)?;
+        let checks = self.checks_of_node(self.registry.local_node()).into_iter();
+        let checks = checks
+            .filter(|check| keeps(&filter, check))
+            .map(|check| (check.check_id.clone(), check));
+        json(query, &checks.collect::<BTreeMap<_, _>>())
+    }
+
+    /// `/v1/agent/self`: what clients look for before they do anything else.
+    pub(super) fn agent_self(&self, query: &Query) -> Result<Response<Body>, Refusal> {
+        let name = self.registry.local_node();
+        let node = self.registry.node(name);
+        let id = node.as_ref().map(|(view, _)| shapes::node_id(view));
+        let meta = node.map(|(view, _)| view.node.metadata.clone());
+        json(
+            query,
+            &json!({
+                "Config": {
+                    "Datacenter": DATACENTER,
+                    "NodeName": name,
+                    "NodeID": id,
+                    "Server": true,
+                    "Version": env!("CARGO_PKG_VERSION"),
+                },
+                "DebugConfig": {},
+                "Coord": {},
+                "Member": self.member(),
+                "Stats": {},
+                "Meta": meta.unwrap_or_default(),
+            }),
+        )
+    }
+
+    /// `/v1/agent/members`.
+    pub(super) fn agent_members(&self, query: &Query) -> Result<Response<Body>, Refusal> {
+        json(query, &[self.member()])
+    }
+
+    fn member(&self) -> serde_json::Value {
+        let name = self.registry.local_node();
+        let node = self.registry.node(name);
+        let address = node.map(|(view, _)| view.node.address.clone());
+        json!({
+            "Name": name,
+            "Addr": address,
+            "Port": self.address.port(),
+            "Tags": {"dc": DATACENTER, "role": "consul"},
+            // Alive, in the words of Consul's gossip.
+            "Status": 1,
+        })
+    }
+
+    fn find_service(&self, id: &str) -> Result<Key, Refusal> {
+        self.registry.find("", id).ok_or_else(|| unknown(id))
+    }
+}
+
+/// The reason of maintenance; none when it ends.
+fn reason(query: &Query) -> Result<Option<String>, Refusal> {
+    if !query.enable()? {
+        return Ok(None);
+    }
+    let reason = query.get("reason").filter(|reason| !reason.is_empty());
+    let reason = reason.unwrap_or(NO_REASON);
+    let most = limits::MAINTENANCE_CHARS_MAX;
+    if reason.chars().count() > most {
+        let text = format!("Invalid value for reason: must be at most {most} characters");
+        return Err(Refusal::bad(text));
+    }
+    Ok(Some(reason.to_owned()))
+}
+
+fn unknown(id: &str) -> Refusal {
+    Refusal::not_found(format!(
+        "Unknown service ID \"{id}\". Ensure that the service ID is passed, not the service name."
+    ))
+}

@@ -1,0 +1,145 @@
+//! Consul's HTTP API: the part that service discovery uses.
+//!
+//! ```text
+//!   request ─► route ─► agent, catalog, health, status ─► registry
+//!               │          │        │
+//!               │          │        └─ query, filter, blocking ─► shapes
+//!               │          └────────── input, definition
+//!               └─ everything else: 404 and a sentence
+//! ```
+//!
+//! There are no agents here: what a client tells "its agent" is registered on the registry's own
+//! node.
+
+mod agent;
+mod blocking;
+mod catalog;
+mod checks;
+mod definition;
+mod duration;
+mod filter;
+mod health;
+mod input;
+mod query;
+mod refusal;
+mod route;
+mod shapes;
+mod status;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{Router, body::Body, routing::any};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::ALLOW};
+use http_body_util::{BodyExt as _, Limited};
+use tokio::sync::Semaphore;
+
+use self::{query::Query, refusal::Refusal, route::Route};
+use crate::registry::Registry;
+
+/// Bytes of a body. The largest valid registration is well below.
+const BODY_BYTES_MAX: usize = 512 * 1024;
+
+/// The most queries that wait at once: each holds a connection for as long as its client likes.
+const WAITING_MAX: usize = 20_000;
+
+/// What all handlers share.
+#[derive(Debug)]
+struct Consul {
+    registry: Registry,
+    /// Where the registry listens.
+    address: SocketAddr,
+    waiting: Semaphore,
+}
+
+/// Everything below `/v1`, for a registry that listens there.
+pub(crate) fn router(registry: Registry, address: SocketAddr) -> Router {
+    let consul = Arc::new(Consul {
+        registry,
+        address,
+        waiting: Semaphore::new(WAITING_MAX),
+    });
+    let handler = any(move |request: Request<Body>| {
+        let consul = Arc::clone(&consul);
+        async move { consul.handle(request).await }
+    });
+    Router::new()
+        .route("/v1/", handler.clone())
+        .route("/v1/{*path}", handler)
+}
+
+impl Consul {
+    async fn handle(&self, request: Request<Body>) -> Response<Body> {
+        self.answer(request).await.unwrap_or_else(Refusal::answer)
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+        let (head, body) = request.into_parts();
+        let path = head.uri.path().strip_prefix("/v1/").unwrap_or_default();
+        let route = Route::find(path)?;
+        let allowed = route.method();
+        if head.method != allowed && head.method != Method::OPTIONS {
+            let text = format!("method {} not allowed", head.method);
+            let refusal = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, text);
+            return Ok(allow(refusal.answer(), &allowed));
+        }
+        if head.method == Method::OPTIONS {
+            return Ok(allow(blocking::done(), &allowed));
+        }
+        let query = Query::parse(head.uri.query().unwrap_or_default());
+        let body = if allowed == Method::PUT {
+            Limited::new(body, BODY_BYTES_MAX)
+                .collect()
+                .await
+                .map_err(|_| {
+                    let text =
+                        format!("the body cannot be read, or is over {BODY_BYTES_MAX} bytes");
+                    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+                })?
+                .to_bytes()
+        } else {
+            Default::default()
+        };
+        self.run(route, &query, &body).await
+    }
+
+    async fn run(
+        &self,
+        route: Route,
+        query: &Query,
+        body: &[u8],
+    ) -> Result<Response<Body>, Refusal> {
+        match route {
+            Route::AgentSelf => self.agent_self(query),
+            Route::AgentMembers => self.agent_members(query),
+            Route::AgentServices => self.agent_services(query),
+            Route::AgentService(id) => self.agent_service(query, &id),
+            Route::AgentChecks => self.agent_checks(query),
+            Route::RegisterService => self.register_service(query, body).await,
+            Route::DeregisterService(id) => self.deregister_service(&id).await,
+            Route::ServiceMaintenance(id) => self.service_maintenance(query, &id).await,
+            Route::NodeMaintenance => self.node_maintenance(query).await,
+            Route::RegisterCheck => self.register_check(body).await,
+            Route::DeregisterCheck(id) => self.deregister_check(&id).await,
+            Route::ReportCheck(status, id) => self.report_check(query, status, &id),
+            Route::UpdateCheck(id) => self.update_check(body, &id),
+            Route::CatalogDatacenters => status::datacenters(query),
+            Route::CatalogServices => self.catalog_services(query).await,
+            Route::CatalogService(name) => self.catalog_service(query, &name).await,
+            Route::CatalogNodes => self.catalog_nodes(query).await,
+            Route::CatalogNode(name) => self.catalog_node(query, &name).await,
+            Route::HealthService(name) => self.health_service(query, &name).await,
+            Route::HealthChecks(name) => self.health_checks(query, &name).await,
+            Route::HealthNode(name) => self.health_node(query, &name).await,
+            Route::HealthState(state) => self.health_state(query, &state).await,
+            Route::StatusLeader => self.leader(query),
+            Route::StatusPeers => self.peers(query),
+        }
+    }
+}
+
+fn allow(mut response: Response<Body>, method: &Method) -> Response<Body> {
+    if let Ok(value) = HeaderValue::try_from(format!("OPTIONS,{method}")) {
+        response.headers_mut().insert(ALLOW, value);
+    }
+    response
+}

@@ -1,0 +1,386 @@
+//! What is answered, in the exact spelling that Consul's clients read.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::duration;
+use crate::catalogue::{CheckKind, CheckView, Entry, Instance, NodeView};
+
+/// The one data centre there is.
+pub(super) const DATACENTER: &str = "dc1";
+
+/// The check that Consul's agents have on every node. Some clients take an instance without any
+/// check for unhealthy, so every node has it here too.
+const NODE_CHECK: &str = "serfHealth";
+
+type Pairs = BTreeMap<String, String>;
+
+/// A node, as in `/v1/catalog/nodes` and beside a service.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Node {
+    #[serde(rename = "ID")]
+    id: String,
+    node: String,
+    address: String,
+    datacenter: &'static str,
+    tagged_addresses: Pairs,
+    meta: Pairs,
+    create_index: u64,
+    modify_index: u64,
+}
+
+/// What a service gets of the load.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Weights {
+    passing: u32,
+    warning: u32,
+}
+
+/// One of a service's further addresses.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Place {
+    address: String,
+    port: u16,
+}
+
+/// An instance, as in `/v1/agent/services` and beside its node.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Service {
+    #[serde(rename = "ID")]
+    id: String,
+    service: String,
+    tags: Vec<String>,
+    address: String,
+    tagged_addresses: BTreeMap<String, Place>,
+    meta: Pairs,
+    port: u16,
+    weights: Weights,
+    enable_tag_override: bool,
+    datacenter: &'static str,
+    proxy: Nothing,
+    connect: Nothing,
+    peer_name: &'static str,
+    create_index: u64,
+    modify_index: u64,
+}
+
+/// An instance with its node, as in `/v1/catalog/service`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct CatalogService {
+    #[serde(rename = "ID")]
+    id: String,
+    node: String,
+    address: String,
+    datacenter: &'static str,
+    tagged_addresses: Pairs,
+    node_meta: Pairs,
+    service_kind: &'static str,
+    #[serde(rename = "ServiceID")]
+    service_id: String,
+    service_name: String,
+    service_tags: Vec<String>,
+    service_address: String,
+    service_tagged_addresses: BTreeMap<String, Place>,
+    service_weights: Weights,
+    service_meta: Pairs,
+    service_port: u16,
+    service_socket_path: &'static str,
+    service_enable_tag_override: bool,
+    service_proxy: Nothing,
+    service_connect: Nothing,
+    create_index: u64,
+    modify_index: u64,
+}
+
+/// An instance with its node and all its checks, as in `/v1/health/service`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ServiceEntry {
+    node: Node,
+    service: Service,
+    checks: Vec<Check>,
+}
+
+/// A check, as in `/v1/health/checks`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Check {
+    node: String,
+    #[serde(rename = "CheckID")]
+    pub(super) check_id: String,
+    name: String,
+    pub(super) status: &'static str,
+    notes: String,
+    output: String,
+    #[serde(rename = "ServiceID")]
+    service_id: String,
+    service_name: String,
+    service_tags: Vec<String>,
+    r#type: &'static str,
+    interval: String,
+    timeout: String,
+    exposed_port: u16,
+    definition: Nothing,
+    create_index: u64,
+    modify_index: u64,
+}
+
+/// `{}`: clients read objects of features that there are not here.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Nothing {}
+
+/// A node.
+pub(super) fn node(view: &NodeView) -> Node {
+    let node = &view.node;
+    Node {
+        id: node_id(view),
+        node: node.name.clone(),
+        address: node.address.clone(),
+        datacenter: DATACENTER,
+        tagged_addresses: node_addresses(view),
+        meta: node.metadata.clone(),
+        create_index: view.create_revision,
+        modify_index: view.modify_revision,
+    }
+}
+
+/// An instance.
+pub(super) fn service(entry: &Entry) -> Service {
+    let instance = &entry.instance;
+    Service {
+        id: instance.instance_id.clone(),
+        service: instance.service.clone(),
+        tags: instance.tags.clone(),
+        address: instance.address.clone(),
+        tagged_addresses: places(instance),
+        meta: instance.metadata.clone(),
+        port: instance.port,
+        weights: weights(instance),
+        enable_tag_override: instance.enable_tag_override,
+        datacenter: DATACENTER,
+        proxy: Nothing {},
+        connect: Nothing {},
+        peer_name: "",
+        create_index: entry.create_revision,
+        modify_index: entry.modify_revision,
+    }
+}
+
+/// An instance with its node.
+pub(super) fn catalog_service(entry: &Entry) -> CatalogService {
+    let (instance, view) = (&entry.instance, &entry.node);
+    CatalogService {
+        id: node_id(view),
+        node: view.node.name.clone(),
+        address: view.node.address.clone(),
+        datacenter: DATACENTER,
+        tagged_addresses: node_addresses(view),
+        node_meta: view.node.metadata.clone(),
+        service_kind: "",
+        service_id: instance.instance_id.clone(),
+        service_name: instance.service.clone(),
+        service_tags: instance.tags.clone(),
+        service_address: instance.address.clone(),
+        service_tagged_addresses: places(instance),
+        service_weights: weights(instance),
+        service_meta: instance.metadata.clone(),
+        service_port: instance.port,
+        service_socket_path: "",
+        service_enable_tag_override: instance.enable_tag_override,
+        service_proxy: Nothing {},
+        service_connect: Nothing {},
+        create_index: entry.create_revision,
+        modify_index: entry.modify_revision,
+    }
+}
+
+/// An instance with its node and all checks that count for it.
+pub(super) fn service_entry(entry: &Entry) -> ServiceEntry {
+    let mut checks = node_checks(&entry.node);
+    checks.extend(service_checks(entry));
+    ServiceEntry {
+        node: node(&entry.node),
+        service: service(entry),
+        checks,
+    }
+}
+
+/// The checks of a node itself: its own, the one that every node has, and maintenance as the check
+/// that Consul's clients know it by.
+pub(super) fn node_checks(view: &NodeView) -> Vec<Check> {
+    let index = view.modify_revision;
+    let stated = |check_id: &str, name: &str, status, output: &str| Check {
+        node: view.node.name.clone(),
+        check_id: check_id.to_owned(),
+        name: name.to_owned(),
+        status,
+        output: output.to_owned(),
+        create_index: view.create_revision,
+        modify_index: index,
+        ..Check::empty()
+    };
+    let mut checks = Vec::with_capacity(2 + view.checks.len());
+    let own = view.checks.iter();
+    if !own.clone().any(|own| own.definition.check_id == NODE_CHECK) {
+        let output = "there are no agents: the registry checks the instances itself";
+        checks.push(stated(NODE_CHECK, "Serf Health Status", "passing", output));
+    }
+    checks.extend(own.map(|own| Check {
+        node: view.node.name.clone(),
+        create_index: view.create_revision,
+        modify_index: index,
+        ..check(own)
+    }));
+    if let Some(reason) = &view.maintenance {
+        let name = "Node Maintenance Mode";
+        checks.push(stated("_node_maintenance", name, "critical", reason));
+    }
+    checks
+}
+
+/// The checks of an instance itself. Maintenance, and flapping, are told as checks: clients put
+/// the status together from those.
+pub(super) fn service_checks(entry: &Entry) -> Vec<Check> {
+    let instance = &entry.instance;
+    let of_this = |check: Check| Check {
+        node: instance.node.clone(),
+        service_id: instance.instance_id.clone(),
+        service_name: instance.service.clone(),
+        service_tags: instance.tags.clone(),
+        create_index: entry.create_revision,
+        modify_index: entry.modify_revision,
+        ..check
+    };
+    let stated = |kind: &str, name: &str, status, output: &str| {
+        of_this(Check {
+            check_id: format!("{kind}:{}", instance.instance_id),
+            name: name.to_owned(),
+            status,
+            output: output.to_owned(),
+            ..Check::empty()
+        })
+    };
+    let own = entry.checks.iter();
+    let mut checks: Vec<_> = own.map(|own| of_this(check(own))).collect();
+    if entry.flapping {
+        checks.push(stated("_flapping", "Flapping", "warning", &entry.reason));
+    }
+    if let Some(reason) = &entry.maintenance {
+        let name = "Service Maintenance Mode";
+        checks.push(stated("_service_maintenance", name, "critical", reason));
+    }
+    checks
+}
+
+impl Check {
+    fn empty() -> Self {
+        Self {
+            node: String::new(),
+            check_id: String::new(),
+            name: String::new(),
+            status: "passing",
+            notes: String::new(),
+            output: String::new(),
+            service_id: String::new(),
+            service_name: String::new(),
+            service_tags: Vec::new(),
+            r#type: "",
+            interval: String::new(),
+            timeout: String::new(),
+            exposed_port: 0,
+            definition: Nothing {},
+            create_index: 0,
+            modify_index: 0,
+        }
+    }
+}
+
+fn check(view: &CheckView) -> Check {
+    let definition = &view.definition;
+    let runs = definition.is_run();
+    let time = |time| {
+        if runs {
+            duration::format(time)
+        } else {
+            String::new()
+        }
+    };
+    Check {
+        check_id: definition.check_id.clone(),
+        name: definition.name.clone(),
+        status: view.status.word(),
+        notes: definition.notes.clone(),
+        output: view.output.clone(),
+        r#type: kind(&definition.kind),
+        interval: time(definition.interval),
+        timeout: time(definition.timeout),
+        ..Check::empty()
+    }
+}
+
+fn kind(kind: &CheckKind) -> &'static str {
+    match kind {
+        CheckKind::Grpc { .. } => "grpc",
+        CheckKind::Http { .. } => "http",
+        CheckKind::Tcp { .. } => "tcp",
+        CheckKind::Ttl { .. } => "ttl",
+        CheckKind::Alias { .. } => "alias",
+        CheckKind::Reported => "reported",
+        CheckKind::Standing => "heartbeat",
+    }
+}
+
+/// Some clients tell instances apart by their node's id, so there is always one, and the same.
+pub(super) fn node_id(view: &NodeView) -> String {
+    if view.node.id.is_empty() {
+        let name = view.node.name.as_bytes();
+        return Uuid::new_v5(&Uuid::NAMESPACE_DNS, name).to_string();
+    }
+    view.node.id.clone()
+}
+
+fn node_addresses(view: &NodeView) -> Pairs {
+    let node = &view.node;
+    let mut addresses = node.tagged_addresses.clone();
+    for tag in ["lan", "wan"] {
+        let held = addresses.entry(tag.to_owned());
+        held.or_insert_with(|| node.address.clone());
+    }
+    addresses
+}
+
+fn places(instance: &Instance) -> BTreeMap<String, Place> {
+    let given = instance.tagged_addresses.iter();
+    let mut places: BTreeMap<_, _> = given
+        .map(|(tag, (address, port))| {
+            let (address, port) = (address.clone(), *port);
+            (tag.clone(), Place { address, port })
+        })
+        .collect();
+    let tags = match instance.address.parse() {
+        Ok(IpAddr::V4(_)) => ["lan_ipv4", "wan_ipv4"],
+        Ok(IpAddr::V6(_)) => ["lan_ipv6", "wan_ipv6"],
+        Err(_) => return places,
+    };
+    for tag in tags {
+        places.entry(tag.to_owned()).or_insert_with(|| Place {
+            address: instance.address.clone(),
+            port: instance.port,
+        });
+    }
+    places
+}
+
+fn weights(instance: &Instance) -> Weights {
+    Weights {
+        passing: instance.weight,
+        warning: instance.warning_weight.unwrap_or(1),
+    }
+}

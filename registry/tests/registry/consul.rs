@@ -1,0 +1,8 @@
+//! Consul's HTTP API as its clients speak it.
+
+mod blocking;
+mod checks;
+mod client;
+mod reading;
+mod refusals;
+mod services;
