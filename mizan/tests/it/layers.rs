@@ -37,8 +37,11 @@ fn tripping(scope: Scope) -> breaker::Config {
     }
 }
 
+/// Switches a layer on.
+type Layer = fn(ChannelBuilder) -> ChannelBuilder;
+
 /// A channel with one layer switched on, for each of them.
-fn each_layer() -> Vec<(&'static str, fn(ChannelBuilder) -> ChannelBuilder)> {
+fn each_layer() -> Vec<(&'static str, Layer)> {
     vec![
         ("deadline", |c| c.deadline(20 * SECOND)),
         ("no deadline", |c| c.no_deadline()),
@@ -82,7 +85,7 @@ fn each_layer() -> Vec<(&'static str, fn(ChannelBuilder) -> ChannelBuilder)> {
     ]
 }
 
-fn built(layer: fn(ChannelBuilder) -> ChannelBuilder, server: &Wire) -> Channel {
+fn built(layer: Layer, server: &Wire) -> Channel {
     let channel = Channel::builder("scripted").fixed(vec![server.authority.clone()]);
     layer(channel).connect().unwrap()
 }

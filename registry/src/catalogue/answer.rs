@@ -22,6 +22,7 @@ impl Catalogue {
     }
 
     /// One service's answer.
+    #[cfg(test)]
     pub(crate) fn snapshot(&self, service: &str) -> Arc<Snapshot> {
         let known = self.services.get(service).cloned();
         known.unwrap_or_else(|| Arc::new(Snapshot::empty(service, self.floor)))
@@ -71,11 +72,6 @@ impl Catalogue {
     pub(crate) fn nodes(&self) -> Vec<Arc<NodeView>> {
         let nodes = self.nodes.values();
         nodes.map(|node| Arc::clone(&node.view)).collect()
-    }
-
-    /// How many instances there are of all services.
-    pub(crate) fn len(&self) -> usize {
-        self.records.len()
     }
 
     /// At most `count` services that have instances, by name, beginning behind `after`; and whether

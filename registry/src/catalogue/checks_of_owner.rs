@@ -36,11 +36,6 @@ impl Catalogue {
         })
     }
 
-    /// How many checks an owner has; nothing when it is not known.
-    pub(crate) fn count_checks(&mut self, owner: &Owner) -> Option<usize> {
-        Some(self.checks_of(owner)?.len())
-    }
-
     fn with_checks(
         &mut self,
         owner: &Owner,

@@ -45,6 +45,5 @@ pub(crate) use state::Catalogue;
 pub(crate) use status::Status;
 pub(crate) use sweep::SWEEP;
 pub(crate) use validate::{
-    Candidate, CandidateCheck, Naming, Violation, check_instance_id, check_lookup, check_metadata,
-    check_word, validate_checks,
+    Candidate, CandidateCheck, Naming, Violation, check_instance_id, check_lookup, validate_checks,
 };

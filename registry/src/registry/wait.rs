@@ -23,14 +23,12 @@ pub(crate) enum Watched {
     Nodes,
     /// The status of all checks.
     Checks,
-    /// Anything at all.
-    Anything,
 }
 
 impl Watched {
     fn of(&self, indexes: &Indexes) -> u64 {
         match self {
-            Self::Service(..) | Self::Anything => indexes.newest,
+            Self::Service(..) => indexes.newest,
             Self::Services => indexes.services,
             Self::Registrations => indexes.registrations,
             Self::Nodes => indexes.nodes,

@@ -143,7 +143,7 @@ pub(super) fn check(fields: &Fields, node: &str) -> Result<CandidateCheck, Refus
         kind,
         CheckKind::Grpc { .. } | CheckKind::Http { .. } | CheckKind::Tcp { .. }
     );
-    if run && !interval.is_some_and(|nanos| nanos > 0) {
+    if run && interval.is_none_or(|nanos| nanos <= 0) {
         return Err(invalid(
             "Interval must be > 0 for HTTP, TCP and gRPC checks",
         ));

@@ -45,9 +45,9 @@ pub(crate) struct Filter(Option<Node>);
 
 #[derive(Debug, Clone)]
 enum Node {
-    All(Vec<Node>),
-    Any(Vec<Node>),
-    Not(Box<Node>),
+    All(Vec<Self>),
+    Any(Vec<Self>),
+    Not(Box<Self>),
     Match {
         path: Vec<String>,
         negated: bool,
