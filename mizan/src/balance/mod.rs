@@ -1,7 +1,7 @@
 //! Balancing: which of the healthy, connected instances carries the next attempt.
 //!
 //! *What it does.* One task keeps the instances of a service connected and publishes, whenever
-//! something changes, a snapshot of those that can carry calls; the [policy](policy) picks among
+//! something changes, a snapshot of those that can carry calls; the [policy] picks among
 //! them. A pick takes no lock, wakes nobody and allocates nothing: it reads one atomically swapped
 //! snapshot. An instance is used only once connected, which means that its SETTINGS arrived and its
 //! health watch, if one is asked for, said SERVING; it is left out the moment its connection, its
