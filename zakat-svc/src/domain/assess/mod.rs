@@ -166,7 +166,7 @@ pub struct AssetResult {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {problem}")]
 pub struct AssessError {
-    /// The field of the request: "assets[3]", "hawl".
+    /// The field of the request: `assets[3]`, `hawl`.
     pub field: String,
     /// A clause that fits after it.
     pub problem: String,

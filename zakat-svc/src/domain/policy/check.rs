@@ -13,7 +13,7 @@ use crate::domain::ratio::Ratio;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {problem}")]
 pub struct PolicyError {
-    /// Where: "rounding.units[0].unit", or "document".
+    /// Where: `rounding.units[0].unit`, or `document`.
     pub field: String,
     /// A clause that fits after it.
     pub problem: String,
