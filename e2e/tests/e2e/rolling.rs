@@ -103,7 +103,8 @@ async fn load(channel: Channel, enough: Arc<AtomicBool>, failed: Arc<AtomicU32>)
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replacing_all_three_instances_under_a_thousand_calls_a_second_fails_none() {
-    let registry = Serving::start(&["registry"]);
+    let data = tempfile::tempdir().unwrap();
+    let registry = Serving::start(&["registry", "--data", data.path().to_str().unwrap()]);
     let start = || Serving::start(&["zakat", "--registry", &registry.address]);
     let old = [start(), start(), start()];
     let channel = Channel::builder("zakat").registry(vec![registry.address.clone()]);

@@ -163,8 +163,20 @@ async fn f_an_open_watch_does_not_hold_up_a_drain() {
     assert!(begun.elapsed() < 5 * SECOND, "{:?}", begun.elapsed());
 }
 
+/// Two descriptors for each connection, both ends being here: more than a shell commonly allows.
+fn raise_the_limit_of_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.unwrap_or(8192).min(8192);
+    if current.is_some_and(|current| current < wanted) {
+        let current = Some(wanted);
+        setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
+    }
+}
+
 #[tokio::test]
 async fn g_1100_instances() {
+    raise_the_limit_of_open_files();
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let stop = CancellationToken::new();
