@@ -13,7 +13,7 @@ use zakat_core::{
     maal::livestock::LivestockPrices,
     prelude::{
         AgricultureAssets, BusinessZakat, CalculateZakat, IrrigationMethod, LivestockAssets,
-        LivestockType, MiningAssets, MiningType, PreciousMetals, ZakatConfig,
+        LivestockType, MiningAssets, MiningType, PreciousMetals, ZakatConfig, ZakatPortfolio,
     },
     types::PaymentPayload,
 };
@@ -181,6 +181,23 @@ fn gold_below_85_g_under_the_silver_nisab() {
     assert_eq!(
         due(&assessor().assess(&mine).unwrap(), PartKind::Wealth).0,
         "125"
+    );
+}
+
+/// Gold decides, so the price of silver is not needed; its portfolio refuses to begin without it.
+#[test]
+fn a_price_that_nothing_needs() {
+    let portfolio = ZakatPortfolio::new().add(BusinessZakat::cash_only(10_000).hawl(true));
+    let refused = portfolio.calculate_total(&ZakatConfig::hanbali(100));
+    assert!(!refused.is_clean() && refused.total_zakat_due == Decimal::ZERO);
+    let mine = request(
+        "majority-gold-85",
+        &[(Metal::Gold, "100")],
+        vec![cash("10000")],
+    );
+    assert_eq!(
+        due(&assessor().assess(&mine).unwrap(), PartKind::Wealth).0,
+        "250"
     );
 }
 
