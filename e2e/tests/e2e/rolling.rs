@@ -3,7 +3,7 @@
 use std::{
     process::{Child, Command, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
@@ -16,7 +16,10 @@ use mizan_contracts::{
     zakat::v1::{CalculateRequest, zakat_service_client::ZakatServiceClient},
 };
 use serde_json::Value;
-use tokio::time::interval;
+use tokio::{
+    task::JoinSet,
+    time::{MissedTickBehavior, interval},
+};
 
 use crate::books::until;
 
@@ -66,43 +69,46 @@ impl Drop for Serving {
     }
 }
 
-/// About a thousand calls a second, until told to stop. Answers how many there were.
-async fn load(channel: Channel, enough: Arc<AtomicBool>, failed: Arc<AtomicU32>) -> u32 {
-    let mut calls = Vec::new();
+/// How many call at once. Each waits for its answer, so that a machine which cannot keep up gets
+/// fewer calls and not a queue that outlasts every deadline: the claim is about replacing, not
+/// about overload.
+const CALLERS: u32 = 10;
+
+/// What the callers saw.
+#[derive(Default)]
+struct Seen {
+    made: AtomicU32,
+    failed: Mutex<Vec<String>>,
+}
+
+/// At most a thousand calls a second by all callers together, until told to stop.
+async fn call_steadily(channel: Channel, enough: Arc<AtomicBool>, seen: Arc<Seen>) {
+    let money = |units| {
+        Some(Money {
+            currency_code: "USD".to_owned(),
+            units,
+            nanos: 0,
+        })
+    };
+    let mut client = ZakatServiceClient::new(channel);
     let mut ticks = interval(Duration::from_millis(10));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !enough.load(Ordering::SeqCst) {
         ticks.tick().await;
-        for _ in 0..10 {
-            let mut client = ZakatServiceClient::new(channel.clone());
-            let failed = failed.clone();
-            calls.push(tokio::spawn(async move {
-                let money = |units| {
-                    Some(Money {
-                        currency_code: "USD".to_owned(),
-                        units,
-                        nanos: 0,
-                    })
-                };
-                let request = CalculateRequest {
-                    wealth: money(100_000),
-                    nisab: money(85_000),
-                    ..CalculateRequest::default()
-                };
-                if client.calculate(request).await.is_err() {
-                    failed.fetch_add(1, Ordering::SeqCst);
-                }
-            }));
+        let request = CalculateRequest {
+            wealth: money(100_000),
+            nisab: money(85_000),
+            ..CalculateRequest::default()
+        };
+        seen.made.fetch_add(1, Ordering::SeqCst);
+        if let Err(status) = client.calculate(request).await {
+            seen.failed.lock().unwrap().push(format!("{status:?}"));
         }
     }
-    let made = u32::try_from(calls.len()).unwrap();
-    for call in calls {
-        call.await.unwrap();
-    }
-    made
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn replacing_all_three_instances_under_a_thousand_calls_a_second_fails_none() {
+async fn replacing_all_three_instances_under_load_fails_no_call() {
     let data = tempfile::tempdir().unwrap();
     let registry = Serving::start(&["registry", "--data", data.path().to_str().unwrap()]);
     let start = || Serving::start(&["zakat", "--registry", &registry.address]);
@@ -114,11 +120,11 @@ async fn replacing_all_three_instances_under_a_thousand_calls_a_second_fails_non
         until(move || async move { channel.stats().ready() == number })
     };
     ready(3).await;
-    let (enough, failed) = (
-        Arc::new(AtomicBool::new(false)),
-        Arc::new(AtomicU32::new(0)),
-    );
-    let load = tokio::spawn(load(channel.clone(), enough.clone(), failed.clone()));
+    let (enough, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Seen::default()));
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        callers.spawn(call_steadily(channel.clone(), enough.clone(), seen.clone()));
+    }
 
     let mut new = Vec::new();
     for instance in old {
@@ -132,11 +138,18 @@ async fn replacing_all_three_instances_under_a_thousand_calls_a_second_fails_non
     }
 
     enough.store(true, Ordering::SeqCst);
-    let made = load.await.unwrap();
-    assert_eq!(
-        failed.load(Ordering::SeqCst),
-        0,
-        "of {made}: {:#?}",
+    while let Some(caller) = callers.join_next().await {
+        caller.unwrap();
+    }
+    let (made, failed) = (
+        seen.made.load(Ordering::SeqCst),
+        seen.failed.lock().unwrap(),
+    );
+    assert!(
+        failed.is_empty(),
+        "{} of {made}, the first: {:#?}; {:#?}",
+        failed.len(),
+        failed.first(),
         channel.stats()
     );
     assert!(made > 900, "{made} calls are no load");
