@@ -62,7 +62,7 @@ impl Payments {
         while !asynchronous && !payment.state.is_at_rest() {
             match self.coordinator.progress(&id) {
                 Some(progress) => match waiting::rest(progress, until).await {
-                    Waited::Rested(rested) => payment = rested,
+                    Waited::Rested(rested) => payment = *rested,
                     Waited::Trouble(trouble) => return Err(answer::unfinished(&trouble)),
                     Waited::TooLong => {
                         payment = self.find(&id).await?;

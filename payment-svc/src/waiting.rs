@@ -21,7 +21,7 @@ const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
 #[derive(Debug)]
 pub(crate) enum Waited {
     /// It is final, or parked.
-    Rested(Payment),
+    Rested(Box<Payment>),
     /// A step cannot be done for now.
     Trouble(Status),
     /// The caller has to be answered now.
@@ -41,7 +41,7 @@ pub(crate) async fn rest(
     let mut seen = progress.borrow_and_update().clone();
     loop {
         let wait_until = match seen {
-            Progress::Rested(payment) => return Waited::Rested(*payment),
+            Progress::Rested(payment) => return Waited::Rested(payment),
             Progress::Dropped => return Waited::LetGo,
             Progress::Running => {
                 told_at = None;

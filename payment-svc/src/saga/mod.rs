@@ -17,6 +17,9 @@ mod requests;
 mod sort;
 mod table;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use coordinator::{Coordinator, Progress, Settings};
 pub(crate) use outside::Outside;
 pub(crate) use peers::Peers;

@@ -59,7 +59,6 @@ fn transaction(payment: &Payment) -> Result<RecordTransactionRequest, Status> {
             account_id,
             side: side.into(),
             amount: Some(amount(intent)?),
-            ..Leg::default()
         })
     };
     let mut metadata = intent.metadata.clone();
