@@ -35,6 +35,7 @@ fn invoice(invoice: &Invoice) -> Result<wire::Invoice, Error> {
         party: Some(wire::Party {
             party_id: document.party.id.clone(),
             name: document.party.name.clone(),
+            ..wire::Party::default()
         }),
         lines: document.lines.iter().map(line).collect::<Result<_, _>>()?,
         total: Some(standing.total().try_into()?),
@@ -48,6 +49,7 @@ fn invoice(invoice: &Invoice) -> Result<wire::Invoice, Error> {
         paid_time: invoice.paid_time.map(timestamp),
         void_time: invoice.void_time.map(timestamp),
         void_reason: invoice.void_reason.clone(),
+        ..wire::Invoice::default()
     })
 }
 
@@ -69,6 +71,7 @@ fn line(line: &Line) -> Result<wire::InvoiceLine, Error> {
         quantity: line.quantity(),
         unit_price: money(line.unit_price())?,
         amount: money(line.amount())?,
+        ..wire::InvoiceLine::default()
     })
 }
 

@@ -164,6 +164,38 @@ impl InvoiceService for Api {
             self.invoices.void(asked, reason, allow_missing).await,
         )
     }
+
+    async fn update_invoice(
+        &self,
+        _: Request<wire::UpdateInvoiceRequest>,
+    ) -> Result<Response<wire::Invoice>, Status> {
+        Err(coming())
+    }
+
+    async fn mark_invoice_uncollectible(
+        &self,
+        _: Request<wire::MarkInvoiceUncollectibleRequest>,
+    ) -> Result<Response<wire::Invoice>, Status> {
+        Err(coming())
+    }
+
+    async fn create_credit_note(
+        &self,
+        _: Request<wire::CreateCreditNoteRequest>,
+    ) -> Result<Response<wire::Invoice>, Status> {
+        Err(coming())
+    }
+
+    async fn export_invoice(
+        &self,
+        _: Request<wire::ExportInvoiceRequest>,
+    ) -> Result<Response<wire::ExportInvoiceResponse>, Status> {
+        Err(coming())
+    }
+}
+
+fn coming() -> Status {
+    refused(Code::Unimplemented, "INTERNAL", "not served yet")
 }
 
 fn read_ids(request_id: &str, invoice_id: &str) -> Violations {

@@ -61,7 +61,7 @@ pub(crate) fn state_filter(value: i32, violations: &mut Violations) -> Option<St
         Ok(wire::InvoiceState::Open) => Some(State::Open),
         Ok(wire::InvoiceState::Paid) => Some(State::Paid),
         Ok(wire::InvoiceState::Void) => Some(State::Void),
-        Err(_) => {
+        Ok(wire::InvoiceState::Uncollectible) | Err(_) => {
             violations.add("state", "is not an InvoiceState");
             None
         }

@@ -84,15 +84,17 @@ impl Peers {
             party: Some(Party {
                 party_id: intent.counterparty_id.clone(),
                 name: intent.counterparty_name.clone(),
+                ..Party::default()
             }),
             lines: vec![InvoiceLine {
                 description: description.clone(),
                 quantity: 1,
                 unit_price: Some(amount(intent)?),
-                amount: None,
+                ..InvoiceLine::default()
             }],
             reference: intent.id.clone(),
             metadata: intent.metadata.clone(),
+            ..CreateInvoiceRequest::default()
         };
         self.invoices
             .clone()
