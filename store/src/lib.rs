@@ -13,21 +13,31 @@
 //! file cannot be written, every caller is told [`Unavailable`] and nothing is half-written.
 
 mod error;
+mod inline;
 mod migrate;
 mod open;
 mod read;
 mod write;
 
 pub use error::{OpenError, Unavailable};
+#[doc(hidden)]
+pub use inline::simulate_on_this_thread;
 pub use rusqlite;
 
 use std::path::Path;
 
 /// A database file: a clonable handle to its writer and its readers.
 #[derive(Clone, Debug)]
-pub struct Database {
-    writer: write::Writer,
-    readers: read::Readers,
+pub struct Database(Ways);
+
+/// How work reaches the file.
+#[derive(Clone, Debug)]
+enum Ways {
+    Threads {
+        writer: write::Writer,
+        readers: read::Readers,
+    },
+    Inline(inline::Inline),
 }
 
 impl Database {
@@ -42,10 +52,14 @@ impl Database {
         }
         let mut connection = open::writable(path).map_err(|e| OpenError::file(path, e))?;
         migrate::run(&mut connection, migrations).map_err(|e| OpenError::file(path, e))?;
-        Ok(Self {
+        let connection = match inline::Inline::of(connection) {
+            Ok(inline) => return Ok(Self(Ways::Inline(inline))),
+            Err(connection) => connection,
+        };
+        Ok(Self(Ways::Threads {
             writer: write::Writer::start(connection).map_err(|e| OpenError::folder(path, e))?,
             readers: read::Readers::new(path),
-        })
+        }))
     }
 
     /// Runs `job` inside a transaction and returns its answer once that is durable. A job that
@@ -60,7 +74,10 @@ impl Database {
         T: Send + 'static,
         E: From<Unavailable> + Send + 'static,
     {
-        self.writer.run(job).await
+        match &self.0 {
+            Ways::Threads { writer, .. } => writer.run(job).await,
+            Ways::Inline(inline) => inline.write(job).await,
+        }
     }
 
     /// Runs `job` on a read-only connection: one consistent snapshot, never blocked by the writer.
@@ -73,6 +90,9 @@ impl Database {
         T: Send + 'static,
         E: From<Unavailable> + Send + 'static,
     {
-        self.readers.run(job).await
+        match &self.0 {
+            Ways::Threads { readers, .. } => readers.run(job).await,
+            Ways::Inline(inline) => inline.read(job),
+        }
     }
 }

@@ -8,13 +8,13 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 use tokio::{
-    net::{TcpListener, TcpStream},
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Limits, body::InFlight, calls::Calls};
+use super::{Limits, body::InFlight, calls::Calls, listen::Listener};
+use crate::connection::Transport;
 
 /// How often an HTTP/2 client is asked whether it is still there, and how long it has to answer.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -29,7 +29,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Accepts until `closing`, then lets connections finish for at most `drain`. Answers how many had
 /// to be cut.
 pub(super) async fn accept(
-    listener: TcpListener,
+    listener: Listener,
     calls: Arc<Calls>,
     limits: Limits,
     closing: CancellationToken,
@@ -40,7 +40,7 @@ pub(super) async fn accept(
         tokio::select! {
             () = closing.cancelled() => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
+                Ok(stream) => {
                     let connection = carry(stream, calls.clone(), limits.clone(), closing.clone());
                     connections.spawn(connection);
                 }
@@ -66,9 +66,12 @@ pub(super) async fn accept(
 }
 
 /// Carries one connection to its end.
-async fn carry(stream: TcpStream, calls: Arc<Calls>, limits: Limits, closing: CancellationToken) {
-    // Without it a small answer waits for the client's acknowledgement of the one before.
-    let _ = stream.set_nodelay(true);
+async fn carry(
+    stream: Box<dyn Transport>,
+    calls: Arc<Calls>,
+    limits: Limits,
+    closing: CancellationToken,
+) {
     let in_flight = InFlight::default();
     let counted = in_flight.clone();
     let service = service_fn(move |request| {
