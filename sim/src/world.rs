@@ -24,12 +24,12 @@ use crate::{
 /// The registry's authority.
 pub(crate) const REGISTRY: &str = "registry:8500";
 
-/// How much time passes between two looks at the machines: finer ones find no other interleavings,
-/// since messages take a millisecond at least, and cost more.
-const TICK: Duration = Duration::from_millis(2);
+/// How much time passes on one machine before the next one has its turn. Messages travel between
+/// turns; within one, timers go by the millisecond. A shorter one costs more for the same faults.
+const TICK: Duration = Duration::from_millis(10);
 
 /// How long a message takes when nothing is wrong, at least and at most.
-const LATENCY: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(12));
+const LATENCY: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(50));
 
 /// The longest a run may take, on its own clock: a payment that has not ended then never ends. A
 /// dead connection is noticed after some 30 s, a payment's worker is missed after a few.
