@@ -22,13 +22,17 @@ mod watching;
 use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
 
 use ::store::Location;
-use mizan::{Channel, InvalidChannel, Server, limit::Rate, retry, server::ServeError};
+use mizan::{
+    Channel, InvalidChannel, Server,
+    limit::Rate,
+    retry,
+    server::{Listener, ServeError},
+};
 use mizan_contracts::{
     accounting::v1::accounting_service_client::AccountingServiceClient,
     invoice::v1::invoice_service_client::InvoiceServiceClient,
     payment::v1::payment_service_server::PaymentServiceServer,
 };
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Args, Config};
@@ -65,7 +69,11 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error`], before anything is served.
-pub async fn serve<F>(listener: TcpListener, config: Config, shutdown: F) -> Result<(), Error>
+pub async fn serve<F>(
+    listener: impl Into<Listener>,
+    config: Config,
+    shutdown: F,
+) -> Result<(), Error>
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -136,6 +144,7 @@ fn peers(config: &Config, store: store::Store) -> Result<saga::Peers, InvalidCha
     let channel = |service: &str| {
         Channel::builder(service)
             .registry(config.server.registry.clone())
+            .connector(config.server.connector.clone())
             .retry(retry::Policy::never())
     };
     let mut ledger = channel("accounting");
