@@ -218,10 +218,11 @@ async fn f10_a_ledger_of_unknown_end_is_resolved_before_anything_is_undone() {
             .await
             .unwrap();
         until(&rig, "p", |p| {
-            p.state == State::Invoiced
-                && p.journal
-                    .step(crate::domain::Step::Ledger)
-                    .is_some_and(|s| s.attempts > 1)
+            p.state.is_at_rest()
+                || p.state == State::Invoiced
+                    && p.journal
+                        .step(crate::domain::Step::Ledger)
+                        .is_some_and(|s| s.attempts > 1)
         })
         .await;
         rig.shared

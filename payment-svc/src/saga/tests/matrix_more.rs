@@ -77,7 +77,7 @@ async fn f19_a_worker_that_was_paused_and_taken_over_cannot_write() {
             .unwrap();
         let held = until(&rig, "p", |p| p.state == State::Invoiced).await;
         let second = rig.another(9).await;
-        rig.bury(&rig.coordinator.worker().to_owned()).await;
+        rig.bury(rig.coordinator.worker()).await;
         assert_eq!(second.take_over(10).await.unwrap(), 1);
         let save = Command::Save {
             payment: Box::new(held),
