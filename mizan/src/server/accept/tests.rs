@@ -1,3 +1,5 @@
+//! Idle connections, and clients that call off what they called.
+
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
     task::JoinHandle,
