@@ -91,11 +91,16 @@ enum Source {
 }
 
 impl Source {
-    fn opened(self) -> Result<Box<dyn Discover>, discover::InvalidAuthority> {
+    fn opened(
+        self,
+        connector: &Arc<dyn connection::Connector>,
+    ) -> Result<Box<dyn Discover>, discover::InvalidAuthority> {
         Ok(match self {
             Self::Fixed(authorities) => Box::new(Fixed::new(authorities)?),
             #[cfg(feature = "registry")]
-            Self::Registries(registries) => Box::new(discover::Registry::new(registries)?),
+            Self::Registries(registries) => {
+                Box::new(discover::Registry::new(registries)?.over(connector.clone()))
+            }
             Self::Other(source) => source,
         })
     }
@@ -284,7 +289,8 @@ impl ChannelBuilder {
         self
     }
 
-    /// What connections are made of. TCP by default.
+    /// What connections are made of, to the instances and to the registries of
+    /// [`registry`](Self::registry). TCP by default.
     pub fn connector(mut self, connector: impl connection::Connector + 'static) -> Self {
         self.connector = Arc::new(connector);
         self
@@ -323,7 +329,7 @@ impl ChannelBuilder {
         if let Some(timeout) = self.attempt_timeout {
             method.retry = method.retry.with_attempt_timeout(timeout);
         }
-        let source = self.source.opened()?;
+        let source = self.source.opened(&self.connector)?;
         let source = match self.cache {
             Some(file) => Box::new(Cached::boxed(source, file)),
             None => source,

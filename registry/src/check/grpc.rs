@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mizan::{Connection, status};
+use mizan::{Connection, connection::Config, status};
 use tonic::{Code, Status};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -44,7 +44,12 @@ impl GrpcProbe {
         let judged = judged.take().filter(|_| networks.are_restricted());
         // The caller's own limit ends it first, with one wording whatever was waited for.
         let ample = limit.saturating_mul(2);
-        let connection = Connection::open(judged.as_deref().unwrap_or(authority), ample)
+        let config = Config {
+            connect_timeout: ample,
+            ..Config::default()
+        };
+        let target = judged.as_deref().unwrap_or(authority);
+        let connection = Connection::open_with(target, &config, networks.connector())
             .await
             .map_err(|error| readable(error.reason()))?;
         let answer = ask(&connection, service).await;

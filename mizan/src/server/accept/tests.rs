@@ -1,4 +1,4 @@
-//! Idle connections, and clients that call off what they called.
+//! Connections of a server, by a client that speaks HTTP/2 frame by frame or goes silent.
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
