@@ -6,9 +6,10 @@
 //! hide what it did. Nobody is pinned to a core.
 
 use std::{
-    env,
+    env, fs,
     io::{BufRead as _, BufReader, Write},
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
     sync::Arc,
     thread,
@@ -103,6 +104,23 @@ impl Drop for Running {
     }
 }
 
+/// A folder for the registry, gone with the measurement.
+struct Kept(PathBuf);
+
+impl Kept {
+    fn new() -> Result<Self, Error> {
+        let folder = env::temp_dir().join(format!("mizan-bench-rolling-{}", std::process::id()));
+        fs::create_dir_all(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// What the callers saw.
 struct Seen {
     latencies: Histogram<u64>,
@@ -134,7 +152,9 @@ pub fn run(pause: Duration, output: &mut impl Write) -> Result<(), Error> {
 }
 
 async fn replace(pause: Duration) -> Result<String, Error> {
-    let registry = Running::start(&[REGISTRY, "--listen", "127.0.0.1:0", "--data", ""])?;
+    let kept = Kept::new()?;
+    let data = kept.0.to_str().ok_or("a folder with an odd name")?;
+    let registry = Running::start(&[REGISTRY, "--listen", "127.0.0.1:0", "--data", data])?;
     let start = || Running::start(&[INSTANCE, "--registry", &registry.address]);
     let old: Vec<_> = (0..INSTANCES).map(|_| start()).collect::<Result<_, _>>()?;
     let channel = Channel::builder(SERVICE).registry(vec![registry.address.clone()]);
