@@ -24,7 +24,7 @@ fmt:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
-# Beside the peers, on a quiet machine: `just bench channel`, `decisions`, `all`; `--quick` for a try.
+# Beside the peers: `just bench channel`, `decisions`, `rolling` or `all`; `--quick` for a try.
 bench *ARGS:
     cargo run --release --locked -p mizan-bench -- {{ARGS}}
 

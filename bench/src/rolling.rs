@@ -51,6 +51,9 @@ const INSTANCES: usize = 3;
 /// A call leaves so often: a thousand a second.
 const PACE: Duration = Duration::from_millis(1);
 
+/// Latencies are kept up to a minute, in nanoseconds.
+const SLOWEST: u64 = 60_000_000_000;
+
 /// How long to wait for something that takes a moment.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -236,7 +239,7 @@ async fn call_steadily(channel: Channel, stopped: watch::Receiver<bool>) -> Resu
     let client = Client::new(vec![channel]);
     let payload = payload();
     let seen = Arc::new(Mutex::new(Seen {
-        latencies: Histogram::new(3)?,
+        latencies: Histogram::new_with_bounds(1, SLOWEST, 3)?,
         failed: Vec::new(),
     }));
     let mut calls = JoinSet::new();
