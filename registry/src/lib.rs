@@ -29,6 +29,9 @@ use mizan_contracts::registry::v1::registry_service_server::RegistryServiceServe
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use crate::api::consul::fuzz;
 use crate::{
     api::{consul, grpc::Api},
     check::Networks,

@@ -200,6 +200,19 @@ impl Registry {
         durable(pending, ()).await
     }
 
+    /// Removes a node with all its instances. Answers whether it was there.
+    pub(crate) async fn deregister_node(&self, name: &str) -> Result<bool, Refused> {
+        let (known, pending) =
+            self.change(|catalogue| catalogue.deregister_node(name, clock::now()));
+        durable(pending, known).await
+    }
+
+    /// Answers once everything that was changed so far is durable.
+    pub(crate) async fn written(&self) -> Result<(), Refused> {
+        let pending = self.0.state.lock().pending();
+        durable(pending, ()).await
+    }
+
     /// Adds a check to an instance or a node, or replaces the one of its id.
     pub(crate) async fn put_check(
         &self,

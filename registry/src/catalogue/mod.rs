@@ -33,7 +33,9 @@ mod tests;
 mod validate;
 
 pub(crate) use check::CheckView;
-pub(crate) use definition::{CheckDefinition, CheckKind, Instance, Key, Node, Owner, UnixMillis};
+pub(crate) use definition::{
+    CheckDefinition, CheckKind, Instance, Key, Node, Owner, Tls, UnixMillis,
+};
 pub(crate) use effects::{
     Bounds, CheckRef, Effects, Full, Indexes, NotReported, Polling, Stored, StreamId, Summary,
     Target,
@@ -46,4 +48,5 @@ pub(crate) use status::Status;
 pub(crate) use sweep::SWEEP;
 pub(crate) use validate::{
     Candidate, CandidateCheck, Naming, Violation, check_instance_id, check_lookup, validate_checks,
+    validate_node,
 };

@@ -1,6 +1,7 @@
 //! Consul's HTTP API as its clients speak it.
 
 mod blocking;
+mod catalog;
 mod checks;
 mod client;
 mod reading;

@@ -12,3 +12,4 @@ mod refusals;
 mod restarts;
 mod support;
 mod target;
+mod tls;
