@@ -20,7 +20,7 @@ use tokio_rustls::{
 };
 
 use crate::{
-    support::{Client, Registry, Watch, checked, register, soon},
+    support::{Client, Registry, Watch, checked, register},
     target::Checked,
 };
 
@@ -183,7 +183,7 @@ async fn a_trusted_certificate_passes_under_its_own_name_alone() {
         ("invoices.example", false),
     ] {
         for kind in [grpc(named(name)), https(target.port, named(name))] {
-            let (status, why) = soon(says(&mut client, target.port, kind)).await;
+            let (status, why) = says(&mut client, target.port, kind).await;
             assert_eq!(status == InstanceStatus::Passing, accepted, "{name}: {why}");
             let expected = "the certificate is not accepted: it is for another name";
             assert!(accepted || why == expected, "{why}");
