@@ -39,5 +39,9 @@ oracle:
     cd mizan/oracle/gobreaker && go test ./... -write
     cd mizan/oracle/rate && go test ./... -write
 
+# The registry through other people's clients.
+interop:
+    interop/run
+
 # What CI runs.
 verify: lint doc test

@@ -57,7 +57,7 @@ impl<'a> CheckRules<'a> {
         });
         self.kind(&kind, has_port);
         let check_id = if check.check_id.is_empty() {
-            word(&kind).to_owned()
+            kind.word().to_owned()
         } else {
             check.check_id
         };
@@ -250,19 +250,6 @@ impl<'a> CheckRules<'a> {
             self.wrong(field, format!("must be {min:?} to {max:?}"));
         }
         duration
-    }
-}
-
-/// The id of a check that was given none.
-fn word(kind: &CheckKind) -> &'static str {
-    match kind {
-        CheckKind::Grpc { .. } => "grpc",
-        CheckKind::Http { .. } => "http",
-        CheckKind::Tcp { .. } => "tcp",
-        CheckKind::Ttl { .. } => "ttl",
-        CheckKind::Alias { .. } => "alias",
-        CheckKind::Reported => "reported",
-        CheckKind::Standing => "heartbeat",
     }
 }
 

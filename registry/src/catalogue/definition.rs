@@ -142,6 +142,21 @@ pub(crate) struct CheckDefinition {
     pub(crate) tls: Option<Tls>,
 }
 
+impl CheckKind {
+    /// The word for it: what a check of this kind is called that was given no id.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Grpc { .. } => "grpc",
+            Self::Http { .. } => "http",
+            Self::Tcp { .. } => "tcp",
+            Self::Ttl { .. } => "ttl",
+            Self::Alias { .. } => "alias",
+            Self::Reported => "reported",
+            Self::Standing => "heartbeat",
+        }
+    }
+}
+
 /// How a check speaks TLS.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tls {

@@ -12,6 +12,7 @@
 //! A service's revision moves exactly when its answer does: see [`Snapshot`].
 
 mod answer;
+mod census;
 mod check;
 mod check_rules;
 mod checks_of_owner;
@@ -32,6 +33,7 @@ mod sweep;
 mod tests;
 mod validate;
 
+pub(crate) use census::Census;
 pub(crate) use check::CheckView;
 pub(crate) use definition::{
     CheckDefinition, CheckKind, Instance, Key, Node, Owner, Tls, UnixMillis,

@@ -8,6 +8,7 @@ mod consul;
 mod discovery;
 mod heartbeats;
 mod http;
+mod metrics;
 mod refusals;
 mod restarts;
 mod support;

@@ -39,7 +39,7 @@ const UNSUPPORTED: [(&str, &str); 7] = [
 
 /// The registration of a service on the registry's own node.
 pub(super) fn service(body: &Fields, node: &str) -> Result<Candidate, Refusal> {
-    let mut candidate = named(body, body.text("Name")?, node)?;
+    let mut candidate = named(body, body.text("Name")?, node, Weightless::Refused)?;
     let (id, name) = (&candidate.instance_id, &candidate.service);
     candidate.checks = checks(body, id, name, node)?;
     Ok(candidate)
@@ -48,10 +48,22 @@ pub(super) fn service(body: &Fields, node: &str) -> Result<Candidate, Refusal> {
 /// The service of a registration in the catalogue, on the node that is named there. Its checks come
 /// beside it, not in it.
 pub(super) fn catalog_service(body: &Fields, node: &str) -> Result<Candidate, Refusal> {
-    named(body, body.text("Service")?, node)
+    named(body, body.text("Service")?, node, Weightless::Usual)
 }
 
-fn named(body: &Fields, name: String, node: &str) -> Result<Candidate, Refusal> {
+/// What weights of 0 mean. Clients that write the catalogue send them when nobody gave any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weightless {
+    Usual,
+    Refused,
+}
+
+fn named(
+    body: &Fields,
+    name: String,
+    node: &str,
+    weightless: Weightless,
+) -> Result<Candidate, Refusal> {
     for (field, why) in [
         ("Kind", "proxies and gateways are not supported"),
         ("SocketPath", "services on Unix sockets are not supported"),
@@ -68,7 +80,7 @@ fn named(body: &Fields, name: String, node: &str) -> Result<Candidate, Refusal> 
         return Err(Refusal::bad("Invalid service address"));
     }
     let id = body.given("ID")?.unwrap_or_else(|| name.clone());
-    let (weight, warning_weight) = weights(body)?;
+    let (weight, warning_weight) = weights(body, weightless)?;
     let mut tagged_addresses = std::collections::BTreeMap::new();
     for (tag, place) in body.named("TaggedAddresses")? {
         let port = u16::try_from(place.number("Port")?.unwrap_or(0));
@@ -95,12 +107,15 @@ fn named(body: &Fields, name: String, node: &str) -> Result<Candidate, Refusal> 
     })
 }
 
-fn weights(body: &Fields) -> Result<(u32, Option<u32>), Refusal> {
+fn weights(body: &Fields, weightless: Weightless) -> Result<(u32, Option<u32>), Refusal> {
     let Some(weights) = body.object("Weights")? else {
         return Ok((1, None));
     };
     let passing = weights.number("Passing")?.unwrap_or(1);
     let warning = weights.number("Warning")?;
+    if weightless == Weightless::Usual && passing == 0 && warning.unwrap_or(0) == 0 {
+        return Ok((1, None));
+    }
     let most = limits::CONSUL_WEIGHT_MAX;
     if passing < 1 || passing > most || warning.is_some_and(|warning| warning > most) {
         let rule = format!("Passing must be 1 to {most}, and Warning 0 to {most}");

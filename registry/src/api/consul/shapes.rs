@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::duration;
-use crate::catalogue::{CheckKind, CheckView, Entry, Instance, NodeView};
+use crate::catalogue::{CheckView, Entry, Instance, NodeView};
 
 /// The one data centre there is.
 pub(super) const DATACENTER: &str = "dc1";
@@ -345,22 +345,10 @@ fn check(view: &CheckView) -> Check {
         status: view.status.word(),
         notes: definition.notes.clone(),
         output: view.output.clone(),
-        r#type: kind(&definition.kind),
+        r#type: definition.kind.word(),
         interval: time(definition.interval),
         timeout: time(definition.timeout),
         ..Check::empty()
-    }
-}
-
-fn kind(kind: &CheckKind) -> &'static str {
-    match kind {
-        CheckKind::Grpc { .. } => "grpc",
-        CheckKind::Http { .. } => "http",
-        CheckKind::Tcp { .. } => "tcp",
-        CheckKind::Ttl { .. } => "ttl",
-        CheckKind::Alias { .. } => "alias",
-        CheckKind::Reported => "reported",
-        CheckKind::Standing => "heartbeat",
     }
 }
 

@@ -24,7 +24,8 @@ async fn a_node_with_its_service_and_checks_is_written_in_one_go() {
             "Datacenter": "dc1", "ID": "40e4a748-2192-161a-0510-9bf59fe950b5", "Node": "db-host",
             "Address": "10.0.0.7", "NodeMeta": {"rack": "7"},
             "TaggedAddresses": {"wan": "192.0.2.7"},
-            "Service": {"ID": "db-1", "Service": "db", "Tags": ["primary"], "Port": 5432},
+            "Service": {"ID": "db-1", "Service": "db", "Tags": ["primary"], "Port": 5432,
+                "Weights": {"Passing": 0, "Warning": 0}},
             "Checks": [
                 {"Node": "db-host", "CheckID": "host", "Name": "Host", "Status": "passing"},
                 {"Name": "db alive", "ServiceID": "db-1", "Status": status, "Output": "as told"},
