@@ -145,6 +145,62 @@ impl AccountingService for Api {
         let trial = self.ledger.trial().await.map_err(unavailable)?;
         answered(answer::trial_balance(trial))
     }
+
+    async fn list_accounts(
+        &self,
+        _request: Request<pb::ListAccountsRequest>,
+    ) -> Result<Response<pb::ListAccountsResponse>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn close_account(
+        &self,
+        _request: Request<pb::CloseAccountRequest>,
+    ) -> Result<Response<pb::Account>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn reopen_account(
+        &self,
+        _request: Request<pb::ReopenAccountRequest>,
+    ) -> Result<Response<pb::Account>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn batch_record_transactions(
+        &self,
+        _request: Request<pb::BatchRecordTransactionsRequest>,
+    ) -> Result<Response<pb::BatchRecordTransactionsResponse>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn post_transaction(
+        &self,
+        _request: Request<pb::PostTransactionRequest>,
+    ) -> Result<Response<pb::Transaction>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn void_transaction(
+        &self,
+        _request: Request<pb::VoidTransactionRequest>,
+    ) -> Result<Response<pb::Transaction>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn reverse_transaction(
+        &self,
+        _request: Request<pb::ReverseTransactionRequest>,
+    ) -> Result<Response<pb::Transaction>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
+
+    async fn verify_journal(
+        &self,
+        _request: Request<pb::VerifyJournalRequest>,
+    ) -> Result<Response<pb::VerifyJournalResponse>, Status> {
+        Err(Status::unimplemented("not served yet"))
+    }
 }
 
 /// The service's one clock.

@@ -93,12 +93,13 @@ async fn create(mut client: Client, id: String) -> Result<Invoice, Status> {
         party: Some(Party {
             party_id: String::new(),
             name: "Acme Ltd".to_owned(),
+            ..Party::default()
         }),
         lines: vec![InvoiceLine {
             description: "paper".to_owned(),
             quantity: 1,
             unit_price: Some(price),
-            amount: None,
+            ..InvoiceLine::default()
         }],
         ..CreateInvoiceRequest::default()
     };

@@ -64,6 +64,7 @@ pub(crate) fn payment(payment: Payment) -> Result<wire::Payment, Status> {
         }),
         create_time: Some(timestamp(create_micros)),
         update_time: Some(timestamp(update_micros)),
+        ..wire::Payment::default()
     })
 }
 

@@ -7,7 +7,8 @@ use mizan::{
     status::Violations,
 };
 use mizan_contracts::payment::v1::{
-    GetPaymentRequest, ListPaymentsRequest, ListPaymentsResponse, Payment, ProcessPaymentRequest,
+    CancelPaymentRequest, GetPaymentRequest, ListPaymentsRequest, ListPaymentsResponse, Payment,
+    ProcessPaymentRequest, RefundPaymentRequest, RetryPaymentRequest, WatchPaymentRequest,
     payment_service_server::PaymentService,
 };
 use prost::Message as _;
@@ -68,6 +69,36 @@ impl PaymentService for Payments {
                 None => tokio::time::sleep(LOOK).await,
             }
         }
+    }
+
+    type WatchPaymentStream = tokio_stream::wrappers::ReceiverStream<Result<Payment, Status>>;
+
+    async fn watch_payment(
+        &self,
+        _: Request<WatchPaymentRequest>,
+    ) -> Result<Response<Self::WatchPaymentStream>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn refund_payment(
+        &self,
+        _: Request<RefundPaymentRequest>,
+    ) -> Result<Response<Payment>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn cancel_payment(
+        &self,
+        _: Request<CancelPaymentRequest>,
+    ) -> Result<Response<Payment>, Status> {
+        Err(Status::unimplemented("not yet"))
+    }
+
+    async fn retry_payment(
+        &self,
+        _: Request<RetryPaymentRequest>,
+    ) -> Result<Response<Payment>, Status> {
+        Err(Status::unimplemented("not yet"))
     }
 
     async fn get_payment(

@@ -164,6 +164,7 @@ mod tests {
                 seconds: i64::MAX,
                 nanos: 0,
             }),
+            asynchronous: false,
         };
         assert_eq!(
             fields(&all_wrong),

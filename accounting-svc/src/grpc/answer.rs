@@ -29,6 +29,8 @@ pub(super) fn account(request: pb::CreateAccountRequest, create_time: Micros) ->
         currency_code: request.currency_code,
         metadata: request.metadata,
         create_time: Some(timestamp(create_time)),
+        limit: request.limit,
+        closed: false,
     }
 }
 
@@ -51,6 +53,7 @@ pub(super) fn transaction(
         metadata: request.metadata,
         effective_time: Some(request.effective_time.unwrap_or(record_time)),
         record_time: Some(record_time),
+        ..pb::Transaction::default()
     }
 }
 
@@ -67,6 +70,7 @@ pub(super) fn balance(saved: SavedBalance) -> Result<pb::Balance, Unreadable> {
         debits: money(debits)?,
         credits: money(credits)?,
         balance: money(balance)?,
+        ..pb::Balance::default()
     })
 }
 
@@ -77,6 +81,7 @@ pub(super) fn trial_balance(trial: Trial) -> Result<pb::TrialBalance, Unreadable
         balances: balances.collect::<Result<_, _>>()?,
         totals: totals.into_values().map(total).collect::<Result<_, _>>()?,
         transactions: trial.transactions,
+        ..pb::TrialBalance::default()
     })
 }
 
@@ -85,6 +90,7 @@ fn total(total: CurrencyTotal) -> Result<pb::CurrencyTotal, Unreadable> {
         debits: money(total.turnover.debits)?,
         credits: money(total.turnover.credits)?,
         difference: money(total.difference)?,
+        ..pb::CurrencyTotal::default()
     })
 }
 

@@ -163,7 +163,10 @@ async fn an_account_that_does_not_exist_is_not_found() {
         let status = client.get_account(get).await.unwrap_err();
         assert_refused(&status, code, reason, "account_id");
         let account_id = id.to_owned();
-        let get = GetBalanceRequest { account_id };
+        let get = GetBalanceRequest {
+            account_id,
+            ..GetBalanceRequest::default()
+        };
         let status = client.get_balance(get).await.unwrap_err();
         assert_refused(&status, code, reason, "account_id");
     }

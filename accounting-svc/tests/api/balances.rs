@@ -35,12 +35,19 @@ async fn a_balance_shows_both_sides_and_grows_by_type() {
         let credit = transfer(&format!("{id}.2"), "other", id, money("KWD", 1, 0));
         client.record_transaction(credit).await.unwrap();
         let account_id = id.to_owned();
-        let got = client.get_balance(GetBalanceRequest { account_id }).await;
+        let got = client
+            .get_balance(GetBalanceRequest {
+                account_id,
+                ..GetBalanceRequest::default()
+            })
+            .await;
         let expected = Balance {
             account_id: id.to_owned(),
             debits: Some(money("KWD", 3, 5_000_000)),
             credits: Some(money("KWD", 1, 0)),
             balance: Some(money("KWD", 2 * i64::from(sign), 5_000_000 * sign)),
+            pending_debits: Some(money("KWD", 0, 0)),
+            pending_credits: Some(money("KWD", 0, 0)),
         };
         assert_eq!(got.unwrap().into_inner(), expected);
     }

@@ -13,6 +13,7 @@ fn list(page_size: i32, account_id: &str, reference: &str) -> ListTransactionsRe
         page_token: String::new(),
         account_id: account_id.to_owned(),
         reference: reference.to_owned(),
+        ..ListTransactionsRequest::default()
     }
 }
 

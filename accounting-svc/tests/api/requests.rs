@@ -1,7 +1,5 @@
 //! Requests that are fine as they are, for tests to send or to break.
 
-use std::collections::BTreeMap;
-
 use mizan_contracts::{
     accounting::v1::{
         AccountType, CreateAccountRequest, GetBalanceRequest, GetTrialBalanceRequest, Leg,
@@ -20,7 +18,7 @@ pub(crate) fn account(id: &str, account_type: AccountType, code: &str) -> Create
         display_name: format!("The {id} account"),
         r#type: account_type.into(),
         currency_code: code.to_owned(),
-        metadata: BTreeMap::new(),
+        ..CreateAccountRequest::default()
     }
 }
 
@@ -79,13 +77,20 @@ pub(crate) fn lunch(request_id: &str) -> RecordTransactionRequest {
 /// What an account holds, in billionths of a unit.
 pub(crate) async fn balance(client: &mut Client, account_id: &str) -> i128 {
     let account_id = account_id.to_owned();
-    let balance = client.get_balance(GetBalanceRequest { account_id }).await;
+    let balance = client
+        .get_balance(GetBalanceRequest {
+            account_id,
+            ..GetBalanceRequest::default()
+        })
+        .await;
     nanos(balance.unwrap().into_inner().balance.as_ref())
 }
 
 /// The trial balance, which must be zero.
 pub(crate) async fn trial_balance(client: &mut Client) -> TrialBalance {
-    let trial = client.get_trial_balance(GetTrialBalanceRequest {}).await;
+    let trial = client
+        .get_trial_balance(GetTrialBalanceRequest::default())
+        .await;
     let trial = trial.unwrap().into_inner();
     for total in &trial.totals {
         assert_eq!(total.debits, total.credits);

@@ -36,6 +36,13 @@ pub(crate) fn judge_payment(answer: Result<Payment, Status>) -> Verdict<Option<I
                 failure.step, failure.reason, failure.message
             ))
         }
+        PaymentState::NeedsAttention => {
+            let attention = payment.attention.unwrap_or_default();
+            Verdict::Refused(format!(
+                "parked at {}: {}: {}",
+                attention.step, attention.reason, attention.message
+            ))
+        }
         state @ (PaymentState::Unspecified
         | PaymentState::Accepted
         | PaymentState::Invoiced

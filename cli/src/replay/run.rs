@@ -193,7 +193,7 @@ pub(crate) async fn trial_balance(
         || {
             let mut client = accounting.clone();
             async move {
-                let request = GetTrialBalanceRequest {};
+                let request = GetTrialBalanceRequest::default();
                 client
                     .get_trial_balance(request)
                     .await

@@ -174,6 +174,7 @@ impl PayArgs {
             expense_account_id: self.amil_account.clone(),
             cash_account_id: self.cash_account.clone(),
             effective_time: None,
+            asynchronous: false,
         }
     }
 }

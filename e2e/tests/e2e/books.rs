@@ -55,7 +55,7 @@ impl Books {
     pub(crate) async fn transactions(&self) -> Option<i64> {
         let mut client = AccountingServiceClient::new(self.peer("accounting"));
         let answer = client
-            .get_trial_balance(GetTrialBalanceRequest {})
+            .get_trial_balance(GetTrialBalanceRequest::default())
             .await
             .ok()?
             .into_inner();

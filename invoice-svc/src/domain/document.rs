@@ -1,11 +1,13 @@
-//! What an invoice says: the party, the lines, the caller's own words.
+//! What an invoice says: the party, the lines, what is taken off and added, the caller's own words.
 
 use std::collections::BTreeMap;
 
 use money::{Currency, Money};
 
-/// The largest quantity of one line.
-pub const QUANTITY_MAX: i64 = 1_000_000;
+use super::{
+    Adjustment, Invalid, Line, Micros, Problem, Subtotal, Tax, TaxCategory, Taxed, Totals,
+    totals::add_up,
+};
 
 /// What the document is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,9 +19,9 @@ pub enum DocumentType {
 }
 
 impl DocumentType {
-    /// The first part of its numbers.
+    /// The series of its numbers, unless another is asked for.
     #[must_use]
-    pub const fn prefix(self) -> &'static str {
+    pub const fn series(self) -> &'static str {
         match self {
             Self::Invoice => "INV",
             Self::CreditNote => "CRN",
@@ -28,222 +30,282 @@ impl DocumentType {
 }
 
 /// The other party.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Party {
-    /// The caller's id of the party; may be empty.
+    /// The caller's id of the party; may be empty, as all but the name.
     pub id: String,
     /// The name.
     pub name: String,
+    /// The identifier for value added tax.
+    pub tax_id: String,
+    /// The number in the register of companies.
+    pub legal_id: String,
+    /// The postal address.
+    pub address: Address,
+    /// The electronic address.
+    pub endpoint_id: String,
+    /// Its scheme.
+    pub endpoint_scheme: String,
 }
 
-/// A finished document: only its standing changes after it is created.
+/// A postal address; every part may be empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Address {
+    /// Street and number.
+    pub street: String,
+    /// A second line.
+    pub additional: String,
+    /// The city.
+    pub city: String,
+    /// The post code.
+    pub postal_code: String,
+    /// The region.
+    pub subdivision: String,
+    /// The country by ISO 3166-1.
+    pub country_code: String,
+}
+
+/// An allowance or a charge on the document as it was asked for, with how tax applies to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Document {
+pub struct TaxedAdjustment {
+    /// How much, and why.
+    pub adjustment: Adjustment,
+    /// How tax applies to it.
+    pub tax: Tax,
+}
+
+/// A document as it was asked for, but for the lines, which are worked out one by one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentSpec {
     /// What it is.
     pub document_type: DocumentType,
+    /// The series that it is numbered in.
+    pub series: String,
     /// The other party.
     pub party: Party,
     /// What is billed.
-    pub lines: Lines,
+    pub lines: Vec<Line>,
+    /// Discounts on the whole.
+    pub allowances: Vec<TaxedAdjustment>,
+    /// Charges on the whole.
+    pub charges: Vec<TaxedAdjustment>,
+    /// What was paid in advance.
+    pub prepaid: Option<Money>,
+    /// What is added to round the amount due.
+    pub rounding: Option<Money>,
+    /// When it is to be paid by.
+    pub due_time: Option<Micros>,
+    /// When what is billed was delivered.
+    pub delivery_time: Option<Micros>,
+    /// Free text for the party.
+    pub note: String,
     /// The caller's own reference.
     pub reference: String,
     /// Free key-value pairs.
     pub metadata: BTreeMap<String, String>,
 }
 
-/// One line: so many of something at a price.
+/// A document, worked out: of one currency, with something to pay, every amount of which fits the
+/// 64 bits it is kept in.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    description: String,
-    quantity: i64,
-    unit_price: Money,
-    amount: Money,
+pub struct Document {
+    asked: DocumentSpec,
+    allowances: Vec<Taxed>,
+    charges: Vec<Taxed>,
+    totals: Totals,
+    breakdown: Vec<Subtotal>,
 }
 
-/// Why there is no such line. `Display` is a clause that fits after the field's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidLine {
-    /// Less than 1 or more than [`QUANTITY_MAX`].
-    #[error("is not from 1 to {QUANTITY_MAX}")]
-    Quantity,
-    /// Below zero.
-    #[error("is negative")]
-    NegativePrice,
-    /// Quantity times price does not fit.
-    #[error("is too large")]
-    TooLarge,
-}
-
-impl Line {
-    /// A line, with its amount worked out.
+impl Document {
+    /// Works a document out.
     ///
     /// # Errors
-    /// [`InvalidLine`] says which figure cannot be.
-    pub fn new(description: String, quantity: i64, unit_price: Money) -> Result<Self, InvalidLine> {
-        if !(1..=QUANTITY_MAX).contains(&quantity) {
-            return Err(InvalidLine::Quantity);
+    /// [`Invalid`] names the field that cannot be.
+    pub fn new(asked: DocumentSpec) -> Result<Self, Invalid> {
+        let lines = |problem| Invalid::new("lines", problem);
+        let first = asked.lines.first().ok_or(lines(Problem::Required))?;
+        let currency = first.amount().currency();
+        let sum = sum(&asked.lines, currency).map_err(lines)?;
+        let allowances = taxed("allowances", &asked.allowances, sum)?;
+        let charges = taxed("charges", &asked.charges, sum)?;
+        let prepaid = optional("prepaid", asked.prepaid, currency)?;
+        let rounding = optional("rounding", asked.rounding, currency)?;
+        let (totals, breakdown) = add_up(
+            currency,
+            &asked.lines,
+            &allowances,
+            &charges,
+            prepaid,
+            rounding,
+        )
+        .map_err(|_| lines(Problem::TooLarge))?;
+        let document = Self {
+            asked,
+            allowances,
+            charges,
+            totals,
+            breakdown,
+        };
+        document.check()?;
+        Ok(document)
+    }
+
+    fn check(&self) -> Result<(), Invalid> {
+        let lines = |problem| Err(Invalid::new("lines", problem));
+        if self
+            .amounts()
+            .any(|amount| i64::try_from(amount.minor()).is_err())
+        {
+            return lines(Problem::TooLarge);
         }
-        if unit_price.is_negative() {
-            return Err(InvalidLine::NegativePrice);
+        if self.totals.gross.is_zero() {
+            return lines(Problem::Nothing);
         }
-        let amount = unit_price
-            .checked_mul(i128::from(quantity))
-            .map_err(|_| InvalidLine::TooLarge)?;
-        Ok(Self {
-            description,
-            quantity,
-            unit_price,
-            amount,
+        if self.totals.gross.is_negative() {
+            return lines(Problem::BelowZero);
+        }
+        let outside = |s: &&Subtotal| s.tax.rate().category() == TaxCategory::OutOfScope;
+        let outside = self.breakdown.iter().filter(outside).count();
+        if outside > 0 && self.breakdown.len() > outside {
+            return lines(Problem::MixedScope);
+        }
+        if !self.ceiling().is_positive() {
+            return Err(Invalid::new("rounding", Problem::BelowZero));
+        }
+        if self.totals.prepaid.is_negative() {
+            return Err(Invalid::new("prepaid", Problem::Negative));
+        }
+        if self.totals.due.is_negative() {
+            return Err(Invalid::new("prepaid", Problem::MoreThanTotal));
+        }
+        Ok(())
+    }
+
+    /// Every amount that is kept or told.
+    fn amounts(&self) -> impl Iterator<Item = Money> {
+        let lines = self.asked.lines.iter();
+        let lines = lines.flat_map(|line| {
+            let adjusted = line.allowances().iter().chain(line.charges());
+            let adjusted = adjusted.flat_map(|a| [Some(a.amount), a.base]).flatten();
+            [line.asked().unit_price, line.before(), line.amount()]
+                .into_iter()
+                .chain(adjusted)
+        });
+        let adjusted = self.allowances.iter().chain(&self.charges);
+        let adjusted = adjusted.flat_map(|a| [Some(a.adjusted.amount), a.adjusted.base]);
+        let subtotals = self.breakdown.iter().flat_map(|s| [s.taxable, s.amount]);
+        let t = &self.totals;
+        let totals = [
+            t.lines,
+            t.allowances,
+            t.charges,
+            t.net,
+            t.tax,
+            t.gross,
+            t.prepaid,
+            t.rounding,
+            t.due,
+        ];
+        let totals = totals.into_iter().chain([self.ceiling()]);
+        lines
+            .chain(adjusted.flatten())
+            .chain(subtotals)
+            .chain(totals)
+    }
+
+    /// What was asked.
+    #[must_use]
+    pub const fn asked(&self) -> &DocumentSpec {
+        &self.asked
+    }
+
+    /// What it is.
+    #[must_use]
+    pub const fn document_type(&self) -> DocumentType {
+        self.asked.document_type
+    }
+
+    /// The one currency.
+    #[must_use]
+    pub const fn currency(&self) -> Currency {
+        self.totals.gross.currency()
+    }
+
+    /// The discounts on the whole.
+    #[must_use]
+    pub fn allowances(&self) -> &[Taxed] {
+        &self.allowances
+    }
+
+    /// The charges on the whole.
+    #[must_use]
+    pub fn charges(&self) -> &[Taxed] {
+        &self.charges
+    }
+
+    /// The totals.
+    #[must_use]
+    pub const fn totals(&self) -> &Totals {
+        &self.totals
+    }
+
+    /// The tax by category and rate.
+    #[must_use]
+    pub fn breakdown(&self) -> &[Subtotal] {
+        &self.breakdown
+    }
+
+    /// All that is to be paid for it, in advance or not: the most that can be credited.
+    #[must_use]
+    pub fn ceiling(&self) -> Money {
+        // Each fits 64 bits, so the sum fits 128.
+        let minor = self.totals.due.minor() + self.totals.prepaid.minor();
+        Money::from_minor(minor, self.currency())
+    }
+
+    /// The same for another party.
+    #[must_use]
+    pub fn for_party(self, party: Party) -> Self {
+        Self {
+            asked: DocumentSpec {
+                party,
+                ..self.asked
+            },
+            ..self
+        }
+    }
+}
+
+fn sum(lines: &[Line], currency: Currency) -> Result<Money, Problem> {
+    let mut amounts = lines.iter().map(Line::amount);
+    amounts
+        .try_fold(Money::zero(currency), Money::checked_add)
+        .map_err(|e| match e {
+            money::Error::CurrencyMismatch => Problem::MixedCurrencies,
+            _ => Problem::TooLarge,
         })
-    }
-
-    /// What it is for.
-    #[must_use]
-    pub fn description(&self) -> &str {
-        &self.description
-    }
-
-    /// How many.
-    #[must_use]
-    pub const fn quantity(&self) -> i64 {
-        self.quantity
-    }
-
-    /// The price of one.
-    #[must_use]
-    pub const fn unit_price(&self) -> Money {
-        self.unit_price
-    }
-
-    /// Quantity × price.
-    #[must_use]
-    pub const fn amount(&self) -> Money {
-        self.amount
-    }
 }
 
-/// The lines of a document: at least one, all of one currency, with a sum above zero that fits the
-/// 64 bits it is kept in (and so does every price, being no larger than the sum or billed as zero).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lines {
-    lines: Vec<Line>,
-    total: Money,
-}
-
-/// Why lines do not make a document. `Display` is a clause that fits after the field's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidLines {
-    /// None at all.
-    #[error("is required")]
-    Empty,
-    /// Two currencies.
-    #[error("has more than one currency")]
-    MixedCurrencies,
-    /// Nothing to pay.
-    #[error("adds up to zero")]
-    NothingBilled,
-    /// The sum does not fit.
-    #[error("adds up to more than can be kept")]
-    TooLarge,
-}
-
-impl Lines {
-    /// The lines and their sum.
-    ///
-    /// # Errors
-    /// [`InvalidLines`] says why they do not make a document.
-    pub fn new(lines: Vec<Line>) -> Result<Self, InvalidLines> {
-        let currency = lines
-            .first()
-            .map(|line| line.amount.currency())
-            .ok_or(InvalidLines::Empty)?;
-        let total = sum(&lines, currency)?;
-        if total.is_zero() {
-            return Err(InvalidLines::NothingBilled);
-        }
-        if i64::try_from(total.minor()).is_err() {
-            return Err(InvalidLines::TooLarge);
-        }
-        Ok(Self { lines, total })
-    }
-
-    /// One after another.
-    pub fn iter(&self) -> impl Iterator<Item = &Line> {
-        self.lines.iter()
-    }
-
-    /// The sum of the amounts.
-    #[must_use]
-    pub const fn total(&self) -> Money {
-        self.total
-    }
-}
-
-fn sum(lines: &[Line], currency: Currency) -> Result<Money, InvalidLines> {
-    lines.iter().try_fold(Money::zero(currency), |sum, line| {
-        sum.checked_add(line.amount).map_err(|e| match e {
-            money::Error::CurrencyMismatch => InvalidLines::MixedCurrencies,
-            _ => InvalidLines::TooLarge,
-        })
+fn taxed(
+    field: &str,
+    adjustments: &[TaxedAdjustment],
+    whole: Money,
+) -> Result<Vec<Taxed>, Invalid> {
+    let each = adjustments.iter().enumerate();
+    each.map(|(index, TaxedAdjustment { adjustment, tax })| {
+        let adjusted = adjustment.clone().of(whole);
+        let adjusted = adjusted.map_err(|invalid| invalid.within(&format!("{field}[{index}]")))?;
+        let tax = tax.clone();
+        Ok(Taxed { adjusted, tax })
     })
+    .collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn line(quantity: i64, minor: i128, code: &str) -> Result<Line, InvalidLine> {
-        let unit_price = Money::from_minor(minor, code.parse().unwrap());
-        Line::new("paper".to_owned(), quantity, unit_price)
-    }
-
-    fn lines(all: &[(i64, i128, &str)]) -> Result<i128, InvalidLines> {
-        let all = all
-            .iter()
-            .map(|(q, m, c)| line(*q, *m, c).unwrap())
-            .collect();
-        Lines::new(all).map(|lines| lines.total().minor())
-    }
-
-    #[test]
-    fn an_amount_is_quantity_times_price() {
-        assert_eq!(line(3, 333, "GBP").unwrap().amount().minor(), 999);
-        assert_eq!(line(QUANTITY_MAX, 0, "GBP").unwrap().amount().minor(), 0);
-    }
-
-    #[test]
-    fn figures_that_cannot_be_are_refused() {
-        assert_eq!(line(0, 1, "GBP"), Err(InvalidLine::Quantity));
-        assert_eq!(line(QUANTITY_MAX + 1, 1, "GBP"), Err(InvalidLine::Quantity));
-        assert_eq!(line(1, -1, "GBP"), Err(InvalidLine::NegativePrice));
-        assert_eq!(line(2, i128::MAX, "GBP"), Err(InvalidLine::TooLarge));
-    }
-
-    #[test]
-    fn a_total_is_the_sum_of_the_lines() {
-        assert_eq!(
-            lines(&[(2, 150, "GBP"), (1, 0, "GBP"), (1, 1, "GBP")]),
-            Ok(301)
-        );
-    }
-
-    #[test]
-    fn lines_that_make_no_document_are_refused() {
-        let most = i128::from(i64::MAX);
-        assert_eq!(lines(&[]), Err(InvalidLines::Empty));
-        assert_eq!(lines(&[(1, 0, "GBP")]), Err(InvalidLines::NothingBilled));
-        assert_eq!(
-            lines(&[(1, 1, "GBP"), (1, 1, "USD")]),
-            Err(InvalidLines::MixedCurrencies)
-        );
-        assert_eq!(lines(&[(1, most, "GBP")]), Ok(most));
-        assert_eq!(
-            lines(&[(1, most, "GBP"), (1, 1, "GBP")]),
-            Err(InvalidLines::TooLarge)
-        );
-        assert_eq!(
-            lines(&[(1, i128::MAX, "GBP"), (1, 1, "GBP")]),
-            Err(InvalidLines::TooLarge)
-        );
+fn optional(field: &str, money: Option<Money>, currency: Currency) -> Result<Money, Invalid> {
+    match money {
+        Some(money) if money.currency() != currency => {
+            Err(Invalid::new(field, Problem::OtherCurrency))
+        }
+        money => Ok(money.unwrap_or(Money::zero(currency))),
     }
 }

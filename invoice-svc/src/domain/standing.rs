@@ -1,19 +1,31 @@
 //! Where an invoice stands: the state machine.
 //!
 //! ```text
-//!   create           finalize           pay, the last part
-//!  ────────► draft ───────────► open ──────────────────────► paid
-//!              │                 │ ↺ pay, a part
-//!              │ void            │ void, while nothing is paid
-//!              ▼                 ▼
-//!             void ◄─────────────┘
+//!   create          finalize               pay or credit, the last part
+//!  ────────► draft ───────────► open ─────────────────────────────────► paid
+//!              │                │ │ ↺ pay or credit, a part               ▲
+//!              │                │ │ give up                              │
+//!              │                │ └──────────────► uncollectible ────────┘ pay, the last part
+//!              │ void           │ void              │ ↺ pay, a part
+//!              ▼                ▼                   │ void
+//!             void ◄────────────┴───────────────────┘ while nothing is paid or credited
 //! ```
 //!
-//! | asked    | draft           | open                              | paid           | void             |
-//! |----------|-----------------|-----------------------------------|----------------|------------------|
-//! | finalize | → open          | INVOICE_NOT_DRAFT                 | INVOICE_PAID   | INVOICE_VOIDED   |
-//! | pay      | INVOICE_NOT_OPEN| → open, paid, CURRENCY_MISMATCH or OVERPAYMENT | INVOICE_PAID | INVOICE_VOIDED |
-//! | void     | → void          | → void, or PAYMENT_APPLIED        | INVOICE_PAID   | INVOICE_VOIDED   |
+//! | asked    | draft            | open                    | uncollectible          | paid   | void   |
+//! |----------|------------------|-------------------------|------------------------|--------|--------|
+//! | edit     | draft            | INVOICE_NOT_DRAFT       | INVOICE_NOT_DRAFT      | `PAID` | `VOID` |
+//! | finalize | open, paid       | INVOICE_NOT_DRAFT       | INVOICE_NOT_DRAFT      | `PAID` | `VOID` |
+//! | pay      | INVOICE_NOT_OPEN | open, paid              | uncollectible, paid    | `PAID` | `VOID` |
+//! | credit   | INVOICE_NOT_OPEN | open, paid              | INVOICE_UNCOLLECTIBLE  | paid   | `VOID` |
+//! | uncredit | INVOICE_NOT_OPEN | open                    | uncollectible          | `PAID` | `VOID` |
+//! | give up  | INVOICE_NOT_OPEN | uncollectible           | INVOICE_UNCOLLECTIBLE  | `PAID` | `VOID` |
+//! | void     | void             | void                    | void                   | `PAID` | `VOID` |
+//!
+//! `PAID` is INVOICE_PAID, `VOID` INVOICE_VOIDED. A payment can also be refused with
+//! CURRENCY_MISMATCH and OVERPAYMENT, a void with PAYMENT_APPLIED and CREDIT_NOTE_APPLIED. Taking
+//! back a credit that took off nothing (it came after the payment) changes nothing in any state but
+//! draft and void. The credit note of an invoice begins open, or paid when all of it was taken off,
+//! and is revoked from both while nothing was paid back.
 
 use money::Money;
 
@@ -30,6 +42,19 @@ pub enum State {
     Paid,
     /// Cancelled; final.
     Void,
+    /// Given up; still owed.
+    Uncollectible,
+}
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Draft,
+        Self::Open,
+        Self::Uncollectible,
+        Self::Paid,
+        Self::Void,
+    ];
 }
 
 /// An amount that pays something: above zero.
@@ -50,32 +75,56 @@ impl Payment {
     }
 }
 
-/// The state and the amounts that go with it. Always: 0 ≤ paid ≤ total, both of one currency;
-/// nothing is paid on a draft or a void invoice; paid in full exactly when [`State::Paid`].
+/// The state and the amounts that go with it. Always: paid and credited are zero or more, together
+/// at most what is payable, all of one currency; both are zero on a draft and on what is void;
+/// something is due when open or uncollectible, and nothing when paid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Standing {
     state: State,
-    total: Money,
+    payable: Money,
     paid: Money,
+    credited: Money,
 }
 
 impl Standing {
-    /// A new draft; none for a total of zero or less.
+    /// A new draft; none for less than zero.
     #[must_use]
-    pub fn draft(total: Money) -> Option<Self> {
-        Self::restore(State::Draft, total, Money::zero(total.currency()))
+    pub fn draft(payable: Money) -> Option<Self> {
+        let zero = Money::zero(payable.currency());
+        Self::restore(State::Draft, payable, zero, zero)
+    }
+
+    /// A credit note of an invoice, as it is issued: so much of it was taken off the invoice. None
+    /// for amounts that cannot be.
+    #[must_use]
+    pub fn issued(payable: Money, taken_off: Money) -> Option<Self> {
+        let state = if payable == taken_off {
+            State::Paid
+        } else {
+            State::Open
+        };
+        Self::restore(state, payable, Money::zero(payable.currency()), taken_off)
     }
 
     /// What was kept; none for amounts that no sequence of calls leads to.
     #[must_use]
-    pub fn restore(state: State, total: Money, paid: Money) -> Option<Self> {
-        let due = total.checked_sub(paid).ok()?;
+    pub fn restore(state: State, payable: Money, paid: Money, credited: Money) -> Option<Self> {
+        let due = payable
+            .checked_sub(paid)
+            .and_then(|due| due.checked_sub(credited))
+            .ok()?;
         let sound = match state {
-            State::Draft | State::Void => paid.is_zero(),
-            State::Open => !paid.is_negative() && due.is_positive(),
+            State::Draft | State::Void => paid.is_zero() && credited.is_zero(),
+            State::Open | State::Uncollectible => due.is_positive(),
             State::Paid => due.is_zero(),
         };
-        (sound && total.is_positive()).then_some(Self { state, total, paid })
+        let negative = [payable, paid, credited].iter().any(Money::is_negative);
+        (sound && !negative).then_some(Self {
+            state,
+            payable,
+            paid,
+            credited,
+        })
     }
 
     /// The state.
@@ -84,10 +133,10 @@ impl Standing {
         self.state
     }
 
-    /// What is billed.
+    /// What was due when it was issued.
     #[must_use]
-    pub const fn total(&self) -> Money {
-        self.total
+    pub const fn payable(&self) -> Money {
+        self.payable
     }
 
     /// What was paid so far.
@@ -96,285 +145,181 @@ impl Standing {
         self.paid
     }
 
+    /// What credit notes took off; on the credit note of an invoice, what it took off there.
+    #[must_use]
+    pub const fn credited(&self) -> Money {
+        self.credited
+    }
+
     /// What is left to pay: nothing when void.
     #[must_use]
     pub fn due(&self) -> Money {
         let left = match self.state {
             State::Void => 0,
-            State::Draft | State::Open | State::Paid => self.total.minor() - self.paid.minor(),
+            State::Draft | State::Open | State::Uncollectible | State::Paid => {
+                self.payable.minor() - self.paid.minor() - self.credited.minor()
+            }
         };
-        Money::from_minor(left, self.total.currency())
+        self.money(left)
     }
 
-    /// draft → open.
+    /// draft → draft, with another amount.
+    ///
+    /// # Errors
+    /// See the table above.
+    pub fn edit(self, payable: Money) -> Result<Self, Refusal> {
+        self.draft_only()?;
+        Ok(Self {
+            payable,
+            paid: Money::zero(payable.currency()),
+            credited: Money::zero(payable.currency()),
+            ..self
+        })
+    }
+
+    /// draft → open, or paid when nothing is left to pay.
     ///
     /// # Errors
     /// See the table above.
     pub fn finalize(self) -> Result<Self, Refusal> {
+        self.draft_only()?;
+        Ok(self.settled_or(State::Open))
+    }
+
+    /// open or uncollectible → the same, or paid when nothing is left.
+    ///
+    /// # Errors
+    /// See the table above.
+    pub fn pay(self, payment: Payment) -> Result<Self, Refusal> {
+        self.owed_only()?;
+        let amount = payment.amount();
+        if amount.currency() != self.payable.currency() {
+            return Err(Refusal::CurrencyMismatch);
+        }
+        if amount.minor() > self.due().minor() {
+            return Err(Refusal::Overpayment);
+        }
+        let paid = self.money(self.paid.minor() + amount.minor());
+        Ok(Self { paid, ..self }.settled_or(self.state))
+    }
+
+    /// Takes a credit off what is due, as far as that goes: open → open or paid; paid → paid. Also
+    /// answers how much was taken off; the rest is owed to the party.
+    ///
+    /// # Errors
+    /// See the table above; [`Refusal::CurrencyMismatch`].
+    pub fn credit(self, credit: Payment) -> Result<(Self, Money), Refusal> {
         match self.state {
-            State::Draft => Ok(self.moved(State::Open)),
-            State::Open => Err(Refusal::NotDraft),
+            State::Draft => return Err(Refusal::NotOpen),
+            State::Uncollectible => return Err(Refusal::Uncollectible),
+            State::Void => return Err(Refusal::Voided),
+            State::Open | State::Paid => {}
+        }
+        let amount = credit.amount();
+        if amount.currency() != self.payable.currency() {
+            return Err(Refusal::CurrencyMismatch);
+        }
+        let taken_off = self.money(amount.minor().min(self.due().minor()));
+        let credited = self.money(self.credited.minor() + taken_off.minor());
+        let credited = Self { credited, ..self };
+        Ok((credited.settled_or(self.state), taken_off))
+    }
+
+    /// Puts back what a credit note, now void, took off.
+    ///
+    /// # Errors
+    /// See the table above.
+    pub fn uncredit(self, taken_off: Money) -> Result<Self, Refusal> {
+        match self.state {
+            State::Draft => return Err(Refusal::NotOpen),
+            State::Paid if taken_off.is_zero() => return Ok(self),
+            State::Paid => return Err(Refusal::Paid),
+            State::Void => return Err(Refusal::Voided),
+            State::Open | State::Uncollectible => {}
+        }
+        let credited = self.money(self.credited.minor() - taken_off.minor());
+        Ok(Self { credited, ..self })
+    }
+
+    /// open → uncollectible.
+    ///
+    /// # Errors
+    /// See the table above.
+    pub fn give_up(self) -> Result<Self, Refusal> {
+        match self.state {
+            State::Draft => Err(Refusal::NotOpen),
+            State::Open => Ok(self.moved(State::Uncollectible)),
+            State::Uncollectible => Err(Refusal::Uncollectible),
             State::Paid => Err(Refusal::Paid),
             State::Void => Err(Refusal::Voided),
         }
     }
 
-    /// open → open, or paid when nothing is left.
-    ///
-    /// # Errors
-    /// See the table above.
-    pub fn pay(self, payment: Payment) -> Result<Self, Refusal> {
-        match self.state {
-            State::Draft => return Err(Refusal::NotOpen),
-            State::Paid => return Err(Refusal::Paid),
-            State::Void => return Err(Refusal::Voided),
-            State::Open => {}
-        }
-        let amount = payment.amount();
-        if amount.currency() != self.total.currency() {
-            return Err(Refusal::CurrencyMismatch);
-        }
-        let due = self.due().minor();
-        if amount.minor() > due {
-            return Err(Refusal::Overpayment);
-        }
-        let paid = self
-            .paid
-            .checked_add(amount)
-            .map_err(|_| Refusal::Overpayment)?;
-        let state = if amount.minor() == due {
-            State::Paid
-        } else {
-            State::Open
-        };
-        Ok(Self {
-            paid,
-            ..self.moved(state)
-        })
-    }
-
-    /// draft or open → void.
+    /// draft, open or uncollectible → void.
     ///
     /// # Errors
     /// See the table above.
     pub fn void(self) -> Result<Self, Refusal> {
         match self.state {
-            State::Draft => Ok(self.moved(State::Void)),
-            State::Open if self.paid.is_zero() => Ok(self.moved(State::Void)),
-            State::Open => Err(Refusal::PaymentApplied),
+            State::Draft | State::Open | State::Uncollectible => {}
+            State::Paid => return Err(Refusal::Paid),
+            State::Void => return Err(Refusal::Voided),
+        }
+        if !self.paid.is_zero() {
+            return Err(Refusal::PaymentApplied);
+        }
+        if !self.credited.is_zero() {
+            return Err(Refusal::CreditApplied);
+        }
+        Ok(self.moved(State::Void))
+    }
+
+    /// The credit note of an invoice → void, whatever it took off, while nothing was paid back.
+    ///
+    /// # Errors
+    /// [`Refusal::PaymentApplied`], [`Refusal::Voided`].
+    pub fn revoke(self) -> Result<Self, Refusal> {
+        if self.state == State::Void {
+            return Err(Refusal::Voided);
+        }
+        if !self.paid.is_zero() {
+            return Err(Refusal::PaymentApplied);
+        }
+        let credited = self.money(0);
+        Ok(Self { credited, ..self }.moved(State::Void))
+    }
+
+    const fn draft_only(self) -> Result<(), Refusal> {
+        match self.state {
+            State::Draft => Ok(()),
+            State::Open | State::Uncollectible => Err(Refusal::NotDraft),
             State::Paid => Err(Refusal::Paid),
             State::Void => Err(Refusal::Voided),
         }
     }
 
+    const fn owed_only(self) -> Result<(), Refusal> {
+        match self.state {
+            State::Open | State::Uncollectible => Ok(()),
+            State::Draft => Err(Refusal::NotOpen),
+            State::Paid => Err(Refusal::Paid),
+            State::Void => Err(Refusal::Voided),
+        }
+    }
+
+    fn settled_or(self, state: State) -> Self {
+        let left = self.payable.minor() - self.paid.minor() - self.credited.minor();
+        self.moved(if left == 0 { State::Paid } else { state })
+    }
+
     const fn moved(self, state: State) -> Self {
         Self { state, ..self }
+    }
+
+    const fn money(&self, minor: i128) -> Money {
+        Money::from_minor(minor, self.payable.currency())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn pounds(minor: i128) -> Money {
-        Money::from_minor(minor, "GBP".parse().unwrap())
-    }
-
-    fn payment(minor: i128) -> Payment {
-        Payment::new(pounds(minor)).unwrap()
-    }
-
-    fn draft(total: i128) -> Standing {
-        Standing::draft(pounds(total)).unwrap()
-    }
-
-    /// Every state, and open twice: with nothing and with a part paid, of a total of 100.
-    fn every_standing() -> [(&'static str, Standing); 5] {
-        let open = draft(100).finalize().unwrap();
-        [
-            ("draft", draft(100)),
-            ("open", open),
-            ("part", open.pay(payment(40)).unwrap()),
-            ("paid", open.pay(payment(100)).unwrap()),
-            ("void", open.void().unwrap()),
-        ]
-    }
-
-    fn expect(
-        asked: impl Fn(Standing) -> Result<Standing, Refusal>,
-        expected: [Result<(State, i128), Refusal>; 5],
-    ) {
-        for ((name, standing), expected) in every_standing().into_iter().zip(expected) {
-            let got = asked(standing).map(|s| (s.state(), s.paid().minor()));
-            assert_eq!(got, expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn finalize_from_every_state() {
-        expect(
-            Standing::finalize,
-            [
-                Ok((State::Open, 0)),
-                Err(Refusal::NotDraft),
-                Err(Refusal::NotDraft),
-                Err(Refusal::Paid),
-                Err(Refusal::Voided),
-            ],
-        );
-    }
-
-    #[test]
-    fn a_part_paid_from_every_state() {
-        expect(
-            |s| s.pay(payment(10)),
-            [
-                Err(Refusal::NotOpen),
-                Ok((State::Open, 10)),
-                Ok((State::Open, 50)),
-                Err(Refusal::Paid),
-                Err(Refusal::Voided),
-            ],
-        );
-    }
-
-    #[test]
-    fn the_last_part_paid_from_every_state() {
-        expect(
-            |s| s.pay(payment(60)),
-            [
-                Err(Refusal::NotOpen),
-                Ok((State::Open, 60)),
-                Ok((State::Paid, 100)),
-                Err(Refusal::Paid),
-                Err(Refusal::Voided),
-            ],
-        );
-    }
-
-    #[test]
-    fn a_penny_too_much_from_every_state() {
-        expect(
-            |s| s.pay(payment(101)),
-            [
-                Err(Refusal::NotOpen),
-                Err(Refusal::Overpayment),
-                Err(Refusal::Overpayment),
-                Err(Refusal::Paid),
-                Err(Refusal::Voided),
-            ],
-        );
-    }
-
-    #[test]
-    fn another_currency_from_every_state() {
-        let dollar = Payment::new(Money::from_minor(1, "USD".parse().unwrap())).unwrap();
-        expect(
-            |s| s.pay(dollar),
-            [
-                Err(Refusal::NotOpen),
-                Err(Refusal::CurrencyMismatch),
-                Err(Refusal::CurrencyMismatch),
-                Err(Refusal::Paid),
-                Err(Refusal::Voided),
-            ],
-        );
-    }
-
-    #[test]
-    fn void_from_every_state() {
-        expect(
-            Standing::void,
-            [
-                Ok((State::Void, 0)),
-                Ok((State::Void, 0)),
-                Err(Refusal::PaymentApplied),
-                Err(Refusal::Paid),
-                Err(Refusal::Voided),
-            ],
-        );
-    }
-
-    #[test]
-    fn no_payment_of_nothing_or_less_exists() {
-        assert_eq!(Payment::new(pounds(0)), None);
-        assert_eq!(Payment::new(pounds(-1)), None);
-    }
-
-    #[test]
-    fn what_no_call_leads_to_cannot_be_restored() {
-        for (state, total, paid) in [
-            (State::Draft, 0, 0),
-            (State::Draft, -1, 0),
-            (State::Draft, 100, 1),
-            (State::Open, 100, 100),
-            (State::Open, 100, -1),
-            (State::Open, 100, 101),
-            (State::Paid, 100, 99),
-            (State::Void, 100, 1),
-        ] {
-            let restored = Standing::restore(state, pounds(total), pounds(paid));
-            assert_eq!(restored, None, "{state:?} {paid} of {total}");
-        }
-    }
-
-    #[test]
-    fn the_largest_amounts_settle_without_overflow() {
-        let open = draft(i128::MAX).finalize().unwrap();
-        let nearly = open.pay(payment(i128::MAX - 1)).unwrap();
-        assert_eq!(nearly.pay(payment(2)), Err(Refusal::Overpayment));
-        assert_eq!(nearly.pay(payment(1)).unwrap().state(), State::Paid);
-    }
-
-    #[derive(Debug, Clone)]
-    enum Call {
-        Finalize,
-        Pay(i64),
-        Void,
-    }
-
-    fn calls() -> impl Strategy<Value = Vec<Call>> {
-        let call = prop_oneof![
-            3 => Just(Call::Finalize),
-            6 => (1_i64..60).prop_map(Call::Pay),
-            1 => Just(Call::Void),
-        ];
-        prop::collection::vec(call, 0..30)
-    }
-
-    proptest! {
-        #[test]
-        fn any_sequence_of_calls_keeps_the_books(total in 1_i64..100, calls in calls()) {
-            let mut standing = draft(i128::from(total));
-            let mut accepted = 0;
-            for call in calls {
-                let before = standing;
-                let asked = match call {
-                    Call::Finalize => standing.finalize(),
-                    Call::Pay(amount) => standing.pay(payment(i128::from(amount))),
-                    Call::Void => standing.void(),
-                };
-                if let Ok(moved) = asked {
-                    prop_assert!(!matches!(before.state(), State::Paid | State::Void), "paid and void are final");
-                    standing = moved;
-                    if let Call::Pay(amount) = call {
-                        accepted += i128::from(amount);
-                    }
-                }
-                let (paid, due) = (standing.paid().minor(), standing.due().minor());
-                prop_assert_eq!(paid, accepted);
-                prop_assert!(paid >= 0 && due >= 0);
-                prop_assert_eq!(standing.total().minor(), i128::from(total));
-                if standing.state() == State::Void {
-                    prop_assert_eq!((paid, due), (0, 0));
-                } else {
-                    prop_assert_eq!(paid + due, i128::from(total));
-                    prop_assert_eq!(standing.state() == State::Paid, due == 0);
-                }
-                prop_assert_eq!(Standing::restore(standing.state(), standing.total(), standing.paid()), Some(standing));
-            }
-        }
-    }
-}
+mod tests;

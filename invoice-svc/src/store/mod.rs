@@ -1,77 +1,81 @@
-//! Invoices in a file that several instances may share.
+//! Where the invoices are: a SQLite file, or PostgreSQL.
 //!
-//! Everything that a mutation decides is decided inside one write, under the file's write lock:
-//! whether the request was seen before, where the invoice stands, which number is next. A refused
-//! write is undone whole, so a refused request leaves nothing behind, not even its id.
+//! A group of commands is loaded, decided by [`Books`](crate::domain::Books), and what changed is
+//! kept, all in one transaction. Both back-ends so share every rule.
 
+mod content;
 mod error;
-mod rows;
+mod file;
+mod row;
 #[cfg(test)]
 mod tests;
-mod words;
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
-use ::store::{
-    Database, OpenError,
-    rusqlite::{Connection, OptionalExtension as _, named_params, params},
-};
+use ::store::{Database, OpenError, Unavailable};
 
-use crate::domain::{Invoice, Micros, Payment, Record, Refusal, State, Tombstone};
+use crate::domain::{self, Command, DocumentType, Micros, Record, State};
 
 pub use error::Error;
 
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+/// What a command comes to.
+type Outcome = Result<Record, domain::Error>;
 
-/// The mutations, by the words they are remembered under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// CreateInvoice.
-    Create,
-    /// FinalizeInvoice.
-    Finalize,
-    /// RecordInvoicePayment.
-    Pay,
-    /// VoidInvoice.
-    Void,
+/// From a time on, until before another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Span {
+    /// From this time on.
+    pub from: Option<Micros>,
+    /// Until before this time.
+    pub until: Option<Micros>,
 }
 
-impl Operation {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Finalize => "finalize",
-            Self::Pay => "pay",
-            Self::Void => "void",
-        }
+/// Which invoices to list: those that all of this holds for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// In this state.
+    pub state: Option<State>,
+    /// Of this type.
+    pub document_type: Option<DocumentType>,
+    /// With this reference.
+    pub reference: Option<String>,
+    /// Of this party.
+    pub party_id: Option<String>,
+    /// With this number.
+    pub number: Option<String>,
+    /// A credit note of this invoice.
+    pub credits: Option<String>,
+    /// Overdue at this time.
+    pub overdue_at: Option<Micros>,
+    /// With all of these pairs.
+    pub metadata: BTreeMap<String, String>,
+    /// Created in this time.
+    pub created: Span,
+    /// Finalized in this time.
+    pub finalized: Span,
+    /// Due in this time.
+    pub due: Span,
+}
+
+/// Where a page of a list begins, and how long it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// After this place in the order of the list.
+    pub after: i64,
+    /// Whether that order is the one of creation.
+    pub oldest_first: bool,
+    /// The most invoices of the page.
+    pub limit: u32,
+}
+
+impl Place {
+    /// One more than asked for tells whether there is a next page.
+    fn ahead(self) -> i64 {
+        i64::from(self.limit) + 1
     }
 }
 
-/// A mutation's request, as it is remembered.
-#[derive(Debug, Clone)]
-pub struct Request {
-    /// The caller's id of it.
-    pub request_id: String,
-    /// Which invoice it is about.
-    pub invoice_id: String,
-    /// The etag that the invoice must have; any, if empty.
-    pub etag: String,
-    /// The request as it was asked, in its canonical encoding.
-    pub body: Vec<u8>,
-    /// When it was asked.
-    pub now: Micros,
-}
-
-/// Which invoices to list.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// Only those in this state.
-    pub state: Option<State>,
-    /// Only those with this reference; all, if empty.
-    pub reference: String,
-}
-
-/// Some of a list, newest first.
+/// Some of a list.
 #[derive(Debug)]
 pub struct Page {
     /// The invoices.
@@ -80,7 +84,34 @@ pub struct Page {
     pub next: Option<i64>,
 }
 
-/// The invoices of a file.
+impl Page {
+    /// The page of rows that were read one further than it goes.
+    fn of(mut rows: Vec<(i64, row::Row)>, place: Place) -> Result<Self, String> {
+        let limit = usize::try_from(place.limit).unwrap_or(usize::MAX);
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().map(|(serial, _)| *serial).filter(|_| more);
+        let records = rows.into_iter().map(|(_, row)| row.record());
+        Ok(Self {
+            records: records.collect::<Result<_, _>>()?,
+            next,
+        })
+    }
+}
+
+/// The series and the sequence of a number; what is no number names none that exists.
+fn number(number: &str) -> (String, i64) {
+    let parts = number.rsplit_once('-');
+    let parts = parts.and_then(|(series, digits)| Some((series, digits.parse().ok()?)));
+    match parts {
+        Some((series, sequence)) if format!("{series}-{sequence:08}") == number => {
+            (series.to_owned(), sequence)
+        }
+        _ => (String::new(), 0),
+    }
+}
+
+/// The invoices of a store.
 #[derive(Debug, Clone)]
 pub struct Invoices {
     database: Database,
@@ -92,225 +123,44 @@ impl Invoices {
     /// # Errors
     /// When the file cannot be opened or written.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let database = Database::open(path, MIGRATIONS)?;
+        let database = Database::open(path, file::MIGRATIONS)?;
         Ok(Self { database })
+    }
+
+    /// Does a command, unless it was done before.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Unavailable`].
+    pub async fn execute(&self, command: Command) -> Result<Record, Error> {
+        let outcomes: Result<_, Unavailable> = self
+            .database
+            .write(move |connection| file::execute(connection, &[command]))
+            .await;
+        let outcome = outcomes?.pop().ok_or(domain::Error::NotFound)?;
+        Ok(outcome?)
     }
 
     /// One invoice.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::Unavailable`].
+    /// [`domain::Error::NotFound`], [`Error::Unavailable`].
     pub async fn get(&self, invoice_id: String) -> Result<Record, Error> {
-        self.database
-            .read(move |connection| {
-                let found = rows::find(connection, &invoice_id)?;
-                found.map(|(_, record)| record).ok_or(Error::NotFound)
-            })
-            .await
+        let found: Result<_, Unavailable> = self
+            .database
+            .read(move |connection| file::find(connection, &invoice_id))
+            .await;
+        Ok(found?.ok_or(domain::Error::NotFound)?)
     }
 
-    /// At most `limit` invoices that were created before the place `before`, newest first.
+    /// A page of a list.
     ///
     /// # Errors
     /// [`Error::Unavailable`].
-    pub async fn list(&self, filter: Filter, before: i64, limit: u32) -> Result<Page, Error> {
-        self.database
-            .read(move |connection| list(connection, &filter, before, limit))
-            .await
+    pub async fn list(&self, filter: Filter, place: Place) -> Result<Page, Error> {
+        let page: Result<_, Unavailable> = self
+            .database
+            .read(move |connection| file::list(connection, &filter, place))
+            .await;
+        Ok(page?)
     }
-
-    /// Keeps a new draft under the id of its request.
-    ///
-    /// # Errors
-    /// [`Refusal::Voided`] when the void came first, [`Error::RequestIdReused`],
-    /// [`Error::Unavailable`].
-    pub async fn create(&self, request: Request, draft: Invoice) -> Result<Record, Error> {
-        self.once(Operation::Create, request, move |connection, _| {
-            if rows::insert(connection, &draft)? {
-                Ok(draft.into())
-            } else {
-                // The request is new and yet its id is taken: only a tombstone does that.
-                Err(Refusal::Voided.into())
-            }
-        })
-        .await
-    }
-
-    /// Opens a draft and numbers it.
-    ///
-    /// # Errors
-    /// As the state machine says; [`Error::NotFound`], [`Error::EtagMismatch`],
-    /// [`Error::RequestIdReused`], [`Error::Unavailable`].
-    pub async fn finalize(&self, request: Request) -> Result<Record, Error> {
-        self.once(Operation::Finalize, request, |connection, request| {
-            let (serial, invoice) = current(connection, request)?;
-            let sequence = rows::next_sequence(connection, invoice.document.document_type)?;
-            let invoice = invoice.finalize(sequence, request.now)?;
-            rows::update(connection, serial, &invoice)?;
-            Ok(invoice.into())
-        })
-        .await
-    }
-
-    /// Applies a payment to an open invoice.
-    ///
-    /// # Errors
-    /// As for [`finalize`](Self::finalize).
-    pub async fn pay(
-        &self,
-        request: Request,
-        payment: Payment,
-        reference: String,
-    ) -> Result<Record, Error> {
-        self.once(Operation::Pay, request, move |connection, request| {
-            let (serial, invoice) = current(connection, request)?;
-            let invoice = invoice.pay(payment, request.now)?;
-            rows::update(connection, serial, &invoice)?;
-            rows::insert_payment(
-                connection,
-                serial,
-                &invoice,
-                payment,
-                &reference,
-                request.now,
-            )?;
-            Ok(invoice.into())
-        })
-        .await
-    }
-
-    /// Cancels an invoice; with `allow_missing`, one that is yet to be created too.
-    ///
-    /// # Errors
-    /// As for [`finalize`](Self::finalize).
-    pub async fn void(
-        &self,
-        request: Request,
-        reason: String,
-        allow_missing: bool,
-    ) -> Result<Record, Error> {
-        self.once(Operation::Void, request, move |connection, request| {
-            match current(connection, request) {
-                Ok((serial, invoice)) => {
-                    let invoice = invoice.void(reason, request.now)?;
-                    rows::update(connection, serial, &invoice)?;
-                    Ok(invoice.into())
-                }
-                Err(Error::NotFound) if allow_missing => {
-                    // Whoever has an etag has seen the invoice, and none is ever deleted.
-                    if !request.etag.is_empty() {
-                        return Err(Error::EtagMismatch);
-                    }
-                    let tombstone = Tombstone {
-                        id: request.invoice_id.clone(),
-                        void_time: request.now,
-                        void_reason: reason,
-                    };
-                    rows::insert_tombstone(connection, &tombstone)?;
-                    Ok(Record::Tombstone(tombstone))
-                }
-                Err(other) => Err(other),
-            }
-        })
-        .await
-    }
-
-    /// Does `work` unless the request was done before, and remembers that it is done now. A
-    /// repeated request is answered with the invoice as it stands today.
-    async fn once(
-        &self,
-        operation: Operation,
-        request: Request,
-        work: impl FnOnce(&Connection, &Request) -> Result<Record, Error> + Send + 'static,
-    ) -> Result<Record, Error> {
-        self.database
-            .write(move |connection| {
-                if remember(connection, operation, &request)? {
-                    work(connection, &request)
-                } else {
-                    repeat(connection, operation, &request)
-                }
-            })
-            .await
-    }
-}
-
-/// Writes the request down; false, and nothing written, when its id is known. Whoever is refused
-/// later is undone with this row.
-fn remember(
-    connection: &Connection,
-    operation: Operation,
-    request: &Request,
-) -> Result<bool, Error> {
-    let written = connection
-        .prepare_cached(
-            "INSERT INTO request (operation, request_id, body) VALUES (?1, ?2, ?3)
-             ON CONFLICT (operation, request_id) DO NOTHING",
-        )?
-        .execute(params![operation.word(), request.request_id, request.body])?;
-    Ok(written == 1)
-}
-
-fn repeat(
-    connection: &Connection,
-    operation: Operation,
-    request: &Request,
-) -> Result<Record, Error> {
-    let body: Option<Vec<u8>> = connection
-        .prepare_cached("SELECT body FROM request WHERE operation = ?1 AND request_id = ?2")?
-        .query_row([operation.word(), &request.request_id], |row| row.get(0))
-        .optional()?;
-    match body {
-        Some(body) if body != request.body => Err(Error::RequestIdReused(body)),
-        _ => {
-            let found = rows::find(connection, &request.invoice_id)?;
-            found.map(|(_, record)| record).ok_or(Error::NotFound)
-        }
-    }
-}
-
-/// The invoice that a request is about, if its etag is still the current one.
-fn current(connection: &Connection, request: &Request) -> Result<(i64, Invoice), Error> {
-    let (serial, record) = rows::find(connection, &request.invoice_id)?.ok_or(Error::NotFound)?;
-    if !request.etag.is_empty() && request.etag != record.etag() {
-        return Err(Error::EtagMismatch);
-    }
-    Ok((serial, record.invoice()?))
-}
-
-fn list(connection: &Connection, filter: &Filter, before: i64, limit: u32) -> Result<Page, Error> {
-    // One more than asked for tells whether there is a next page.
-    let ahead = i64::from(limit) + 1;
-    let Filter { state, reference } = filter;
-    let mut found = match (state, reference.as_str()) {
-        (None, "") => rows::select(
-            connection,
-            "serial < :before",
-            named_params! { ":before": before, ":limit": ahead },
-        )?,
-        (Some(state), "") => rows::select(
-            connection,
-            "state = :state AND serial < :before",
-            named_params! { ":state": state, ":before": before, ":limit": ahead },
-        )?,
-        // The index on references leaves out the empty one, and is used only where this says so.
-        (None, reference) => rows::select(
-            connection,
-            "reference = :reference AND reference <> '' AND serial < :before",
-            named_params! { ":reference": reference, ":before": before, ":limit": ahead },
-        )?,
-        (Some(state), reference) => rows::select(
-            connection,
-            "reference = :reference AND reference <> '' AND +state = :state AND serial < :before",
-            named_params! {
-                ":state": state, ":reference": reference, ":before": before, ":limit": ahead
-            },
-        )?,
-    };
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let next = found.last().map(|(serial, _)| *serial).filter(|_| more);
-    let records = found.into_iter().map(|(_, record)| record).collect();
-    Ok(Page { records, next })
 }

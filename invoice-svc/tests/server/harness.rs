@@ -136,7 +136,7 @@ pub(crate) fn line(description: &str, quantity: i64, unit_price: Option<Money>) 
         description: description.to_owned(),
         quantity,
         unit_price,
-        amount: None,
+        ..InvoiceLine::default()
     }
 }
 
@@ -148,6 +148,7 @@ pub(crate) fn hundred(id: &str) -> CreateInvoiceRequest {
         party: Some(Party {
             party_id: "p-1".to_owned(),
             name: "Acme Ltd".to_owned(),
+            ..Party::default()
         }),
         lines: vec![line("paper", 2, pounds(50, 0))],
         ..CreateInvoiceRequest::default()

@@ -17,7 +17,7 @@ async fn an_unusable_file_is_unavailable_and_leaves_nothing_half_done() {
     let open = open(&client, "i-1").await;
     let file = Connection::open(fresh.folder.path().join("invoice.db")).unwrap();
     // The last statement of a payment fails, and so must the payment as a whole.
-    file.execute_batch("ALTER TABLE invoice_payment RENAME TO away")
+    file.execute_batch("ALTER TABLE payment RENAME TO away")
         .unwrap();
     let answer = pay(&client, paying("p", "i-1", pounds(100, 0))).await;
     let refused = answer.clone().unwrap_err();
@@ -26,7 +26,7 @@ async fn an_unusable_file_is_unavailable_and_leaves_nothing_half_done() {
     assert_eq!(status::retry_after(&refused), Some(Duration::from_secs(1)));
     assert_eq!(get(&client, "i-1").await.unwrap(), open);
 
-    file.execute_batch("ALTER TABLE away RENAME TO invoice_payment")
+    file.execute_batch("ALTER TABLE away RENAME TO payment")
         .unwrap();
     let paid = pay(&client, paying("p", "i-1", pounds(100, 0))).await;
     assert_eq!(
@@ -34,7 +34,7 @@ async fn an_unusable_file_is_unavailable_and_leaves_nothing_half_done() {
         pounds(0, 0),
         "the same request may be sent again"
     );
-    let kept = "SELECT sum(amount) FROM invoice_payment";
+    let kept = "SELECT sum(amount) FROM payment";
     let kept: i64 = file.query_row(kept, [], |row| row.get(0)).unwrap();
     assert_eq!(kept, 10_000);
     fresh.server.stop().await;

@@ -155,6 +155,7 @@ async fn the_largest_good_request_is_taken() {
         party: Some(Party {
             party_id: "é".repeat(256),
             name: "é".repeat(256),
+            ..Party::default()
         }),
         lines: vec![line(&"é".repeat(512), 1_000_000, pounds(0, 1)); 1_000],
         reference: "é".repeat(256),

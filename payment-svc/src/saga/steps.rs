@@ -10,7 +10,7 @@
 //! Every id derives from the payment's, so that a step can be repeated by anyone. None of these
 //! calls is made inside a database transaction.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use dashmap::DashSet;
 use mizan::{Channel, request::timestamp, status};
@@ -84,15 +84,17 @@ impl Peers {
             party: Some(Party {
                 party_id: intent.counterparty_id.clone(),
                 name: intent.counterparty_name.clone(),
+                ..Party::default()
             }),
             lines: vec![InvoiceLine {
                 description: description.clone(),
                 quantity: 1,
                 unit_price: Some(amount(intent)?),
-                amount: None,
+                ..InvoiceLine::default()
             }],
             reference: intent.id.clone(),
             metadata: intent.metadata.clone(),
+            ..CreateInvoiceRequest::default()
         };
         self.invoices
             .clone()
@@ -185,7 +187,7 @@ impl Peers {
                 display_name: format!("{title} in {currency_code}"),
                 r#type: account_type.into(),
                 currency_code,
-                metadata: BTreeMap::new(),
+                ..CreateAccountRequest::default()
             };
             match self.ledger.clone().create_account(request).await {
                 Ok(_) => {}
@@ -239,6 +241,7 @@ fn transaction(payment: &Payment) -> Result<RecordTransactionRequest, Status> {
         reference: intent.id.clone(),
         metadata,
         effective_time: Some(timestamp(effective)),
+        ..RecordTransactionRequest::default()
     })
 }
 

@@ -184,7 +184,7 @@ impl World {
     pub(crate) async fn books(&self) -> Result<TrialBalance, Status> {
         let mut client = AccountingServiceClient::new(self.peer("accounting"));
         Ok(client
-            .get_trial_balance(GetTrialBalanceRequest {})
+            .get_trial_balance(GetTrialBalanceRequest::default())
             .await?
             .into_inner())
     }
