@@ -37,5 +37,9 @@ oracle:
 interop:
     interop/run
 
+# Fuzz one of body, filter, duration for ten minutes. Needs cargo-fuzz and a nightly compiler.
+fuzz TARGET:
+    cargo +nightly fuzz run {{TARGET}} -- -max_total_time=600 -max_len=4096
+
 # What CI runs.
 verify: lint doc test

@@ -4,7 +4,9 @@ work=$(mktemp -d)
 children=()
 
 ended() {
-  for child in "${children[@]}"; do kill -9 "$child" 2>/dev/null || true; done
+  for child in "${children[@]}"; do
+    { kill -9 "$child" && wait "$child"; } 2>/dev/null || true
+  done
   rm -rf "$work"
 }
 trap ended EXIT

@@ -6,4 +6,5 @@ mod checks;
 mod client;
 mod reading;
 mod refusals;
+mod restart;
 mod services;

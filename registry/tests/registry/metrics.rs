@@ -1,6 +1,10 @@
 //! What the registry shows of itself.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
+
+use mizan_contracts::registry::v1::{
+    InstanceStatus, NoCheck, ReportCheckRequest, TtlCheck, health_check::Kind,
+};
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -34,6 +38,52 @@ fn names(page: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// The answers that watchers were told so far, by API.
+fn wakes(page: &str) -> Vec<String> {
+    let lines = page.lines();
+    let wakes = lines.filter(|line| line.starts_with("mizan_registry_wakes_total"));
+    wakes.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_thousand_writes_elsewhere_and_a_thousand_outputs_wake_nobody() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let mut watched = checked("a", 1, None, Duration::from_secs(10));
+    let ttl = |seconds| TtlCheck {
+        ttl: Duration::from_secs(seconds).try_into().ok(),
+    };
+    watched.check.as_mut().unwrap().kind = Some(Kind::Ttl(ttl(3_600)));
+    let service = watched.service.clone();
+    register(&mut client, watched).await;
+    let report = |n: usize| ReportCheckRequest {
+        instance_id: "a".to_owned(),
+        status: InstanceStatus::Passing.into(),
+        check_id: "ttl".to_owned(),
+        output: format!("run {n}"),
+        ..ReportCheckRequest::default()
+    };
+    client.report_check(report(0)).await.unwrap();
+    let mut watch = Watch::open(&mut client, &[&service], true).await;
+    watch.until_passing().await;
+    let before = wakes(&page(&registry).await);
+    for n in 0..1_000 {
+        let mut other = checked("b", 1, None, Duration::from_secs(10));
+        "other".clone_into(&mut other.service);
+        other.check.as_mut().unwrap().kind = Some(Kind::None(NoCheck {}));
+        other.tags = vec![format!("v{n}")];
+        register(&mut client, other).await;
+        client.report_check(report(1 + n)).await.unwrap();
+    }
+    assert_eq!(wakes(&page(&registry).await), before);
+    // And it was no deaf one that slept through all of it.
+    let mut last = report(0);
+    last.status = InstanceStatus::Critical.into();
+    client.report_check(last).await.unwrap();
+    watch.until_critical("run 0").await;
+    registry.stop().await;
+}
+
 #[tokio::test]
 async fn the_page_shows_what_the_documentation_lists_and_counts() {
     let data = tempfile::tempdir().unwrap();
@@ -41,7 +91,7 @@ async fn the_page_shows_what_the_documentation_lists_and_counts() {
     let mut client = registry.client().await;
     let target = Checked::start().await;
     let mut watch = Watch::open(&mut client, &["invoice"], true).await;
-    let interval = std::time::Duration::from_millis(100);
+    let interval = Duration::from_millis(100);
     register(&mut client, checked("a", target.port, None, interval)).await;
     watch.until_passing().await;
     let page = page(&registry).await;
