@@ -15,8 +15,6 @@ pub mod store;
 
 use std::{future::Future, process::ExitCode};
 
-use tokio::net::TcpListener;
-
 pub use config::{Args, Config};
 
 /// The name in the registry.
@@ -44,7 +42,7 @@ pub enum ServeError {
 /// # Errors
 /// When the file cannot be opened, or as [`mizan::Server`] says.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<mizan::server::Listener>,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {

@@ -18,9 +18,12 @@ mod store;
 
 use std::{future::Future, process::ExitCode};
 
-use mizan::{Channel, InvalidChannel, Server, limit::Rate, server::ServeError};
+use mizan::{
+    Channel, InvalidChannel, Server,
+    limit::Rate,
+    server::{Listener, ServeError},
+};
 use mizan_contracts::payment::v1::payment_service_server::PaymentServiceServer;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Args, Config};
@@ -51,7 +54,11 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error`], before anything is served.
-pub async fn serve<F>(listener: TcpListener, config: Config, shutdown: F) -> Result<(), Error>
+pub async fn serve<F>(
+    listener: impl Into<Listener>,
+    config: Config,
+    shutdown: F,
+) -> Result<(), Error>
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -103,8 +110,11 @@ fn peers(config: &Config) -> Result<saga::Peers, InvalidChannel> {
     let registry = &config.server.registry;
     let invoices = Channel::builder("invoice")
         .registry(registry.clone())
+        .connector(config.server.connector.clone())
         .connect()?;
-    let mut ledger = Channel::builder("accounting").registry(registry.clone());
+    let mut ledger = Channel::builder("accounting")
+        .registry(registry.clone())
+        .connector(config.server.connector.clone());
     if let Some(rate) = Rate::new(config.ledger_rate, config.ledger_burst) {
         ledger = ledger.limit(rate);
     }

@@ -1,10 +1,13 @@
 //! The registry's settings: flags, each with an environment variable.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use ipnet::IpNet;
-use mizan::args::{ProcessArgs, ServerArgs, local};
+use mizan::{
+    args::{ProcessArgs, ServerArgs, local},
+    connection::{Connector, Tcp},
+};
 
 use crate::DEFAULT_PORT;
 
@@ -38,6 +41,15 @@ pub struct Config {
         value_delimiter = ','
     )]
     pub probe_allow: Vec<IpNet>,
+
+    /// What the connections of gRPC checks are made of. No flag: TCP, unless an embedder says
+    /// otherwise.
+    #[arg(skip = tcp())]
+    pub connector: Arc<dyn Connector>,
+}
+
+fn tcp() -> Arc<dyn Connector> {
+    Arc::new(Tcp)
 }
 
 /// What tests and embedders start from: nothing is kept over a restart.
@@ -48,6 +60,7 @@ impl Default for Config {
             data: PathBuf::new(),
             node: "mizan".to_owned(),
             probe_allow: Vec::new(),
+            connector: tcp(),
         }
     }
 }

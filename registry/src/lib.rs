@@ -27,7 +27,6 @@ use std::process::ExitCode;
 
 use mizan::{Server, server::ServeError};
 use mizan_contracts::registry::v1::registry_service_server::RegistryServiceServer;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 #[cfg(any(test, fuzzing))]
@@ -65,13 +64,15 @@ pub enum Error {
 /// # Errors
 /// When the server cannot start; see [`Error`].
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<mizan::server::Listener>,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
+    clock::begin();
+    let listener = listener.into();
     let stop = CancellationToken::new();
     let metrics = Metrics::default();
-    let networks = Networks::new(&config.probe_allow);
+    let networks = Networks::new(&config.probe_allow).over(config.connector.clone());
     let kept = if config.data.as_os_str().is_empty() {
         tracing::info!("nothing is kept over a restart: no folder to keep it in");
         None

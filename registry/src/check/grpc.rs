@@ -76,20 +76,21 @@ pub(crate) struct Way<'a> {
 impl Connector for Way<'_> {
     fn connect<'a>(&'a self, authority: &'a str) -> Connecting<'a> {
         Box::pin(async move {
-            // What a name stands for is judged there and connected to as it was judged.
-            let connected = self.networks.connect(authority).await;
-            let stream = connected.map_err(io::Error::other)?;
-            stream.set_nodelay(true)?;
-            let stream: Box<dyn Transport> = match self.tls {
-                None => Box::new(stream),
-                Some(tls) => {
-                    let host = authority
-                        .rsplit_once(':')
-                        .map_or(authority, |(host, _)| host);
-                    let shaken = tls::connect(stream, host, tls, Inside::Http2).await;
-                    Box::new(shaken.map_err(io::Error::other)?)
-                }
+            // What a name stands for is judged here and connected to as it was judged.
+            let addresses = self.networks.resolve(authority).await;
+            let addresses = addresses.map_err(io::Error::other)?;
+            let mut judged = addresses.first().map(ToString::to_string);
+            let judged = judged.take().filter(|_| self.networks.are_restricted());
+            let target = judged.as_deref().unwrap_or(authority);
+            let stream = self.networks.connector().connect(target).await?;
+            let Some(tls) = self.tls else {
+                return Ok(stream);
             };
+            let host = authority
+                .rsplit_once(':')
+                .map_or(authority, |(host, _)| host);
+            let shaken = tls::connect(stream, host, tls, Inside::Http2).await;
+            let stream: Box<dyn Transport> = Box::new(shaken.map_err(io::Error::other)?);
             Ok(stream)
         })
     }

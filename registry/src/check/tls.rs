@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::{net::TcpStream, sync::OnceCell, task::spawn_blocking};
+use mizan::connection::Transport;
+use tokio::{sync::OnceCell, task::spawn_blocking};
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
@@ -54,12 +55,12 @@ fn read_roots() -> Arc<RootCertStore> {
 }
 
 /// Shakes hands on an open stream. `host` is the target's, without a port.
-pub(crate) async fn connect(
-    stream: TcpStream,
+pub(crate) async fn connect<S: Transport>(
+    stream: S,
     host: &str,
     tls: &Tls,
     inside: Inside,
-) -> Result<TlsStream<TcpStream>, String> {
+) -> Result<TlsStream<S>, String> {
     let name = match &*tls.server_name {
         "" => host.trim_start_matches('[').trim_end_matches(']'),
         name => name,

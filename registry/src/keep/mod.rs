@@ -90,16 +90,9 @@ pub(crate) async fn open(
 ) -> Result<Kept, KeepError> {
     let path = data.join("registry.db");
     let lock = data.join("registry.lock");
-    let opened = {
-        let (path, lock) = (path.clone(), lock.clone());
-        let open = move || -> Result<_, KeepError> {
-            // Creates the folder too.
-            let database = Database::open(&path, MIGRATIONS)?;
-            Ok((database, take(&lock)?))
-        };
-        tokio::task::spawn_blocking(open).await
-    };
-    let (database, lock) = opened.unwrap_or_else(|_| Err(KeepError::Taken(lock)))?;
+    // Nothing is served yet that this could hold up. Creates the folder too.
+    let database = Database::open(&path, MIGRATIONS)?;
+    let lock = take(&lock)?;
     let read = database.read(record::read).await;
     let read = read.map_err(|error| error.in_file(&path))?;
     let first_revision = now.0.max(read.revision.saturating_add(1));
