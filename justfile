@@ -33,5 +33,13 @@ oracle:
     cd mizan/oracle/gobreaker && go test -count=1 ./... -write
     cd mizan/oracle/rate && go test -count=1 ./... -write
 
+# The registry through other people's clients.
+interop:
+    interop/run
+
+# Fuzz one of body, filter, duration for ten minutes. Needs cargo-fuzz and a nightly compiler.
+fuzz TARGET:
+    cargo +nightly fuzz run {{TARGET}} -- -max_total_time=600 -max_len=4096
+
 # What CI runs.
 verify: lint doc test
