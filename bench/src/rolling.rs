@@ -40,7 +40,7 @@ use crate::{
 /// The names of the hidden subcommands that the processes run.
 pub const INSTANCE: &str = "instance";
 /// See [`INSTANCE`].
-pub const REGISTRY: &str = "registry";
+pub const REGISTRY: &str = "registry-server";
 
 /// The service that the instances register as.
 const SERVICE: &str = "echo";
