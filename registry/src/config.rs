@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use ipnet::IpNet;
 use mizan::{
     args::{ProcessArgs, ServerArgs, local},
@@ -18,7 +19,13 @@ pub struct Config {
     pub drain_seconds: u64,
 
     /// The folder for the registry's file, `registry.db`; empty to keep nothing over a restart.
-    #[arg(long, env = "MIZAN_DATA", default_value = ".mizan")]
+    #[arg(
+        long,
+        env = "MIZAN_DATA",
+        default_value = ".mizan",
+        // A path may be empty here, which clap's own parser for paths refuses.
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
     pub data: PathBuf,
 
     /// The name of the node that instances are on which name none.

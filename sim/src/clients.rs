@@ -11,7 +11,7 @@ use fastrand::Rng;
 use mizan::Channel;
 use mizan_contracts::{
     payment::v1::{
-        Counterparty, Direction, PaymentState, ProcessPaymentRequest,
+        Counterparty, Direction, PaymentState, ProcessPaymentRequest, RetryPaymentRequest,
         payment_service_client::PaymentServiceClient,
     },
     r#type::v1::Money,
@@ -110,6 +110,8 @@ impl One {
                         .insert(request.request_id.clone(), why);
                     break;
                 }
+                // What a person does with it, who knows that the trouble is over.
+                Ok(PaymentState::NeedsAttention) => self.retry(&request.request_id).await,
                 Ok(_) | Err(_) => {
                     self.record.borrow_mut().unknown += 1;
                     if self.careless {
@@ -131,6 +133,17 @@ impl One {
             }
             sleep(Duration::from_millis(self.random.u64(100..1_500))).await;
         }
+    }
+
+    async fn retry(&mut self, payment_id: &str) {
+        let number = self.random.u64(..);
+        let request = RetryPaymentRequest {
+            request_id: format!("retry-{number}"),
+            payment_id: payment_id.to_owned(),
+        };
+        let answer = self.client.retry_payment(request).await;
+        let code = answer.map_or_else(|status| status.code(), |_| Code::Ok);
+        tracing::debug!(payment = payment_id, ?code, "retried by hand");
     }
 
     /// Asks once, as a caller does who may lose patience.

@@ -79,6 +79,7 @@ pub struct ChannelBuilder {
     connector: Arc<dyn connection::Connector>,
     attempt_timeout: Option<Duration>,
     config: ServiceConfig,
+    announced: bool,
 }
 
 #[derive(Debug)]
@@ -132,6 +133,7 @@ impl ChannelBuilder {
             connector: Arc::new(connection::Tcp),
             attempt_timeout: None,
             config: ServiceConfig::default(),
+            announced: false,
         }
     }
 
@@ -303,6 +305,14 @@ impl ChannelBuilder {
         Ok(self)
     }
 
+    /// Whether the service config that instances carry in their metadata, under `service_config`,
+    /// takes the place of the one given here, as it comes and goes: the one that most of them
+    /// carry. No by default: whoever may register an instance could change how all clients call.
+    pub fn announced_service_config(mut self, followed: bool) -> Self {
+        self.announced = followed;
+        self
+    }
+
     /// Checks the settings, starts to discover and to connect, in the background, and returns at
     /// once. Calls made before the first connection stands wait for it, at most until their
     /// deadline.
@@ -339,9 +349,11 @@ impl ChannelBuilder {
             connection: self.connection.validate()?,
             connector: self.connector,
         };
-        Ok(Channel {
-            live: Arc::new(Live::start(self.service, source, built, &self.config)?),
-        })
+        let live = Arc::new(Live::start(self.service, source, built, &self.config)?);
+        if self.announced {
+            live.follow_instances(self.config);
+        }
+        Ok(Channel { live })
     }
 
     /// The settings that no type of their own checks. Answers the header, which is one.

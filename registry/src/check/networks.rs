@@ -118,7 +118,7 @@ fn target_host(kind: &CheckKind) -> Option<&str> {
     let authority = match kind {
         CheckKind::Grpc { target, .. } | CheckKind::Tcp { target } => target.as_deref()?,
         CheckKind::Http { url, .. } => {
-            let rest = url.strip_prefix("http://")?;
+            let (_, rest) = url.split_once("://")?;
             rest.split(['/', '?', '#']).next()?
         }
         _ => return None,
@@ -172,7 +172,7 @@ mod tests {
             target: Some(target.to_owned()),
         };
         assert_eq!(target_host(&http("http://10.0.0.1:80/x")), Some("10.0.0.1"));
-        assert_eq!(target_host(&http("http://[::1]:80/x")), Some("::1"));
+        assert_eq!(target_host(&http("https://[::1]:80/x")), Some("::1"));
         assert_eq!(target_host(&http("http://u:p@[::1]/x")), Some("::1"));
         assert_eq!(target_host(&tcp("h:1")), Some("h"));
         assert_eq!(target_host(&tcp("[::1]:1")), Some("::1"));
