@@ -1,50 +1,182 @@
-//! What can go wrong with a file.
+//! What can go wrong with a store.
 
-use std::{io, path::Path, sync::Arc};
+use std::{error::Error as _, io, path::Path, sync::Arc};
 
-/// Why a database could not be opened.
+use rusqlite::ErrorCode;
+use tokio_postgres::error::SqlState;
+
+/// Why a store could not be opened. Names the file, or the server without the password.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot open {path}: {cause}")]
+#[error("cannot open {place}: {cause}")]
 pub struct OpenError {
-    path: String,
+    place: String,
     cause: String,
 }
 
 impl OpenError {
     pub(crate) fn folder(path: &Path, cause: io::Error) -> Self {
-        Self {
-            path: path.display().to_string(),
-            cause: cause.to_string(),
-        }
+        Self::at(path.display(), cause)
     }
 
     pub(crate) fn file(path: &Path, cause: rusqlite::Error) -> Self {
+        Self::at(path.display(), cause)
+    }
+
+    pub(crate) fn at(place: impl ToString, cause: impl ToString) -> Self {
         Self {
-            path: path.display().to_string(),
+            place: place.to_string(),
             cause: cause.to_string(),
         }
     }
 }
 
-/// The file cannot be read or written now: full, locked, read-only, damaged. Nothing of the refused
-/// work was kept. Shared by all callers of a failed commit.
+/// The store cannot be read or written now: full, locked, read-only, damaged, away. Nothing of the
+/// refused work was kept, unless the connection to a server broke while it committed: then what
+/// became of it is not known here, and the same request is to be made again. Shared by all callers
+/// of a failed group.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the store is unavailable")]
 pub struct Unavailable {
     #[source]
-    cause: Option<Arc<rusqlite::Error>>,
+    cause: Arc<Cause>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error(transparent)]
+    File(rusqlite::Error),
+    #[error(transparent)]
+    Server(tokio_postgres::Error),
+    #[error("{0}")]
+    Damaged(String),
+    #[error("{0}")]
+    Command(&'static str),
+    #[error("{0}")]
+    Store(&'static str),
 }
 
 impl Unavailable {
+    /// For a row that does not hold what the service wrote: something else changed it. `what` is
+    /// logged, and nobody's answer.
+    #[must_use]
+    pub fn damaged(what: impl Into<String>) -> Self {
+        Cause::Damaged(what.into()).into()
+    }
+
+    /// The fault of one command, such as a panic.
+    pub(crate) fn command(what: &'static str) -> Self {
+        Cause::Command(what).into()
+    }
+
+    /// The fault of the store as a whole.
+    pub(crate) fn store(what: &'static str) -> Self {
+        Cause::Store(what).into()
+    }
+
     pub(crate) fn stopped() -> Self {
-        Self { cause: None }
+        Self::store("the writer has stopped")
+    }
+
+    /// Whether one command of a group may have caused this, so that the others deserve a try of
+    /// their own. What the storage itself says, full or locked or away, would only be said again.
+    pub(crate) fn is_a_commands_doing(&self) -> bool {
+        match &*self.cause {
+            Cause::File(error) => !matches!(
+                error.sqlite_error_code(),
+                Some(
+                    ErrorCode::DatabaseBusy
+                        | ErrorCode::DatabaseLocked
+                        | ErrorCode::DiskFull
+                        | ErrorCode::SystemIoFailure
+                        | ErrorCode::ReadOnly
+                        | ErrorCode::DatabaseCorrupt
+                        | ErrorCode::CannotOpen
+                        | ErrorCode::NotADatabase
+                        | ErrorCode::OutOfMemory
+                        | ErrorCode::PermissionDenied
+                        | ErrorCode::FileLockingProtocolFailed
+                )
+            ),
+            Cause::Server(error) => match error.code() {
+                // Cardinality, data, integrity, syntax or access, WITH CHECK, limits of a program,
+                // RAISE in a function.
+                Some(code) => ["21", "22", "23", "42", "44", "54", "P0"]
+                    .iter()
+                    .any(|class| code.code().starts_with(class)),
+                // Not the server's word: a value that does not fit its column, or the connection.
+                None => !is_of_the_connection(error),
+            },
+            Cause::Damaged(_) | Cause::Command(_) => true,
+            Cause::Store(_) => false,
+        }
+    }
+
+    /// Whether the server chose this transaction to give way to another: it may be tried again.
+    pub(crate) fn is_a_conflict(&self) -> bool {
+        self.code().is_some_and(|code| {
+            [
+                SqlState::T_R_SERIALIZATION_FAILURE,
+                SqlState::T_R_DEADLOCK_DETECTED,
+            ]
+            .contains(code)
+        })
+    }
+
+    /// Whether the session is of no more use though its connection stands: its prepared statements
+    /// are of an older schema or gone, or its server has become a standby.
+    pub(crate) fn spoils_the_session(&self) -> bool {
+        self.code().is_some_and(|code| {
+            [
+                SqlState::FEATURE_NOT_SUPPORTED,
+                SqlState::INVALID_SQL_STATEMENT_NAME,
+                SqlState::READ_ONLY_SQL_TRANSACTION,
+            ]
+            .contains(code)
+        })
+    }
+
+    fn code(&self) -> Option<&SqlState> {
+        match &*self.cause {
+            Cause::Server(error) => error.code(),
+            Cause::File(_) | Cause::Damaged(_) | Cause::Command(_) | Cause::Store(_) => None,
+        }
+    }
+
+    /// The cause and its causes, for the log.
+    pub(crate) fn chain(&self) -> String {
+        let mut said = Vec::new();
+        let mut next = self.source();
+        while let Some(error) = next {
+            let text = error.to_string();
+            if said.last() != Some(&text) {
+                said.push(text);
+            }
+            next = error.source();
+        }
+        said.join(": ")
+    }
+}
+
+fn is_of_the_connection(error: &tokio_postgres::Error) -> bool {
+    error.is_closed() || error.source().is_some_and(|cause| cause.is::<io::Error>())
+}
+
+impl From<Cause> for Unavailable {
+    fn from(cause: Cause) -> Self {
+        Self {
+            cause: Arc::new(cause),
+        }
     }
 }
 
 impl From<rusqlite::Error> for Unavailable {
     fn from(cause: rusqlite::Error) -> Self {
-        Self {
-            cause: Some(Arc::new(cause)),
-        }
+        Cause::File(cause).into()
+    }
+}
+
+impl From<tokio_postgres::Error> for Unavailable {
+    fn from(cause: tokio_postgres::Error) -> Self {
+        Cause::Server(cause).into()
     }
 }

@@ -1,25 +1,40 @@
-//! A service's own SQLite file.
+//! Where a service keeps its state: a SQLite file of its own, or PostgreSQL.
 //!
-//! *Problem.* One durable commit costs one `fsync`, about 0.2 ms, whoever calls; and SQLite has one
-//! writer at a time, across all processes that share the file.
+//! *Problem.* One durable commit costs one sync, and on a server some round trips too, whoever
+//! calls. A service's rules should neither know which of the two it is, nor pay that price for each
+//! caller.
 //!
-//! *What it does.* One writer thread runs the waiting writes in one transaction, each in a
-//! savepoint of its own, commits once, and only then answers all of them: callers share a sync, a
-//! failed write undoes only itself, and nothing is acknowledged before it is durable. Reads run on
-//! their own connections and never wait for the writer (WAL). Migrations are embedded and run when
-//! the file is opened.
+//! *What it does.* [`Store`] gathers the commands that wait, lets the service do them in one
+//! transaction ([`Writes`]), commits once, and only then answers all of them: callers share a sync,
+//! and nothing is acknowledged before it is durable. While one group commits, the next one gathers.
+//! A group that fails is undone, and each of its commands tried alone, so a command that the
+//! database refuses fails by itself. Reads ([`Query`]) run on their own connections, each one
+//! consistent snapshot, and never wait for the writer. Migrations are embedded and run when the
+//! store is opened.
 //!
-//! *What it does not do.* It knows no table and no business word, and it never retries: when the
-//! file cannot be written, every caller is told [`Unavailable`] and nothing is half-written.
+//! [`Database`] is the same for a SQLite file alone, with closures instead of commands.
+//!
+//! *What it does not do.* It knows no table and no business word, and beyond what the server asks to
+//! be repeated it does not retry: when the store cannot be written, every caller is told
+//! [`Unavailable`] and nothing is half-written.
 
 mod error;
+mod file;
+mod group;
+mod handle;
+mod location;
 mod migrate;
 mod open;
+pub mod postgres;
 mod read;
+mod seam;
 mod write;
 
 pub use error::{OpenError, Unavailable};
+pub use handle::Store;
+pub use location::Location;
 pub use rusqlite;
+pub use seam::{Query, Writes};
 
 use std::path::Path;
 
