@@ -408,6 +408,4 @@ const fn replayed(answer: Answer) -> Outcome {
 }
 
 #[cfg(test)]
-mod model;
-#[cfg(test)]
 mod tests;

@@ -47,6 +47,9 @@ pub struct Entry {
 /// A leg by the database's own number of its account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyedLeg {
+    /// The place among the legs of the transaction, from 0. A post leaves those out of which it
+    /// posts nothing.
+    pub position: i64,
     /// The account's number.
     pub account_key: i64,
     /// Which side of it.
@@ -120,6 +123,7 @@ impl Entry {
         fields.optional(self.expire_time);
         fields.bytes(&self.body);
         for leg in &self.legs {
+            fields.number(leg.position);
             fields.number(leg.account_key);
             fields.number(leg.side.number());
             fields.bytes(leg.currency.code().as_bytes());
@@ -193,6 +197,7 @@ mod tests {
 
     fn entry() -> Entry {
         let leg = |account_key, side| KeyedLeg {
+            position: account_key - 1,
             account_key,
             side,
             currency: "GBP".parse().unwrap(),
@@ -215,7 +220,7 @@ mod tests {
 
     #[test]
     fn every_column_is_in_the_hash() {
-        let changes: [fn(&mut Entry); 14] = [
+        let changes: [fn(&mut Entry); 15] = [
             |e| e.sequence += 1,
             |e| e.kind = Kind::Record,
             |e| e.request_id.push('x'),
@@ -225,6 +230,7 @@ mod tests {
             |e| e.record_time += 1,
             |e| e.expire_time = None,
             |e| e.body = vec![1, 3].into(),
+            |e| e.legs[0].position = 2,
             |e| e.legs[0].account_key = 3,
             |e| e.legs[0].side = Side::Credit,
             |e| e.legs[0].currency = "USD".parse().unwrap(),

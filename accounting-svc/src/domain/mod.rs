@@ -35,6 +35,7 @@ mod chain;
 mod refusal;
 mod request;
 mod transaction;
+mod verify;
 
 pub use account::{AccountType, Counters, Limit, Side, Stage, Turnover};
 pub use books::{
@@ -47,3 +48,4 @@ pub use request::{
     NewTransaction, Outcome, Request, Settlement, State, TransactionRecord,
 };
 pub use transaction::{InvalidAmount, InvalidTransaction, Leg, MINOR_MAX, Transaction};
+pub use verify::{Content, Fault, Part, Verifier, Written};

@@ -204,7 +204,7 @@ impl Books {
         about: &About,
         expire_time: Option<Micros>,
     ) -> Arc<TransactionRecord> {
-        let keyed = legs.iter().filter_map(|leg| self.keyed(leg)).collect();
+        let keyed = self.keyed(legs.iter().enumerate());
         let effective_time = about.effective_time.unwrap_or(self.time);
         let sequence = self.add_entry(Entry {
             sequence: 0,
@@ -242,14 +242,21 @@ impl Books {
         record
     }
 
-    /// A leg by its account's number, with an amount that fits its column.
-    pub(super) fn keyed(&self, leg: &Leg) -> Option<KeyedLeg> {
-        Some(KeyedLeg {
-            account_key: self.accounts.get(leg.account_id())?.key,
-            side: leg.side(),
-            currency: leg.amount().currency(),
-            minor: leg.amount().minor().try_into().ok()?,
-        })
+    /// Legs with their places, by their accounts' numbers, with amounts that fit a column.
+    pub(super) fn keyed<'a>(
+        &self,
+        legs: impl Iterator<Item = (usize, &'a Leg)>,
+    ) -> Vec<KeyedLeg> {
+        let keyed = |(position, leg): (usize, &Leg)| {
+            Some(KeyedLeg {
+                position: position.try_into().ok()?,
+                account_key: self.accounts.get(leg.account_id())?.key,
+                side: leg.side(),
+                currency: leg.amount().currency(),
+                minor: leg.amount().minor().try_into().ok()?,
+            })
+        };
+        legs.filter_map(keyed).collect()
     }
 
     /// Gives the entry its place, and returns it.

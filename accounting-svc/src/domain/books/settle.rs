@@ -34,10 +34,13 @@ impl Books {
         let amounts: Vec<Money> = amounts.map_or_else(all, <[Money]>::to_vec);
         check_amounts(&pending, &amounts)?;
         self.release(&pending);
-        let parts: Vec<Leg> = (pending.legs.iter().zip(&amounts))
-            .filter_map(|(leg, amount)| Leg::new(leg.account_id(), leg.side(), *amount).ok())
+        let parts: Vec<(usize, Leg)> = (pending.legs.iter().zip(&amounts).enumerate())
+            .filter_map(|(place, (leg, amount))| {
+                let part = Leg::new(leg.account_id(), leg.side(), *amount).ok()?;
+                Some((place, part))
+            })
             .collect();
-        for leg in &parts {
+        for (_, leg) in &parts {
             let amount = leg.amount();
             // Neither can fail: so much was pending, and what is pending can always be posted.
             if let Some(holding) = self.accounts.get(leg.account_id())
@@ -102,7 +105,7 @@ impl Books {
         request: &Request,
         kind: Kind,
         pending: &TransactionRecord,
-        parts: &[Leg],
+        parts: &[(usize, Leg)],
         posted: Option<Vec<Money>>,
     ) -> Answer {
         let call = match kind {
@@ -119,7 +122,7 @@ impl Books {
             record_time: self.time,
             expire_time: None,
             body: request.body.clone(),
-            legs: parts.iter().filter_map(|leg| self.keyed(leg)).collect(),
+            legs: self.keyed(parts.iter().map(|(place, leg)| (*place, leg))),
             hash: GENESIS,
         });
         let done = Earlier::Done(request.body.clone());
