@@ -20,24 +20,18 @@ lint:
 fmt:
     cargo fmt --all
 
-# Measure beside the peers: `just bench all`, `just bench channel --quick`.
-bench *ARGS:
-    cargo build --release --locked -p mizan-bench
-    target/release/mizan-bench {{ARGS}}
-
 # The documentation, without warnings.
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
-# The channel beside its peers: whole calls, then single decisions. Takes some minutes, wants a quiet
-# machine.
+# Beside the peers, on a quiet machine: `just bench channel`, `decisions`, `all`; `--quick` for a try.
 bench *ARGS:
     cargo run --release --locked -p mizan-bench -- {{ARGS}}
 
 # Record anew what gobreaker and x/time/rate do. Needs Go.
 oracle:
-    cd mizan/oracle/gobreaker && go test ./... -write
-    cd mizan/oracle/rate && go test ./... -write
+    cd mizan/oracle/gobreaker && go test -count=1 ./... -write
+    cd mizan/oracle/rate && go test -count=1 ./... -write
 
 # What CI runs.
 verify: lint doc test

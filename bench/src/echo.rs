@@ -41,7 +41,7 @@ pub struct Payload {
 
 /// The server half.
 #[derive(Debug, Clone, Copy)]
-struct Echo;
+pub struct Echo;
 
 impl NamedService for Echo {
     const NAME: &'static str = "mizan.bench.Echo";

@@ -7,6 +7,7 @@
 //! - [`channel`]: calls a second and latency of whole unary calls, client and servers in processes
 //!   of their own.
 //! - [`decisions`]: what one decision costs (breaker, limiter, pick), without a call.
+//! - [`rolling`]: whether callers notice that all instances are replaced.
 //! - [`allocations`]: how often a call or a decision allocates; a program of its own, since the
 //!   counting allocator slows everything else down.
 
@@ -18,6 +19,7 @@ pub mod echo;
 pub mod load;
 pub mod machine;
 pub mod processes;
+pub mod rolling;
 pub mod stats;
 pub mod table;
 

@@ -8,11 +8,12 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use mizan::args::{ProcessArgs, ServerArgs};
 use mizan_bench::{
     Error,
     channel::{self, Plan},
     contender::Kind,
-    decisions, processes,
+    decisions, processes, rolling,
 };
 
 /// Measures the channel beside its peers; prints markdown.
@@ -48,6 +49,12 @@ enum Measure {
     },
     /// Allocations of a whole call beside tonic's channels.
     Allocations,
+    /// Replaces three instances, one after the other, under a thousand calls a second.
+    Rolling {
+        /// A short run, for a first look.
+        #[arg(long)]
+        quick: bool,
+    },
     /// All of these, one after another.
     All {
         /// A short run, for a first look.
@@ -73,11 +80,22 @@ enum Measure {
         #[arg(long)]
         core: Option<usize>,
     },
+    /// One of the instances that are replaced.
+    #[command(name = rolling::INSTANCE, hide = true)]
+    Instance {
+        #[command(flatten)]
+        server: ServerArgs,
+        #[command(flatten)]
+        process: ProcessArgs,
+    },
+    /// The registry that they register with.
+    #[command(name = rolling::REGISTRY, hide = true)]
+    Registry(registry::Args),
 }
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // Nobody is left to tell when this fails too.
             let _ = writeln!(io::stderr(), "mizan-bench: {error}");
@@ -86,8 +104,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Measure) -> Result<(), Error> {
+fn run(command: Measure) -> Result<ExitCode, Error> {
     match command {
+        Measure::Instance { server, process } => return Ok(rolling::instance(&server, &process)),
+        Measure::Registry(args) => return Ok(registry::run(args)),
         Measure::Channel {
             quick,
             concurrency,
@@ -97,14 +117,16 @@ fn run(command: Measure) -> Result<(), Error> {
             let mut plan = plan(quick, concurrency);
             plan.rounds = rounds.unwrap_or(plan.rounds);
             plan.kinds.retain(|kind| kind.to_string().contains(&only));
-            channel::run(&plan, &mut io::stdout())
+            channel::run(&plan, &mut io::stdout())?;
         }
-        Measure::Decisions { quick } => decisions(quick),
-        Measure::Allocations => counted("calls"),
+        Measure::Decisions { quick } => decisions(quick)?,
+        Measure::Allocations => counted("calls")?,
+        Measure::Rolling { quick } => rolling(quick)?,
         Measure::All { quick } => {
             decisions(quick)?;
             counted("calls")?;
-            channel::run(&plan(quick, vec![1, 64, 256]), &mut io::stdout())
+            rolling(quick)?;
+            channel::run(&plan(quick, vec![1, 64, 256]), &mut io::stdout())?;
         }
         Measure::Calls {
             only,
@@ -115,10 +137,16 @@ fn run(command: Measure) -> Result<(), Error> {
                 .into_iter()
                 .find(|kind| kind.to_string().contains(&only))
                 .ok_or("no such contender")?;
-            channel::calls(kind, count, concurrency)
+            channel::calls(kind, count, concurrency)?;
         }
-        Measure::Server { core } => processes::serve(core),
+        Measure::Server { core } => processes::serve(core)?,
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rolling(quick: bool) -> Result<(), Error> {
+    let pause = Duration::from_millis(if quick { 500 } else { 3_000 });
+    rolling::run(pause, &mut io::stdout())
 }
 
 fn plan(quick: bool, concurrencies: Vec<usize>) -> Plan {

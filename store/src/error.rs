@@ -99,8 +99,8 @@ impl Unavailable {
             ),
             Cause::Server(error) => match error.code() {
                 // Cardinality, data, integrity, syntax or access, WITH CHECK, limits of a program,
-                // RAISE in a function.
-                Some(code) => ["21", "22", "23", "42", "44", "54", "P0"]
+                // RAISE in a function; and what follows one of these that was passed over.
+                Some(code) => ["21", "22", "23", "25P02", "42", "44", "54", "P0"]
                     .iter()
                     .any(|class| code.code().starts_with(class)),
                 // Not the server's word: a value that does not fit its column, or the connection.

@@ -28,6 +28,8 @@ mod open;
 pub mod postgres;
 mod read;
 mod seam;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod write;
 
 pub use error::{OpenError, Unavailable};

@@ -43,6 +43,11 @@ impl Ready {
         self.connections.iter().any(|c| !c.is_closed())
     }
 
+    /// Whether a call can be sent to it now without waiting for a sign of life.
+    pub(super) fn is_responsive(&self) -> bool {
+        self.connections.iter().any(responsive)
+    }
+
     /// Whether a call can be sent to it now, and its breaker would let it.
     pub(super) fn is_usable(&self, now: std::time::Instant) -> bool {
         let admits = |breaker: &Breaker| breaker.might_admit(now);
@@ -65,12 +70,14 @@ impl Ready {
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
         let count = self.connections.len();
-        (0..count)
-            .filter_map(|offset| {
-                let index = turn.wrapping_add(offset).checked_rem(count)?;
-                self.connections.get(index)
-            })
-            .find(|connection| !connection.is_closed())
+        let mut by_turn = (0..count).filter_map(|offset| {
+            let index = turn.wrapping_add(offset).checked_rem(count)?;
+            self.connections.get(index)
+        });
+        by_turn
+            .clone()
+            .find(|connection| responsive(connection))
+            .or_else(|| by_turn.find(|connection| !connection.is_closed()))
             .or_else(|| self.connections.first())
     }
 
@@ -82,6 +89,10 @@ impl Ready {
             load: self.load.clone(),
         }
     }
+}
+
+fn responsive(connection: &Connection) -> bool {
+    !connection.is_closed() && !connection.is_stalled()
 }
 
 /// One connection of a member.

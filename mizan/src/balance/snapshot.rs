@@ -69,21 +69,19 @@ impl Snapshot {
         }
     }
 
-    /// The policy's choice: one not in `tried` if there is such a one.
+    /// The policy's choice: one that shows signs of life, and is not in `tried`, if there is such a
+    /// one; then one not in `tried`; then any.
     pub(super) fn pick(&self, call: &Call, tried: &[Arc<str>]) -> Option<Picked> {
         let picker = self.picker.as_ref()?;
-        let usable = |ready: &Arc<Ready>| ready.is_usable(call.now);
-        let open = |index: usize| self.ready.get(index).is_some_and(usable);
-        let untried = |index: usize| {
+        let fit = |index: usize, fits: &dyn Fn(&Ready) -> bool| {
             let ready = self.ready.get(index);
-            ready.is_some_and(|ready| !tried.contains(&ready.authority) && usable(ready))
+            ready.is_some_and(|ready| ready.is_usable(call.now) && fits(ready))
         };
-        let index = if tried.is_empty() {
-            picker.pick(call, &open)
-        } else {
-            let fresh = picker.pick(call, &untried);
-            fresh.or_else(|| picker.pick(call, &open))
-        };
+        let untried = |ready: &Ready| tried.is_empty() || !tried.contains(&ready.authority);
+        let index = picker
+            .pick(call, &|i| fit(i, &|r| r.is_responsive() && untried(r)))
+            .or_else(|| picker.pick(call, &|i| fit(i, &untried)))
+            .or_else(|| picker.pick(call, &|i| fit(i, &|_| true)));
         self.ready.get(index?).cloned().map(Picked)
     }
 

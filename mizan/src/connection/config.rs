@@ -9,7 +9,9 @@ use std::time::Duration;
 /// is otherwise noticed only when the operating system gives up, after many minutes, and every call
 /// until then runs into its deadline. A connection on which nothing arrived for
 /// [`keep_alive_interval`](Self::keep_alive_interval) is sent a PING; without an answer within
-/// [`keep_alive_timeout`](Self::keep_alive_timeout) it is closed.
+/// [`keep_alive_timeout`](Self::keep_alive_timeout) it is closed. It is also asked, at once, when 20
+/// calls were given up and nothing arrived meanwhile; until something does, further calls wait, or
+/// go to other instances.
 ///
 /// gRPC's own servers tolerate a ping without data every 5 minutes and end the connection of a
 /// client that pings more often with GOAWAY, ENHANCE_YOUR_CALM and `too_many_pings` (gRFC A8). Each

@@ -83,6 +83,9 @@ pub(super) async fn send(
     mut request: Request<()>,
     payload: Payload,
 ) -> Result<Response<Incoming>, SendError> {
+    if peer.wire.is_stalled() {
+        peer.wire.alive().await;
+    }
     if peer.wire.is_over() {
         return Err(not_sent(peer));
     }
@@ -111,7 +114,10 @@ pub(super) async fn send(
     };
     // Held from here to the end of the response: by it, keepalive knows that a call is under way.
     let peer = peer.clone();
-    match response.await {
+    let unanswered = Unanswered(Some(&peer.wire));
+    let response = response.await;
+    unanswered.answered();
+    match response {
         Ok(response) => Ok(response.map(|stream| Incoming {
             stream,
             peer,
@@ -119,6 +125,23 @@ pub(super) async fn send(
             _pipe: pipe,
         })),
         Err(error) => Err(classify(&peer, number, &error)),
+    }
+}
+
+/// A request that left and has no response yet; dropped so, it was given up.
+struct Unanswered<'a>(Option<&'a Wire>);
+
+impl Unanswered<'_> {
+    fn answered(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(wire) = self.0 {
+            wire.gave_up();
+        }
     }
 }
 

@@ -54,15 +54,20 @@ async fn silence(
     let mut heard = wire.reads();
     let mut quiet = 0;
     loop {
-        sleep(interval / PARTS).await;
+        let wanted = tokio::select! {
+            () = sleep(interval / PARTS) => false,
+            // Calls are given up and wait for a sign of life.
+            () = wire.asked() => wire.is_stalled(),
+        };
         let reads = wire.reads();
-        if reads != heard {
+        if reads != heard && !wanted {
             heard = reads;
             quiet = 0;
             continue;
         }
-        quiet += 1;
-        if quiet < PARTS || (!config.keep_alive_while_idle && calls.is_idle()) {
+        quiet += u32::from(!wanted);
+        let idle = !config.keep_alive_while_idle && calls.is_idle();
+        if !wanted && (quiet < PARTS || idle) {
             continue;
         }
         quiet = 0;

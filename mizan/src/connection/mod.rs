@@ -5,7 +5,9 @@
 //! call between the caller and the connection. A connection is open once the peer's SETTINGS
 //! arrived, because a listener that accepts is not yet a server that answers. It ends for new calls
 //! the moment the peer's GOAWAY is read; what it carries then is finished. It never reconnects: it
-//! says that it ended ([`Connection::closed`]), and its owner opens another.
+//! says that it ended ([`Connection::closed`]), and its owner opens another. When many calls in a
+//! row are given up and nothing is heard meanwhile, it asks the peer by a PING and sends no further
+//! call until something arrives: a peer too busy to answer is not sent a storm of resets.
 //!
 //! *What it does not do.* Deadlines, retries, balancing: those belong to the channel.
 
@@ -123,7 +125,7 @@ impl Connection {
             .map_err(|_| format!("timed out after {limit:?}"))?
             .map_err(|error| innermost(&error))?;
 
-        let wire = Arc::new(Wire::default());
+        let wire = Arc::new(Wire::new(config.keep_alive_interval.is_some()));
         let (watched, settled) = Watched::new(transport, wire.clone());
         let (send, connection) = timeout_at(end, builder(config).handshake(watched))
             .await
@@ -158,6 +160,12 @@ impl Connection {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.shared.wire.is_over()
+    }
+
+    /// Whether calls are given up on it and nothing arrives: one made now would wait, unsent, for a
+    /// sign of life.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.shared.wire.is_stalled()
     }
 
     /// Waits until the connection is gone, or going.

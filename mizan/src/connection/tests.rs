@@ -283,6 +283,90 @@ async fn a_peer_that_answers_pings_is_kept() {
     assert!(connection.send(request("/ok")).await.is_ok());
 }
 
+/// Reads what the client sends until a whole frame of this kind came; how many of another kind
+/// came by then.
+async fn read_until(stream: &mut tokio::io::DuplexStream, kind: u8, counted: u8) -> usize {
+    let mut count = 0;
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+        stream.read_exact(&mut vec![0; length]).await.unwrap();
+        count += usize::from(head[3] == counted);
+        if head[3] == kind {
+            return count;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_given_up_on_a_silent_peer_are_followed_by_a_question_and_not_by_more() {
+    const RST_STREAM: u8 = 3;
+    const PING: u8 = 6;
+    let net = Net::default();
+    let (mut stream, connection) = handmade(&net).await;
+    let mut preface = [0; 24];
+    stream.read_exact(&mut preface).await.unwrap();
+    let begun = Instant::now();
+    let call = async |limit| {
+        let sent = connection.send(request("/hang"));
+        tokio::time::timeout(limit, sent).await
+    };
+    let brief = Duration::from_millis(10);
+    for _ in 0..wire::GIVEN_UP_MAX {
+        assert!(!connection.is_stalled());
+        assert!(call(brief).await.is_err());
+    }
+    assert!(connection.is_stalled());
+    // What is given up now was never sent, and so is not reset either.
+    for _ in 0..100 {
+        assert!(call(brief).await.is_err());
+    }
+    let before = read_until(&mut stream, PING, RST_STREAM).await;
+    // A sign of life, whatever it is, and calls go again.
+    let waiting = call(Duration::from_secs(5));
+    let answer = async {
+        const PING_ACK: [u8; 9] = [0, 0, 8, PING, 1, 0, 0, 0, 0];
+        stream.write_all(&PING_ACK).await.unwrap();
+        stream.write_all(&[0; 8]).await.unwrap();
+        const HEADERS: u8 = 1;
+        read_until(&mut stream, HEADERS, RST_STREAM).await
+    };
+    let (late, after) = tokio::join!(waiting, answer);
+    assert!(late.is_err() && !connection.is_stalled());
+    // The question may overtake the last of them.
+    let resets = u32::try_from(before + after).unwrap();
+    assert_eq!(resets, wire::GIVEN_UP_MAX);
+    // And a peer that stays silent is noticed sooner than by keepalive alone.
+    for _ in 0..wire::GIVEN_UP_MAX {
+        let _ = call(brief).await;
+    }
+    let error = connection.send(request("/hang")).await.unwrap_err();
+    assert!(matches!(error, SendError::NotSent(_)), "{error:?}");
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_keepalive_nobody_could_ask_so_nobody_waits() {
+    let net = Net::default();
+    let server = net.serve("a:1");
+    let config = Config {
+        keep_alive_interval: None,
+        ..Config::default()
+    };
+    let connection = Connection::open_with("a:1", &config, &net).await.unwrap();
+    for _ in 0..3 * wire::GIVEN_UP_MAX {
+        let sent = connection.send(request("/hang"));
+        assert!(
+            tokio::time::timeout(Duration::from_millis(10), sent)
+                .await
+                .is_err()
+        );
+    }
+    assert!(!connection.is_stalled());
+    until(|| server.calls() == usize::try_from(3 * wire::GIVEN_UP_MAX).unwrap()).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn without_calls_nobody_is_asked_if_so_wished() {
     let net = Net::default();

@@ -3,7 +3,7 @@
 
 use std::{
     io::{self, IoSlice},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -14,7 +14,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::oneshot,
+    sync::{Notify, oneshot},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,12 @@ use super::{
     Transport,
     frames::{Frames, GoAway, Seen},
 };
+
+/// How many calls may be given up on a connection on which nothing arrives: further ones wait, in
+/// this process, until the peer shows a sign of life. Each given up is a RST_STREAM, and a peer that
+/// is too busy to look at them needs no more; 20 is what careful servers (h2, and so hyper and
+/// tonic) take before they end the connection and with it all calls that would still be answered.
+pub(super) const GIVEN_UP_MAX: u32 = 20;
 
 /// What the handles of a connection share about its state.
 #[derive(Debug, Default)]
@@ -34,6 +40,13 @@ pub(super) struct Wire {
     gone: CancellationToken,
     /// Counts what arrives, for keepalive; wraps.
     reads: AtomicU32,
+    /// Calls given up before their response, since something arrived last.
+    given_up: AtomicU32,
+    /// Tells calls that wait for it of a sign of life.
+    alive: Notify,
+    /// Tells keepalive to ask for one. Without keepalive nobody asks, and no call waits.
+    ask: Notify,
+    asks: bool,
     parting: Mutex<Parting>,
 }
 
@@ -44,6 +57,57 @@ struct Parting {
 }
 
 impl Wire {
+    /// Of a connection whose peer can be asked whether it is alive, or cannot.
+    pub(super) fn new(asks: bool) -> Self {
+        Self {
+            asks,
+            ..Self::default()
+        }
+    }
+
+    /// A call was given up before its response began.
+    pub(super) fn gave_up(&self) {
+        let before = self.given_up.fetch_add(1, Ordering::Relaxed);
+        if before.saturating_add(1) == GIVEN_UP_MAX {
+            self.ask.notify_one();
+        }
+    }
+
+    /// Whether so many calls were given up, and nothing arrived, that no more should be sent.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed) >= GIVEN_UP_MAX && self.asks
+    }
+
+    /// Waits until the peer shows a sign of life, or is gone.
+    pub(super) async fn alive(&self) {
+        loop {
+            let mut alive = pin!(self.alive.notified());
+            // From now on it is told, so that no sign falls between.
+            alive.as_mut().enable();
+            if !self.is_stalled() || self.is_over() {
+                return;
+            }
+            tokio::select! {
+                () = alive => {}
+                () = self.ending() => {}
+            }
+        }
+    }
+
+    /// Waits until a sign of life is wanted.
+    pub(super) async fn asked(&self) {
+        self.ask.notified().await;
+    }
+
+    fn heard(&self) {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        if self.given_up.load(Ordering::Relaxed) > 0
+            && self.given_up.swap(0, Ordering::Relaxed) >= GIVEN_UP_MAX
+        {
+            self.alive.notify_waiters();
+        }
+    }
+
     pub(super) fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
@@ -139,7 +203,7 @@ impl Watched {
             self.settled = None;
             return;
         }
-        self.wire.reads.fetch_add(1, Ordering::Relaxed);
+        self.wire.heard();
         let (settled, wire) = (&mut self.settled, &self.wire);
         self.frames.read(bytes, |seen| {
             let told = match seen {

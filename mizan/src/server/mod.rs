@@ -8,7 +8,8 @@
 //! without dropping a call.
 //!
 //! *Drain*, in this order: deregister → health NOT_SERVING → let watchers see it → stop accepting,
-//! GOAWAY → finish what is in flight → return. What is not finished after the drain limit is cut.
+//! GOAWAY → finish what is in flight → return. All of it within the drain limit: what is not
+//! finished then is cut.
 //!
 //! *What it does not do.* It knows no business word, and it opens no port: it takes a bound
 //! listener, so a port in use is the caller's to report.
@@ -33,7 +34,10 @@ use std::{
 
 use axum::response::IntoResponse;
 use http::Request;
-use tokio::net::TcpListener;
+use tokio::{
+    net::TcpListener,
+    time::{Instant, sleep_until, timeout_at},
+};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{body::Body, server::NamedService, service::Routes};
 use tonic_health::pb::health_server::HealthServer;
@@ -45,13 +49,21 @@ use crate::{args::ServerArgs, telemetry::metrics::Registry};
 /// that watchers get to see it gone. They are told within milliseconds.
 const LINGER: Duration = Duration::from_millis(200);
 
+/// What a longer drain counts as: a week, so that its end can be said.
+const DRAIN_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// What a server allows, each with its reason.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// The most calls handled at once; further ones are refused with RESOURCE_EXHAUSTED before
-    /// they cost anything. Health and reflection are exempt. 1024: far above what two cores keep
-    /// busy, far below what memory holds.
+    /// The most calls handled, or waiting for their turn, at once; further ones are refused with
+    /// RESOURCE_EXHAUSTED before they cost anything. A call counts until its answer begins: a
+    /// stream that is quiet costs memory only, and the bound on that is the connections'. Health
+    /// and reflection are exempt. 1024: far above what two cores keep busy, far below what memory
+    /// holds, and worked off within the channel's default deadline at 205 calls a second.
     pub calls_max: usize,
+    /// The most connections at once, each with up to 1000 calls; further ones are closed as they
+    /// come. 10,000: more than a fleet of 300 services opens to one instance.
+    pub connections_max: usize,
     /// The longest a handler may take until its response begins. 10 s: twice the channel's default
     /// deadline, for callers that set none.
     pub handler_timeout: Duration,
@@ -65,6 +77,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             calls_max: 1024,
+            connections_max: 10_000,
             handler_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
@@ -234,21 +247,24 @@ impl Server {
             Arc::new(calls),
             self.limits.clone(),
             closing.clone(),
-            args.drain(),
         )));
         tracing::info!(service = %self.name, %address, "serving");
 
         shutdown.await;
         tracing::info!(service = %self.name, %address, "draining");
+        let end = Instant::now() + args.drain().min(DRAIN_MAX);
         state.drain();
         stop_registering.cancel();
-        let was_registered = registration.await.unwrap_or(false);
+        let deregistered = timeout_at(end, registration).await;
         reporter.stop();
-        if was_registered {
-            tokio::time::sleep(LINGER).await;
+        if matches!(deregistered, Ok(Ok(true))) {
+            sleep_until(end.min(Instant::now() + LINGER)).await;
         }
         closing.cancel();
-        let unfinished = accepting.await.unwrap_or(0);
+        let unfinished = match accepting.await {
+            Ok(connections) => accept::finish(connections, end).await,
+            Err(_) => 0,
+        };
         tracing::info!(service = %self.name, %address, unfinished, "drained");
         Ok(())
     }

@@ -40,7 +40,7 @@ async fn a_callers_mistakes_do_not_open_it() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn beyond_the_rate_a_call_that_cannot_wait_is_refused_unsent() {
     let service = Scripted::ok();
     let server = Running::start(&service).await;

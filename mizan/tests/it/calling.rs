@@ -376,7 +376,7 @@ async fn a_hedged_call_is_answered_by_whoever_answers() {
     assert!(hedged(&quick) + hedged(&silent) > 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_attempt_that_runs_out_of_its_own_time_is_tried_elsewhere() {
     let service = Scripted::new(|call| async move {
         if call == 0 {

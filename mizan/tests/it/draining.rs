@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mizan::{Channel, Connection, retry::Policy};
+use mizan::{Channel, Connection, Server, args::ServerArgs, retry::Policy, server::Limits};
 use mizan_contracts::registry::v1::{
     ListServicesRequest, registry_service_client::RegistryServiceClient,
 };
@@ -117,4 +117,48 @@ async fn an_instance_that_drains_with_a_long_call_on_it_fails_no_other() {
     for call in long {
         call.abort();
     }
+}
+
+#[tokio::test]
+async fn an_open_reflection_stream_does_not_hold_up_the_drain() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    let server = Running::start(&Scripted::ok()).await;
+    let connection = Connection::open(&server.authority(), SECOND).await.unwrap();
+    let stream = ServerReflectionClient::new(connection)
+        .server_reflection_info(tokio_stream::pending())
+        .await;
+    let mut stream = stream.unwrap().into_inner();
+    server.begin_stop();
+    assert_eq!(
+        stream.message().await.unwrap_err().code(),
+        Code::Unavailable
+    );
+    server.stopped().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_takes_no_longer_than_its_limit_whatever_the_registry_does() {
+    // Connections to it are taken by the system, and nobody ever answers.
+    let silent_registry = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let registry = silent_registry.local_addr().unwrap().to_string();
+    let limits = Limits {
+        handler_timeout: Duration::from_secs(3600),
+        ..Limits::default()
+    };
+    let server = Server::builder("scripted")
+        .args(&ServerArgs::with_registry(vec![registry]))
+        .limits(limits);
+    let service = Scripted::silent();
+    let server = Running::start_server(server, &service).await;
+    let raw = Connection::open(&server.authority(), SECOND).await.unwrap();
+    let mut raw = RegistryServiceClient::new(raw);
+    let call = tokio::spawn(async move { raw.list_services(ListServicesRequest::default()).await });
+    while service.calls() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let asked = tokio::time::Instant::now();
+    server.stopped().await;
+    assert_eq!(asked.elapsed().as_secs(), 30);
+    let cut = call.await.unwrap().unwrap_err();
+    assert_eq!(cut.code(), Code::Unavailable);
 }

@@ -75,3 +75,35 @@ async fn a_call_that_waits_for_a_silent_listener_says_so() {
     let standing = format!("{authority} connecting");
     assert!(late.message().contains(&standing), "{}", late.message());
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_froze_costs_a_few_calls_and_not_its_share_of_all() {
+    let frozen = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = frozen.local_addr().unwrap().to_string();
+    let hold = tokio::spawn(async move {
+        let (mut stream, _) = frozen.accept().await.unwrap();
+        const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        stream.write_all(&SETTINGS).await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let server = Running::start(&Scripted::ok()).await;
+    let channel = Channel::builder("scripted")
+        .fixed(vec![authority, server.authority()])
+        .deadline(Duration::from_millis(10))
+        .no_breaker()
+        .connect()
+        .unwrap();
+    let client = RegistryServiceClient::new(channel.clone());
+    while channel.stats().ready() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let mut failed = 0;
+    for _ in 0..1_000 {
+        failed += u32::from(call(&client).await.is_err());
+    }
+    assert!(
+        (1..=30).contains(&failed),
+        "{failed}: by then it is passed over"
+    );
+    hold.abort();
+}

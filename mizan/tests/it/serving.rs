@@ -309,3 +309,77 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     assert!(!busy.is_closed());
     call.abort();
 }
+
+/// Reads until the server closes.
+async fn rest(stream: &mut TcpStream) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    // A connection that is reset is closed as well.
+    let _ = stream.read_to_end(&mut bytes).await;
+    bytes
+}
+
+#[tokio::test]
+async fn headers_that_do_not_come_in_time_end_the_connection() {
+    let limits = Limits {
+        header_timeout: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let server = Server::builder("scripted").unregistered().limits(limits);
+    let server = Running::start_server(server, &Scripted::ok()).await;
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    slow.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n")
+        .await
+        .unwrap();
+    let answer = rest(&mut slow).await;
+    assert!(!answer.starts_with(b"HTTP/1.1 200"), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_is_said_is_closed() {
+    let limits = Limits {
+        idle_timeout: Duration::from_millis(50),
+        ..Limits::default()
+    };
+    let server = Server::builder("scripted").unregistered().limits(limits);
+    let server = Running::start_server(server, &Scripted::ok()).await;
+    for beginning in ["", "PRI * HTTP/2.0\r\n", "GET /health"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(beginning.as_bytes()).await.unwrap();
+        assert!(!rest(&mut stream).await.starts_with(b"HTTP/1.1 200"));
+    }
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_closed_until_one_ends() {
+    let limits = Limits {
+        connections_max: 1,
+        ..Limits::default()
+    };
+    let server = Server::builder("scripted").unregistered().limits(limits);
+    let server = Running::start_server(server, &Scripted::ok()).await;
+    let first = connection(&server).await;
+    let authority = server.authority();
+    let refused = Connection::open(&authority, SECOND).await.unwrap_err();
+    assert!(!refused.reason().contains("timed out"), "{refused}");
+    assert!(!first.is_closed());
+    drop(first);
+    while Connection::open(&authority, SECOND).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_above_four_mib_is_refused() {
+    let server = Running::start(&Scripted::ok()).await;
+    let raw = RegistryServiceClient::new(connection(&server).await);
+    let send = async |bytes| {
+        let request = ListServicesRequest {
+            page_token: "x".repeat(bytes),
+            ..ListServicesRequest::default()
+        };
+        raw.clone().list_services(request).await
+    };
+    send(3 << 20).await.unwrap();
+    let refused = send(4 << 20).await.unwrap_err();
+    assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
+}
