@@ -90,9 +90,7 @@ impl Api {
         let outcome = self.execute(request_id, body.clone(), action).await?;
         let (answer, replayed) = refuse::done(outcome, call, &body)?;
         match answer {
-            Answer::Transaction(record) => {
-                answered(answer::transaction(&record, now()), replayed)
-            }
+            Answer::Transaction(record) => answered(answer::transaction(&record, now()), replayed),
             Answer::Account(_) => Err(Status::internal("not a transaction")),
         }
     }
@@ -212,9 +210,8 @@ impl AccountingService for Api {
         let outcomes = self.ledger.execute(command).await.map_err(unavailable)?;
         let now = now();
         let results = outcomes.into_iter().zip(bodies).enumerate();
-        let results = results.map(|(index, (outcome, body))| {
-            refuse::result(index, outcome, &body, now)
-        });
+        let results =
+            results.map(|(index, (outcome, body))| refuse::result(index, outcome, &body, now));
         let results = results.collect::<Result<_, _>>()?;
         Ok(Response::new(pb::BatchRecordTransactionsResponse {
             results,
@@ -324,7 +321,10 @@ impl AccountingService for Api {
         let (after, limit) = read::trial_page(&request, &tokens, &mut violations);
         violations.check()?;
         let trial = self.ledger.trial(after, limit, now()).await;
-        answered(answer::trial_balance(&trial.map_err(unavailable)?, &tokens), false)
+        answered(
+            answer::trial_balance(&trial.map_err(unavailable)?, &tokens),
+            false,
+        )
     }
 
     async fn verify_journal(
@@ -336,7 +336,9 @@ impl AccountingService for Api {
         let (after, limit) = read::verification(&request, &mut violations);
         violations.check()?;
         let verified = self.ledger.verify(after, limit, content::of).await;
-        Ok(Response::new(answer::verified(verified.map_err(unavailable)?)))
+        Ok(Response::new(answer::verified(
+            verified.map_err(unavailable)?,
+        )))
     }
 }
 

@@ -112,7 +112,10 @@ impl Counters {
             Stage::Pending => &mut self.pending,
         };
         *part = part.plus(side, amount)?;
-        let both = self.posted.side(side).checked_add(self.pending.side(side))?;
+        let both = self
+            .posted
+            .side(side)
+            .checked_add(self.pending.side(side))?;
         if both.minor() > MINOR_MAX {
             return Err(Error::Overflow);
         }

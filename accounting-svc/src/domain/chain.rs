@@ -239,7 +239,11 @@ mod tests {
         ];
         let whole = entry().hash_after(&GENESIS);
         assert_eq!(whole, entry().hash_after(&GENESIS));
-        assert_ne!(whole, entry().hash_after(&[1; 32]), "tied to what is before");
+        assert_ne!(
+            whole,
+            entry().hash_after(&[1; 32]),
+            "tied to what is before"
+        );
         for (index, change) in changes.into_iter().enumerate() {
             let mut other = entry();
             change(&mut other);

@@ -208,7 +208,10 @@ fn blame(
     if columns_differ {
         return (Part::Body, "the request does not say what the entry does");
     }
-    (Part::Entry, "its request, its kind, its target or its times were changed")
+    (
+        Part::Entry,
+        "its request, its kind, its target or its times were changed",
+    )
 }
 
 fn same_legs(

@@ -84,7 +84,11 @@ pub(super) fn transaction(
 fn posted_in_part(record: &TransactionRecord) -> Result<Vec<pb_type::Money>, money::Error> {
     let posted = record.settlement.as_ref().and_then(|s| s.posted.as_deref());
     let posted = posted.unwrap_or_default();
-    let whole = record.legs.iter().map(Leg::amount).eq(posted.iter().copied());
+    let whole = record
+        .legs
+        .iter()
+        .map(Leg::amount)
+        .eq(posted.iter().copied());
     let shown = if whole { &[] } else { posted };
     shown.iter().map(|m| pb_type::Money::try_from(*m)).collect()
 }

@@ -178,10 +178,7 @@ fn time(field: &str, time: Option<&Timestamp>, violations: &mut Violations) -> O
     violations.keep(field, read_micros(time?))
 }
 
-fn timeout(
-    request: &pb::RecordTransactionRequest,
-    violations: &mut Violations,
-) -> Option<Micros> {
+fn timeout(request: &pb::RecordTransactionRequest, violations: &mut Violations) -> Option<Micros> {
     let timeout = request.timeout.as_ref()?;
     violations.require(
         request.pending,

@@ -51,7 +51,7 @@ pub(super) struct ListAccounts(pub(super) AccountFilter);
 impl GetAccount {
     pub(super) async fn read(
         self,
-        reader: Reader<'_>,
+        reader: impl Reader,
     ) -> Result<Option<SavedAccount>, Unavailable> {
         const SQL: &str = select_holding!("WHERE a.account_id = $1");
         let row = reader.row(SQL, &[Param::Text(&self.0)]).await?;
@@ -60,7 +60,7 @@ impl GetAccount {
 }
 
 impl ListAccounts {
-    pub(super) async fn read(self, reader: Reader<'_>) -> Result<AccountPage, Unavailable> {
+    pub(super) async fn read(self, reader: impl Reader) -> Result<AccountPage, Unavailable> {
         const SQL: &str = select_holding!(
             "WHERE a.account_key > $1
                  AND (CAST($2 AS bigint) IS NULL OR a.type = $2)

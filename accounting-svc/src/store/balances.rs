@@ -98,9 +98,11 @@ const PENDING_AS_OF: &str = "
 impl GetBalance {
     pub(super) async fn read(
         self,
-        reader: Reader<'_>,
+        reader: impl Reader,
     ) -> Result<Option<SavedBalance>, Unavailable> {
-        let row = reader.row(HOLDING, &[Param::Text(&self.account_id)]).await?;
+        let row = reader
+            .row(HOLDING, &[Param::Text(&self.account_id)])
+            .await?;
         let Some(row) = row else { return Ok(None) };
         let holding = rows::holding(&row)?;
         let time = rows::time(reader, self.as_of.now).await?;
@@ -126,7 +128,7 @@ impl GetBalance {
 
 /// The journal added up, as far as it was recorded and had happened by then.
 async fn as_of(
-    reader: Reader<'_>,
+    reader: impl Reader,
     account_key: i64,
     currency: Currency,
     time: Micros,
@@ -156,7 +158,7 @@ async fn as_of(
 }
 
 impl GetTrial {
-    pub(super) async fn read(self, reader: Reader<'_>) -> Result<Trial, Unavailable> {
+    pub(super) async fn read(self, reader: impl Reader) -> Result<Trial, Unavailable> {
         const FIRST: &str = select_holding!("ORDER BY a.account_id LIMIT $1");
         const NEXT: &str = select_holding!(
             "WHERE a.account_id > (SELECT account_id FROM account WHERE account_key = $1)

@@ -15,15 +15,17 @@ use super::{
     rows::{self, select_holding, select_transaction},
 };
 
-const BY_ID: &str =
-    select_transaction!("FROM journal j", "WHERE j.transaction_id = $1 AND j.kind <= 3");
+const BY_ID: &str = select_transaction!(
+    "FROM journal j",
+    "WHERE j.transaction_id = $1 AND j.kind <= 3"
+);
 const BY_SEQUENCE: &str = select_transaction!("FROM journal j", "WHERE j.sequence = $1");
 const DUE: &str = "SELECT sequence FROM hold WHERE expire_time <= $1 ORDER BY expire_time";
 const HOLDING: &str = select_holding!("WHERE a.account_id = $1");
 
 /// The part of the books that the commands touch, with what has expired released.
 pub(super) fn load(file: &Connection, commands: &[Command]) -> Result<(Head, Books), Unavailable> {
-    let reader = Reader::File(file);
+    let reader = file;
     let needs = Needs::of(commands);
     let head = read_head(file)?;
     let mut books = Books::new(head, needs.now);
@@ -67,7 +69,7 @@ pub(super) fn load(file: &Connection, commands: &[Command]) -> Result<(Head, Boo
 }
 
 fn read_head(file: &Connection) -> Result<Head, Unavailable> {
-    let read = || at_once(Reader::File(file).row(rows::HEAD, &[]));
+    let read = || at_once(file.row(rows::HEAD, &[]));
     if let Some(head) = read()?.map(|row| rows::head(&row)).transpose()?.flatten() {
         return Ok(head);
     }
@@ -78,7 +80,7 @@ fn read_head(file: &Connection) -> Result<Head, Unavailable> {
 }
 
 fn load_transaction(
-    reader: Reader<'_>,
+    reader: &Connection,
     row: &super::reader::Cells,
     books: &mut Books,
 ) -> Result<String, Unavailable> {
@@ -89,7 +91,7 @@ fn load_transaction(
     Ok(id)
 }
 
-fn load_account(reader: Reader<'_>, id: &str, books: &mut Books) -> Result<(), Unavailable> {
+fn load_account(reader: &Connection, id: &str, books: &mut Books) -> Result<(), Unavailable> {
     if let Some(row) = at_once(reader.row(HOLDING, &[Param::Text(id)]))? {
         books.put_account(id, rows::holding(&row)?);
     }

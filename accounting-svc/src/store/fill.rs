@@ -35,7 +35,7 @@ fn accounts(file: &Connection) -> Result<crate::domain::Hash, Unavailable> {
     let (mut last, mut hash) = (0, GENESIS);
     loop {
         let params = [Param::Int(last), Param::Int(CHUNK)];
-        let rows = at_once(Reader::File(file).rows(ACCOUNTS, &params))?;
+        let rows = at_once(file.rows(ACCOUNTS, &params))?;
         if rows.is_empty() {
             return Ok(hash);
         }
@@ -56,7 +56,7 @@ fn journal(file: &Connection) -> Result<crate::domain::Hash, Unavailable> {
     const LEGS: &str = "
         SELECT sequence, position, account_key, currency, side, amount FROM leg
         WHERE sequence = $1 ORDER BY position";
-    let reader = Reader::File(file);
+    let reader = file;
     let (mut last, mut hash) = (0, GENESIS);
     loop {
         let params = [Param::Int(last), Param::Int(CHUNK)];
@@ -74,8 +74,10 @@ fn journal(file: &Connection) -> Result<crate::domain::Hash, Unavailable> {
             let request = RecordTransactionRequest::decode(&*entry.body)
                 .map_err(|_| Unavailable::damaged("a request that cannot be read"))?;
             for (key, value) in &request.metadata {
-                file.prepare_cached("INSERT INTO label (key, value, sequence) VALUES (?1, ?2, ?3)")?
-                    .execute(params![key, value, last])?;
+                file.prepare_cached(
+                    "INSERT INTO label (key, value, sequence) VALUES (?1, ?2, ?3)",
+                )?
+                .execute(params![key, value, last])?;
             }
         }
     }

@@ -79,7 +79,7 @@ pub(super) struct ListTransactions(pub(super) Filter);
 impl GetTransaction {
     pub(super) async fn read(
         self,
-        reader: Reader<'_>,
+        reader: impl Reader,
     ) -> Result<Option<TransactionRecord>, Unavailable> {
         const SQL: &str = select_transaction!(
             "FROM journal j",
@@ -94,7 +94,7 @@ impl GetTransaction {
 
 /// A transaction with what its request does not say: the legs of a reversal, and how much of each
 /// leg was posted.
-async fn shown(reader: Reader<'_>, row: &Cells) -> Result<TransactionRecord, Unavailable> {
+async fn shown(reader: impl Reader, row: &Cells) -> Result<TransactionRecord, Unavailable> {
     let (mut record, posted_at) = rows::transaction(row)?;
     if record.kind == Kind::Reverse || posted_at.is_some() {
         rows::load_legs(reader, &mut record, posted_at).await?;
@@ -176,7 +176,7 @@ pub(super) const BY_ACCOUNT: [&str; 2] = both_orders!(
 );
 
 impl ListTransactions {
-    pub(super) async fn read(self, reader: Reader<'_>) -> Result<Page, Unavailable> {
+    pub(super) async fn read(self, reader: impl Reader) -> Result<Page, Unavailable> {
         let filter = &self.0;
         let mut page = Page {
             transactions: Vec::new(),
@@ -253,7 +253,7 @@ impl ListTransactions {
 }
 
 /// Between which places, both excluded, the page can be.
-async fn bounds(reader: Reader<'_>, filter: &Filter) -> Result<(i64, i64), Unavailable> {
+async fn bounds(reader: impl Reader, filter: &Filter) -> Result<(i64, i64), Unavailable> {
     let mut low = match filter.recorded_from {
         None => 0,
         Some(from) => first_after(reader, from.saturating_sub(1)).await? - 1,
@@ -272,7 +272,7 @@ async fn bounds(reader: Reader<'_>, filter: &Filter) -> Result<(i64, i64), Unava
 
 /// The first place of which the record time is after `time`, or the one after the last. Times do
 /// not go back, so halving finds it.
-pub(super) async fn first_after(reader: Reader<'_>, time: Micros) -> Result<i64, Unavailable> {
+pub(super) async fn first_after(reader: impl Reader, time: Micros) -> Result<i64, Unavailable> {
     const RECORD_TIME: &str = "SELECT record_time FROM journal WHERE sequence = $1";
     let head = reader.row(rows::HEAD, &[]).await?;
     let (mut low, mut high) = (1, head.map_or(Ok(0), |row| row.int(0))? + 1);
@@ -289,7 +289,7 @@ pub(super) async fn first_after(reader: Reader<'_>, time: Micros) -> Result<i64,
     Ok(low)
 }
 
-async fn account_key(reader: Reader<'_>, account_id: &str) -> Result<Option<i64>, Unavailable> {
+async fn account_key(reader: impl Reader, account_id: &str) -> Result<Option<i64>, Unavailable> {
     const SQL: &str = "SELECT account_key FROM account WHERE account_id = $1";
     let row = reader.row(SQL, &[Param::Text(account_id)]).await?;
     row.map(|row| row.int(0)).transpose()

@@ -192,14 +192,14 @@ macro_rules! reads {
             type Output = $output;
 
             fn in_file(self, file: &rusqlite::Connection) -> Result<Self::Output, Unavailable> {
-                reader::at_once(self.read(reader::Reader::File(file)))
+                reader::at_once(self.read(file))
             }
 
             async fn on_server(
                 self,
                 server: &postgres::Session,
             ) -> Result<Self::Output, Unavailable> {
-                self.read(reader::Reader::Server(server)).await
+                self.read(server).await
             }
         }
     };

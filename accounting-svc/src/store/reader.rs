@@ -12,11 +12,47 @@ use money::Currency;
 
 use crate::domain::{Hash, Numbered};
 
-/// A connection of either back-end, inside a transaction.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Reader<'a> {
-    File(&'a rusqlite::Connection),
-    Server(&'a postgres::Session),
+/// A connection of either back-end, inside a transaction. Not an enum of the two: what reads from a
+/// server is sent between threads, and a file's connection is not.
+pub(super) trait Reader: Copy {
+    /// The rows that a statement answers with.
+    fn rows(
+        self,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> impl Future<Output = Result<Vec<Cells>, Unavailable>>;
+
+    /// The first of them.
+    async fn row(
+        self,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<Option<Cells>, Unavailable> {
+        Ok(self.rows(sql, params).await?.into_iter().next())
+    }
+}
+
+impl Reader for &rusqlite::Connection {
+    async fn rows(
+        self,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Cells>, Unavailable> {
+        in_file(self, sql, params)
+    }
+}
+
+impl Reader for &postgres::Session {
+    async fn rows(
+        self,
+        sql: &'static str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Cells>, Unavailable> {
+        let params: Vec<&(dyn postgres::ToSql + Sync)> =
+            params.iter().map(Param::for_server).collect();
+        let rows = self.query(sql, &params).await?;
+        rows.iter().map(Cells::of_server).collect()
+    }
 }
 
 /// A parameter.
@@ -40,32 +76,6 @@ pub(super) enum Cell {
 /// A row, by the places of its columns. What does not fit is a damaged store.
 #[derive(Debug, Clone)]
 pub(super) struct Cells(pub(super) Vec<Cell>);
-
-impl Reader<'_> {
-    pub(super) async fn rows(
-        self,
-        sql: &'static str,
-        params: &[Param<'_>],
-    ) -> Result<Vec<Cells>, Unavailable> {
-        match self {
-            Self::File(file) => in_file(file, sql, params),
-            Self::Server(server) => {
-                let params: Vec<&(dyn postgres::ToSql + Sync)> =
-                    params.iter().map(Param::for_server).collect();
-                let rows = server.query(sql, &params).await?;
-                rows.iter().map(Cells::of_server).collect()
-            }
-        }
-    }
-
-    pub(super) async fn row(
-        self,
-        sql: &'static str,
-        params: &[Param<'_>],
-    ) -> Result<Option<Cells>, Unavailable> {
-        Ok(self.rows(sql, params).await?.into_iter().next())
-    }
-}
 
 /// What a read of a file comes to: it never waits.
 pub(super) fn at_once<T>(

@@ -30,7 +30,7 @@ pub(super) fn head(row: &Cells) -> Result<Option<Head>, Unavailable> {
 }
 
 /// The books' own time as of now, for reading.
-pub(super) async fn time(reader: Reader<'_>, now: Micros) -> Result<Micros, Unavailable> {
+pub(super) async fn time(reader: impl Reader, now: Micros) -> Result<Micros, Unavailable> {
     let head = reader.row(HEAD, &[]).await?;
     let recorded = head.map_or(Ok(Micros::MIN), |row| row.int(1))?;
     Ok(recorded.max(now))
@@ -165,7 +165,7 @@ const LEGS: &str = select_legs!("WHERE l.sequence = $1");
 
 /// Loads and puts in the legs of one transaction.
 pub(super) async fn load_legs(
-    reader: Reader<'_>,
+    reader: impl Reader,
     record: &mut TransactionRecord,
     posted_at: Option<i64>,
 ) -> Result<(), Unavailable> {

@@ -27,16 +27,17 @@ const REFUSED: &str = "SELECT space, request_id, call, body, reason, field, desc
 const CREATED: &str = "SELECT request_id, body FROM account WHERE request_id = ANY($1)";
 const DONE: &str = "SELECT kind, request_id, body FROM journal
                     WHERE kind = ANY($1) AND request_id = ANY($2)";
-const BY_ID: &str =
-    select_transaction!("FROM journal j", "WHERE j.transaction_id = ANY($1) AND j.kind <= 3");
+const BY_ID: &str = select_transaction!(
+    "FROM journal j",
+    "WHERE j.transaction_id = ANY($1) AND j.kind <= 3"
+);
 const DUE: &str = select_transaction!(
     "FROM hold h JOIN journal j ON j.sequence = h.sequence",
     "WHERE h.expire_time <= $1"
 );
 const LEGS: &str = select_legs!("WHERE l.sequence = ANY($1)");
 const HOLDINGS: &str = select_holding!("WHERE a.account_id = ANY($1)");
-const TOTALS: &str =
-    "SELECT currency, debits, credits, pending_debits, pending_credits FROM total";
+const TOTALS: &str = "SELECT currency, debits, credits, pending_debits, pending_credits FROM total";
 
 pub(super) async fn load(
     server: &Session,
@@ -53,12 +54,13 @@ pub(super) async fn load(
     let refusals = distinct(needs.refusals.iter().map(|(_, id)| *id));
     let transactions: Vec<&str> = needs.transactions.iter().copied().collect();
     let accounts: Vec<&str> = needs.accounts.iter().copied().collect();
+    let by_time: [&(dyn ToSql + Sync); 1] = [&time];
     let (holdings, totals, recorded, kept, due) = try_join!(
         some(server, HOLDINGS, &accounts),
         server.query(TOTALS, &[]),
         some(server, BY_ID, &transactions),
         some(server, REFUSED, &refusals),
-        server.query(DUE, &[&time]),
+        server.query(DUE, &by_time),
     )?;
     for row in &holdings {
         let row = cells(row)?;
@@ -86,11 +88,7 @@ fn distinct<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
 }
 
 /// Asks for those ids, if there are any.
-async fn some(
-    server: &Session,
-    sql: &'static str,
-    ids: &[&str],
-) -> Result<Vec<Row>, Unavailable> {
+async fn some(server: &Session, sql: &'static str, ids: &[&str]) -> Result<Vec<Row>, Unavailable> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -133,7 +131,10 @@ async fn load_requests(
     }
     let calls = needs.requests.iter().map(|(call, _)| *call);
     let calls: BTreeSet<Call> = calls.collect();
-    let kinds: Vec<i64> = calls.iter().filter_map(|c| Some(entry_of(*c)?.number())).collect();
+    let kinds: Vec<i64> = calls
+        .iter()
+        .filter_map(|c| Some(entry_of(*c)?.number()))
+        .collect();
     for row in server.query(DONE, &[&kinds, &changing]).await? {
         let row = cells(&row)?;
         let call = calls
@@ -213,9 +214,9 @@ pub(super) async fn save(server: &Session, finished: &Finished) -> Result<(), Un
         save_holds(server, finished),
         save_labels(server, finished),
         save_refusals(server, finished),
-        save_head(server, finished),
     )?;
-    Ok(())
+    // Not with the others: a statement that is prepared already overtakes one that is not.
+    save_head(server, finished).await
 }
 
 async fn execute(
@@ -252,7 +253,9 @@ async fn save_accounts(server: &Session, finished: &Finished) -> Result<(), Unav
     .await?;
     let mut columns = [const { Vec::new() }; 7];
     for row in rows {
-        let holding = finished.holding(&row.new.account_id).ok_or_else(too_large)?;
+        let holding = finished
+            .holding(&row.new.account_id)
+            .ok_or_else(too_large)?;
         let [debits, credits, pending_debits, pending_credits] =
             holding.row().ok_or_else(too_large)?;
         let numbers = [
@@ -352,7 +355,14 @@ async fn save_turnover(server: &Session, finished: &Finished) -> Result<(), Unav
             column.push(number);
         }
     }
-    let [keys, debits, credits, pending_debits, pending_credits, closed] = &columns;
+    let [
+        keys,
+        debits,
+        credits,
+        pending_debits,
+        pending_credits,
+        closed,
+    ] = &columns;
     if keys.is_empty() {
         return Ok(());
     }

@@ -47,7 +47,7 @@ const LEGS: &str = "
     WHERE l.sequence > $1 AND l.sequence <= $2 ORDER BY l.sequence, l.position";
 
 impl Verify {
-    pub(super) async fn read(self, reader: Reader<'_>) -> Result<Verified, Unavailable> {
+    pub(super) async fn read(self, reader: impl Reader) -> Result<Verified, Unavailable> {
         const HASH: &str = "SELECT hash FROM journal WHERE sequence = $1";
         let head = reader.row(rows::HEAD, &[]).await?;
         let head = head.map(|row| rows::head(&row)).transpose()?.flatten();
@@ -98,7 +98,7 @@ impl Verify {
 }
 
 async fn read_chunk(
-    reader: Reader<'_>,
+    reader: impl Reader,
     after: i64,
     size: i64,
 ) -> Result<Vec<Written>, Unavailable> {
@@ -109,14 +109,19 @@ async fn read_chunk(
         Some(row) => row.int(0)?,
     };
     let mut legs: HashMap<i64, Vec<Cells>> = HashMap::new();
-    for row in reader.rows(LEGS, &[Param::Int(after), Param::Int(last)]).await? {
+    for row in reader
+        .rows(LEGS, &[Param::Int(after), Param::Int(last)])
+        .await?
+    {
         legs.entry(row.int(0)?).or_default().push(row);
     }
     let mut chunk = Vec::with_capacity(rows.len());
     for row in &rows {
         let sequence = row.int(0)?;
         let legs = legs.remove(&sequence).unwrap_or_default();
-        let ids = legs.iter().map(|leg| leg.text(6).unwrap_or_default().to_owned());
+        let ids = legs
+            .iter()
+            .map(|leg| leg.text(6).unwrap_or_default().to_owned());
         chunk.push(Written {
             sequence,
             hash: row.hash(10).ok().flatten(),
@@ -158,7 +163,7 @@ pub(super) fn read_entry(row: &Cells, legs: &[Cells]) -> Result<Entry, Unavailab
     })
 }
 
-async fn check_head(reader: Reader<'_>, verifier: &mut Verifier) -> Result<(), Unavailable> {
+async fn check_head(reader: impl Reader, verifier: &mut Verifier) -> Result<(), Unavailable> {
     const COUNT: &str = "SELECT count(*) FROM journal WHERE kind <= 3";
     let head = reader.row(rows::HEAD, &[]).await?;
     let head = head.and_then(|row| rows::head(&row).ok()).flatten();
@@ -176,7 +181,7 @@ async fn check_head(reader: Reader<'_>, verifier: &mut Verifier) -> Result<(), U
     Ok(())
 }
 
-async fn check_accounts(reader: Reader<'_>, verifier: &mut Verifier) -> Result<(), Unavailable> {
+async fn check_accounts(reader: impl Reader, verifier: &mut Verifier) -> Result<(), Unavailable> {
     const ACCOUNTS: &str = "
         SELECT account_key, account_id, type, currency, limits, create_time, request_id, body, hash
         FROM account WHERE account_key > $1 ORDER BY account_key LIMIT $2";
@@ -225,7 +230,7 @@ pub(super) fn hash_account(row: &Cells, before: &Hash) -> Result<Option<Hash>, U
 }
 
 /// What is kept beside the journal, against the journal added up.
-async fn check_balances(reader: Reader<'_>, verifier: &mut Verifier) -> Result<(), Unavailable> {
+async fn check_balances(reader: impl Reader, verifier: &mut Verifier) -> Result<(), Unavailable> {
     const POSTED: &str = "
         SELECT l.account_key, l.side, CAST(sum(l.amount) AS bigint)
         FROM leg l JOIN journal j ON j.sequence = l.sequence
@@ -233,8 +238,7 @@ async fn check_balances(reader: Reader<'_>, verifier: &mut Verifier) -> Result<(
     const PENDING: &str = "
         SELECT l.account_key, l.side, CAST(sum(l.amount) AS bigint)
         FROM hold h JOIN leg l ON l.sequence = h.sequence GROUP BY l.account_key, l.side";
-    const CLOSED: &str =
-        "SELECT target, kind FROM journal WHERE kind IN (6, 7) ORDER BY sequence";
+    const CLOSED: &str = "SELECT target, kind FROM journal WHERE kind IN (6, 7) ORDER BY sequence";
     const KEPT: &str = "
         SELECT a.account_key, a.account_id, a.currency, a.limits, t.limits, t.closed, t.debits,
                t.credits, t.pending_debits, t.pending_credits

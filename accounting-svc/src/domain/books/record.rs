@@ -46,9 +46,9 @@ impl Books {
             let (reason, words) = (Reason::TransactionReversed, "was reversed before");
             return Err(Refusal::of(reason, "transaction_id", words));
         }
-        let exchanged = original.posted_legs().filter_map(|leg| {
-            Leg::new(leg.account_id(), leg.side().opposite(), leg.amount()).ok()
-        });
+        let exchanged = original
+            .posted_legs()
+            .filter_map(|leg| Leg::new(leg.account_id(), leg.side().opposite(), leg.amount()).ok());
         let legs: Vec<Leg> = exchanged.collect();
         self.move_legs(&legs, Stage::Posted)?;
         let mut record = self.add_transaction(request, Kind::Reverse, legs, about, None);
@@ -168,9 +168,7 @@ impl Books {
                 continue;
             };
             limited |= holding.limit != Limit::None;
-            let sums = counters
-                .entry(leg.account_id())
-                .or_insert(holding.counters);
+            let sums = counters.entry(leg.account_id()).or_insert(holding.counters);
             // Within the total's, which was checked before.
             *sums = sums
                 .plus(stage, leg.side(), leg.amount())
@@ -243,10 +241,7 @@ impl Books {
     }
 
     /// Legs with their places, by their accounts' numbers, with amounts that fit a column.
-    pub(super) fn keyed<'a>(
-        &self,
-        legs: impl Iterator<Item = (usize, &'a Leg)>,
-    ) -> Vec<KeyedLeg> {
+    pub(super) fn keyed<'a>(&self, legs: impl Iterator<Item = (usize, &'a Leg)>) -> Vec<KeyedLeg> {
         let keyed = |(position, leg): (usize, &Leg)| {
             Some(KeyedLeg {
                 position: position.try_into().ok()?,

@@ -156,9 +156,8 @@ fn check_amounts(pending: &TransactionRecord, amounts: &[Money]) -> Result<(), R
             return mismatch(&format!("amounts[{index}]"), &words);
         }
     }
-    let parts = pairs().filter_map(|(_, (leg, amount))| {
-        Leg::new(leg.account_id(), leg.side(), *amount).ok()
-    });
+    let parts = pairs()
+        .filter_map(|(_, (leg, amount))| Leg::new(leg.account_id(), leg.side(), *amount).ok());
     if let Err(invalid) = Transaction::new(parts.collect()) {
         return mismatch("amounts", &invalid.to_string());
     }
