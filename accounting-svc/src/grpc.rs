@@ -1,41 +1,32 @@
-//! The gRPC face: requests in, answers and refusals out. The one file here that knows tonic.
-//!
-//! | code | reason | when |
-//! |---|---|---|
-//! | INVALID_ARGUMENT | `INVALID_REQUEST` | a field breaks its limits; consumes no id |
-//! | INVALID_ARGUMENT | `UNBALANCED` | a currency's debits and credits differ; consumes no id |
-//! | ALREADY_EXISTS | `REQUEST_ID_REUSED` | the id was used with another body |
-//! | ALREADY_EXISTS | `ACCOUNT_EXISTS` | the account's id is taken; remembered |
-//! | FAILED_PRECONDITION | `ACCOUNT_NOT_FOUND` | a leg names no account; remembered |
-//! | FAILED_PRECONDITION | `CURRENCY_MISMATCH` | a leg is not in its account's currency; remembered |
-//! | FAILED_PRECONDITION | `BALANCE_OVERFLOW` | the sums of a currency would not fit; remembered |
-//! | NOT_FOUND | `ACCOUNT_NOT_FOUND`, `TRANSACTION_NOT_FOUND` | no such id |
-//! | UNAVAILABLE | `STORE_UNAVAILABLE` | the file cannot be read or written; try again |
-//! | DATA_LOSS | `STORE_DAMAGED` | a record in the file makes no sense |
+//! The gRPC face: requests in, answers and refusals out. The one folder here that knows tonic.
+//! `refuse.rs` lists the codes and reasons.
 
 mod answer;
+mod content;
 mod read;
+mod refuse;
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use mizan::{
-    process::chain,
-    request::{PageToken, first_difference, id, micros},
-    status::{Violations, invalid, refused, refused_field, retry_later},
+    request::{PageToken, id, micros},
+    status::{Violations, invalid, refused_field},
 };
 use mizan_contracts::accounting::v1::{self as pb, accounting_service_server::AccountingService};
-use prost::Message;
-use store::Unavailable;
-use tonic::{Code, Request, Response, Status, async_trait};
+use prost::Message as _;
+use tonic::{Code, Request, Response, Status, async_trait, metadata::MetadataValue};
 
-use self::answer::Unreadable;
+use self::{
+    answer::Unreadable,
+    refuse::{damaged, no_account, unavailable},
+};
 use crate::{
-    domain::{InvalidTransaction, Reason, Refusal},
-    store::{Ledger, Micros, Outcome},
+    domain::{self, Action, Answer, Command, Micros, Outcome},
+    store::{Ledger, Order},
 };
 
-/// When to try again after the file could not be read or written.
-const STORE_RETRY: Duration = Duration::from_secs(1);
+/// The response metadata of an answer to a request that was done earlier.
+pub const REPLAYED: &str = "mizan-replayed";
 
 /// The service's calls, on one ledger.
 #[derive(Debug, Clone)]
@@ -49,6 +40,60 @@ impl Api {
     pub const fn new(ledger: Ledger) -> Self {
         Self { ledger }
     }
+
+    /// Does one request.
+    async fn execute(
+        &self,
+        request_id: &str,
+        body: Vec<u8>,
+        action: Action,
+    ) -> Result<Outcome, Status> {
+        let request = domain::Request {
+            request_id: request_id.to_owned(),
+            body: body.into(),
+            action,
+        };
+        let command = Command {
+            now: now(),
+            requests: vec![request],
+            atomic: false,
+        };
+        let outcomes = self.ledger.execute(command).await.map_err(unavailable)?;
+        let only = outcomes.into_iter().next();
+        only.ok_or_else(|| Status::internal("no outcome"))
+    }
+
+    /// Does one request about an account.
+    async fn about_account(
+        &self,
+        request_id: &str,
+        body: Vec<u8>,
+        action: Action,
+    ) -> Result<Response<pb::Account>, Status> {
+        let call = action.call();
+        let outcome = self.execute(request_id, body.clone(), action).await?;
+        let (answer, replayed) = refuse::done(outcome, call, &body)?;
+        match answer {
+            Answer::Account(record) => answered(answer::account(&record), replayed),
+            Answer::Transaction(_) => Err(Status::internal("not an account")),
+        }
+    }
+
+    /// Does one request about a transaction.
+    async fn about_transaction(
+        &self,
+        request_id: &str,
+        body: Vec<u8>,
+        action: Action,
+    ) -> Result<Response<pb::Transaction>, Status> {
+        let call = action.call();
+        let outcome = self.execute(request_id, body.clone(), action).await?;
+        let (answer, replayed) = refuse::done(outcome, call, &body)?;
+        match answer {
+            Answer::Transaction(record) => answered(answer::transaction(&record, now()), replayed),
+            Answer::Account(_) => Err(Status::internal("not a transaction")),
+        }
+    }
 }
 
 #[async_trait]
@@ -59,12 +104,12 @@ impl AccountingService for Api {
     ) -> Result<Response<pb::Account>, Status> {
         let request = request.into_inner();
         let mut violations = Violations::new();
-        let new = read::account(&request, now(), &mut violations);
+        let new = read::account(&request, &mut violations);
         violations.check()?;
         let new = new.ok_or_else(|| invalid("account_id", "is not usable"))?;
-        let outcome = self.ledger.create_account(new).await;
-        let create_time = done(outcome, "CreateAccountRequest", &request)?;
-        Ok(Response::new(answer::account(request, create_time)))
+        let action = Action::CreateAccount(new);
+        self.about_account(&request.request_id, request.encode_to_vec(), action)
+            .await
     }
 
     async fn get_account(
@@ -74,7 +119,58 @@ impl AccountingService for Api {
         let account_id = asked("account_id", request.into_inner().account_id)?;
         let saved = self.ledger.account(account_id).await.map_err(unavailable)?;
         let saved = saved.ok_or_else(no_account)?;
-        answered(answer::saved_account(&saved))
+        answered(answer::account(&saved.record), false)
+    }
+
+    async fn list_accounts(
+        &self,
+        request: Request<pb::ListAccountsRequest>,
+    ) -> Result<Response<pb::ListAccountsResponse>, Status> {
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let filters = read::shown(&pb::ListAccountsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..request.clone()
+        });
+        let filters = [filters.as_str()];
+        let tokens = PageToken::of("mizan.accounting.v1.ListAccounts", &filters);
+        let filter = read::account_filter(&request, &tokens, &mut violations);
+        violations.check()?;
+        let page = self.ledger.accounts(filter).await.map_err(unavailable)?;
+        let last = page.accounts.last().filter(|_| page.more);
+        let next_page_token = last.map(|last| tokens.write(last.key)).unwrap_or_default();
+        let accounts = page.accounts.iter().map(|a| answer::account(&a.record));
+        let accounts = accounts.collect::<Result<_, _>>();
+        answered(
+            accounts.map(|accounts| pb::ListAccountsResponse {
+                accounts,
+                next_page_token,
+            }),
+            false,
+        )
+    }
+
+    async fn close_account(
+        &self,
+        request: Request<pb::CloseAccountRequest>,
+    ) -> Result<Response<pb::Account>, Status> {
+        let request = request.into_inner();
+        let body = request.encode_to_vec();
+        two_ids(&request.request_id, "account_id", &request.account_id)?;
+        let action = Action::CloseAccount(request.account_id);
+        self.about_account(&request.request_id, body, action).await
+    }
+
+    async fn reopen_account(
+        &self,
+        request: Request<pb::ReopenAccountRequest>,
+    ) -> Result<Response<pb::Account>, Status> {
+        let request = request.into_inner();
+        let body = request.encode_to_vec();
+        two_ids(&request.request_id, "account_id", &request.account_id)?;
+        let action = Action::ReopenAccount(request.account_id);
+        self.about_account(&request.request_id, body, action).await
     }
 
     async fn record_transaction(
@@ -82,14 +178,79 @@ impl AccountingService for Api {
         request: Request<pb::RecordTransactionRequest>,
     ) -> Result<Response<pb::Transaction>, Status> {
         let request = request.into_inner();
-        let mut violations = Violations::new();
-        let effective_time = read::transaction_fields(&request, &mut violations);
-        let legs = read::legs(&request.legs, &mut violations);
-        violations.check()?;
-        let new = read::transaction(&request, legs, effective_time, now());
-        let outcome = self.ledger.record(new.map_err(not_a_transaction)?).await;
-        let receipt = done(outcome, "RecordTransactionRequest", &request)?;
-        Ok(Response::new(answer::transaction(request, receipt)))
+        let new = read::transaction(&request, "")?;
+        let body = request.encode_to_vec();
+        self.about_transaction(&request.request_id, body, Action::Record(new))
+            .await
+    }
+
+    async fn batch_record_transactions(
+        &self,
+        request: Request<pb::BatchRecordTransactionsRequest>,
+    ) -> Result<Response<pb::BatchRecordTransactionsResponse>, Status> {
+        let request = request.into_inner();
+        if !read::BATCH.contains(&request.requests.len()) {
+            return Err(invalid("requests", "must be 1 to 1000"));
+        }
+        let mut requests = Vec::with_capacity(request.requests.len());
+        for (index, one) in request.requests.iter().enumerate() {
+            let new = read::transaction(one, &format!("requests[{index}]."))?;
+            requests.push(domain::Request {
+                request_id: one.request_id.clone(),
+                body: one.encode_to_vec().into(),
+                action: Action::Record(new),
+            });
+        }
+        let bodies: Vec<_> = requests.iter().map(|one| one.body.clone()).collect();
+        let command = Command {
+            now: now(),
+            requests,
+            atomic: request.atomic,
+        };
+        let outcomes = self.ledger.execute(command).await.map_err(unavailable)?;
+        let now = now();
+        let results = outcomes.into_iter().zip(bodies).enumerate();
+        let results =
+            results.map(|(index, (outcome, body))| refuse::result(index, outcome, &body, now));
+        let results = results.collect::<Result<_, _>>()?;
+        Ok(Response::new(pb::BatchRecordTransactionsResponse {
+            results,
+        }))
+    }
+
+    async fn post_transaction(
+        &self,
+        request: Request<pb::PostTransactionRequest>,
+    ) -> Result<Response<pb::Transaction>, Status> {
+        let request = request.into_inner();
+        let body = request.encode_to_vec();
+        let action = read::post(&request)?;
+        self.about_transaction(&request.request_id, body, action)
+            .await
+    }
+
+    async fn void_transaction(
+        &self,
+        request: Request<pb::VoidTransactionRequest>,
+    ) -> Result<Response<pb::Transaction>, Status> {
+        let request = request.into_inner();
+        let body = request.encode_to_vec();
+        let (field, target) = ("transaction_id", &request.transaction_id);
+        two_ids(&request.request_id, field, target)?;
+        let action = Action::Void(request.transaction_id);
+        self.about_transaction(&request.request_id, body, action)
+            .await
+    }
+
+    async fn reverse_transaction(
+        &self,
+        request: Request<pb::ReverseTransactionRequest>,
+    ) -> Result<Response<pb::Transaction>, Status> {
+        let request = request.into_inner();
+        let action = read::reverse(&request)?;
+        let body = request.encode_to_vec();
+        self.about_transaction(&request.request_id, body, action)
+            .await
     }
 
     async fn get_transaction(
@@ -100,10 +261,10 @@ impl AccountingService for Api {
         let transaction_id = asked(field, request.into_inner().transaction_id)?;
         let saved = self.ledger.transaction(transaction_id).await;
         let saved = saved.map_err(unavailable)?.ok_or_else(|| {
-            let reason = "TRANSACTION_NOT_FOUND";
+            let reason = domain::Reason::TransactionNotFound.as_str();
             refused_field(Code::NotFound, reason, field, "names no transaction")
         })?;
-        answered(answer::saved_transaction(&saved))
+        answered(answer::transaction(&saved, now()), false)
     }
 
     async fn list_transactions(
@@ -112,94 +273,72 @@ impl AccountingService for Api {
     ) -> Result<Response<pb::ListTransactionsResponse>, Status> {
         let request = request.into_inner();
         let mut violations = Violations::new();
-        let filters = [request.account_id.as_str(), &request.reference];
+        let filters = read::shown(&pb::ListTransactionsRequest {
+            page_size: 0,
+            page_token: String::new(),
+            ..request.clone()
+        });
+        let filters = [filters.as_str()];
         let tokens = PageToken::of("mizan.accounting.v1.ListTransactions", &filters);
-        let filter = read::filter(&request, &tokens, &mut violations);
+        let filter = read::filter(&request, &tokens, now(), &mut violations);
         violations.check()?;
         let page = self.ledger.transactions(filter).await;
         let page = page.map_err(unavailable)?;
         let last = page.transactions.last().filter(|_| page.more);
-        let next = last.map(|last| tokens.write(last.receipt.sequence));
-        let transactions = page.transactions.iter().map(answer::saved_transaction);
-        answered(transactions.collect::<Result<_, _>>().map(|transactions| {
-            pb::ListTransactionsResponse {
+        let next = last.map(|last| tokens.write(last.sequence));
+        let transactions = page.transactions.iter();
+        let transactions = transactions.map(|t| answer::transaction(t, page.time));
+        let transactions = transactions.collect::<Result<_, _>>();
+        answered(
+            transactions.map(|transactions| pb::ListTransactionsResponse {
                 transactions,
                 next_page_token: next.unwrap_or_default(),
-            }
-        }))
+            }),
+            false,
+        )
     }
 
     async fn get_balance(
         &self,
         request: Request<pb::GetBalanceRequest>,
     ) -> Result<Response<pb::Balance>, Status> {
-        let account_id = asked("account_id", request.into_inner().account_id)?;
-        let saved = self.ledger.balance(account_id).await.map_err(unavailable)?;
-        answered(answer::balance(saved.ok_or_else(no_account)?))
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let as_of = read::as_of(&request, now(), &mut violations);
+        violations.check()?;
+        let saved = self.ledger.balance(request.account_id, as_of).await;
+        let saved = saved.map_err(unavailable)?.ok_or_else(no_account)?;
+        answered(answer::balance(&saved), false)
     }
 
     async fn get_trial_balance(
         &self,
-        _request: Request<pb::GetTrialBalanceRequest>,
+        request: Request<pb::GetTrialBalanceRequest>,
     ) -> Result<Response<pb::TrialBalance>, Status> {
-        let trial = self.ledger.trial().await.map_err(unavailable)?;
-        answered(answer::trial_balance(trial))
-    }
-
-    async fn list_accounts(
-        &self,
-        _request: Request<pb::ListAccountsRequest>,
-    ) -> Result<Response<pb::ListAccountsResponse>, Status> {
-        Err(Status::unimplemented("not served yet"))
-    }
-
-    async fn close_account(
-        &self,
-        _request: Request<pb::CloseAccountRequest>,
-    ) -> Result<Response<pb::Account>, Status> {
-        Err(Status::unimplemented("not served yet"))
-    }
-
-    async fn reopen_account(
-        &self,
-        _request: Request<pb::ReopenAccountRequest>,
-    ) -> Result<Response<pb::Account>, Status> {
-        Err(Status::unimplemented("not served yet"))
-    }
-
-    async fn batch_record_transactions(
-        &self,
-        _request: Request<pb::BatchRecordTransactionsRequest>,
-    ) -> Result<Response<pb::BatchRecordTransactionsResponse>, Status> {
-        Err(Status::unimplemented("not served yet"))
-    }
-
-    async fn post_transaction(
-        &self,
-        _request: Request<pb::PostTransactionRequest>,
-    ) -> Result<Response<pb::Transaction>, Status> {
-        Err(Status::unimplemented("not served yet"))
-    }
-
-    async fn void_transaction(
-        &self,
-        _request: Request<pb::VoidTransactionRequest>,
-    ) -> Result<Response<pb::Transaction>, Status> {
-        Err(Status::unimplemented("not served yet"))
-    }
-
-    async fn reverse_transaction(
-        &self,
-        _request: Request<pb::ReverseTransactionRequest>,
-    ) -> Result<Response<pb::Transaction>, Status> {
-        Err(Status::unimplemented("not served yet"))
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let tokens = PageToken::of("mizan.accounting.v1.GetTrialBalance", &[]);
+        let (after, limit) = read::trial_page(&request, &tokens, &mut violations);
+        violations.check()?;
+        let trial = self.ledger.trial(after, limit, now()).await;
+        answered(
+            answer::trial_balance(&trial.map_err(unavailable)?, &tokens),
+            false,
+        )
     }
 
     async fn verify_journal(
         &self,
-        _request: Request<pb::VerifyJournalRequest>,
+        request: Request<pb::VerifyJournalRequest>,
     ) -> Result<Response<pb::VerifyJournalResponse>, Status> {
-        Err(Status::unimplemented("not served yet"))
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        let (after, limit) = read::verification(&request, &mut violations);
+        violations.check()?;
+        let verified = self.ledger.verify(after, limit, content::of).await;
+        Ok(Response::new(answer::verified(
+            verified.map_err(unavailable)?,
+        )))
     }
 }
 
@@ -215,75 +354,31 @@ fn asked(field: &str, value: String) -> Result<String, Status> {
     violations.check().map(|()| value)
 }
 
-/// What was done for `request`, which is the message `name`, or why not.
-fn done<T, R: Message + Default>(
-    outcome: Result<Outcome<T>, Unavailable>,
-    name: &str,
-    request: &R,
-) -> Result<T, Status> {
-    match outcome.map_err(unavailable)? {
-        Outcome::Done(done) => Ok(done),
-        Outcome::Refused(refusal) => Err(books_refuse(&refusal)),
-        Outcome::Reused(first) => {
-            R::decode(&*first).map_err(|cause| damaged(&cause.into()))?;
-            let name = format!("mizan.accounting.v1.{name}");
-            let field = first_difference(&name, &first, &request.encode_to_vec());
-            Err(refused_field(
-                Code::AlreadyExists,
-                "REQUEST_ID_REUSED",
-                field.as_deref().unwrap_or("request_id"),
-                "differs from the first request with this request_id",
-            ))
-        }
-    }
+/// The id of a request and the one that it is about, well-formed.
+fn two_ids(request_id: &str, field: &str, value: &str) -> Result<(), Status> {
+    let mut violations = Violations::new();
+    id("request_id", request_id, &mut violations);
+    id(field, value, &mut violations);
+    violations.check()
 }
 
-fn answered<T>(answer: Result<T, Unreadable>) -> Result<Response<T>, Status> {
-    answer
+fn answered<T>(answer: Result<T, Unreadable>, replayed: bool) -> Result<Response<T>, Status> {
+    let mut response = answer
         .map(Response::new)
-        .map_err(|unreadable| damaged(&unreadable))
-}
-
-fn not_a_transaction(invalid_transaction: InvalidTransaction) -> Status {
-    let description = invalid_transaction.to_string();
-    match invalid_transaction {
-        InvalidTransaction::Unbalanced { .. } => {
-            refused_field(Code::InvalidArgument, "UNBALANCED", "legs", &description)
-        }
-        InvalidTransaction::TooFew | InvalidTransaction::TooLarge(_) => {
-            invalid("legs", &description)
-        }
+        .map_err(|unreadable| damaged(&unreadable))?;
+    if replayed {
+        let yes = MetadataValue::from_static("true");
+        response.metadata_mut().insert(REPLAYED, yes);
     }
+    Ok(response)
 }
 
-fn books_refuse(refusal: &Refusal) -> Status {
-    let code = match refusal.reason {
-        Reason::AccountExists => Code::AlreadyExists,
-        Reason::AccountNotFound | Reason::CurrencyMismatch | Reason::BalanceOverflow => {
-            Code::FailedPrecondition
-        }
-    };
-    let reason = refusal.reason.as_str();
-    refused_field(code, reason, &refusal.field, &refusal.description)
-}
-
-fn no_account() -> Status {
-    let reason = Reason::AccountNotFound.as_str();
-    refused_field(Code::NotFound, reason, "account_id", "names no account")
-}
-
-fn unavailable(unavailable: Unavailable) -> Status {
-    tracing::error!(cause = %chain(&unavailable), "ledger not reached");
-    retry_later(
-        Code::Unavailable,
-        "STORE_UNAVAILABLE",
-        "the ledger cannot be reached now",
-        STORE_RETRY,
-    )
-}
-
-fn damaged(unreadable: &Unreadable) -> Status {
-    tracing::error!(cause = %chain(unreadable), "ledger damaged");
-    let message = "the ledger holds a record that cannot be read";
-    refused(Code::DataLoss, "STORE_DAMAGED", message)
+/// The order of a list by its name.
+fn order(order_by: &str) -> Option<Order> {
+    let words: Vec<&str> = order_by.split_whitespace().collect();
+    match words.as_slice() {
+        [] | ["sequence"] | ["sequence", "asc"] => Some(Order::Ascending),
+        ["sequence", "desc"] => Some(Order::Descending),
+        _ => None,
+    }
 }

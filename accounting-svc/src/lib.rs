@@ -2,7 +2,7 @@
 //!
 //! Accounts, and an append-only journal of transactions whose debits equal their credits in every
 //! currency. A request goes through [`grpc`] (limits, messages), [`domain`] (the rules, pure) and
-//! [`store`] (one SQLite file, which enforces the balance a second time).
+//! [`store`] (a SQLite file or PostgreSQL, which enforce the balance a second time).
 //!
 //! It depends on no other service and knows neither invoices nor payments.
 
@@ -26,7 +26,7 @@ pub const NAME: &str = "accounting";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The ledger's file cannot be opened.
+    /// The ledger's store cannot be opened.
     #[error("no ledger")]
     Store(#[from] ::store::OpenError),
     /// The server could not start.
@@ -37,13 +37,13 @@ pub enum Error {
 /// Serves on `listener` until `shutdown` resolves, then drains.
 ///
 /// # Errors
-/// [`Error`], when the data directory or the listener cannot be used.
+/// [`Error`], when the store or the listener cannot be used.
 pub async fn serve(
     listener: impl Into<mizan::server::Listener>,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
-    let ledger = Ledger::open(&config.data)?;
+    let ledger = Ledger::open(&config.location()).await?;
     mizan::Server::builder(NAME)
         .args(&config.server)
         .add_service(AccountingServiceServer::new(Api::new(ledger)))

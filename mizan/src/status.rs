@@ -58,6 +58,12 @@ impl Violations {
         value.map_err(|e| self.add(field, e.to_string())).ok()
     }
 
+    /// What was noted, for a request of which this one is a part: each field and what is wrong.
+    #[must_use]
+    pub fn into_fields(self) -> Vec<(String, String)> {
+        self.fields
+    }
+
     /// Fine, or INVALID_ARGUMENT with a `BadRequest` that lists every field.
     ///
     /// # Errors

@@ -1,108 +1,96 @@
-//! Accounts: created once, never changed.
+//! Reading accounts.
 
-use ::store::{
-    Unavailable,
-    rusqlite::{Connection, OptionalExtension as _, params},
-};
-use money::Currency;
+use ::store::Unavailable;
 
-use crate::{
-    domain::{AccountType, Refusal},
-    store::{
-        Micros, Outcome, columns,
-        refusals::{self, Call},
-    },
+use crate::domain::{AccountRecord, AccountType, Numbered as _};
+
+use super::{
+    reader::{Param, Reader},
+    rows::{self, select_holding},
 };
 
-/// An account to create.
-#[derive(Debug, Clone)]
-pub struct NewAccount {
-    /// The caller's id of the request.
-    pub request_id: String,
-    /// The account's id.
-    pub account_id: String,
-    /// On which side it grows.
-    pub account_type: AccountType,
-    /// The one currency it is kept in.
-    pub currency: Currency,
-    /// The request in its canonical encoding.
-    pub body: Vec<u8>,
-    /// Now.
-    pub now: Micros,
-}
-
-/// An account as it was created.
+/// An account and its place in the order of creation.
 #[derive(Debug, Clone)]
 pub struct SavedAccount {
-    /// When it was created.
-    pub create_time: Micros,
-    /// The request in its canonical encoding.
-    pub body: Vec<u8>,
+    /// The place.
+    pub key: i64,
+    /// As it is recorded.
+    pub record: AccountRecord,
 }
 
-pub(super) fn create(file: &Connection, new: &NewAccount) -> Result<Outcome<Micros>, Unavailable> {
-    if let Some(earlier) = find_earlier(file, new)? {
-        return Ok(earlier);
+/// Which accounts to list.
+#[derive(Debug, Clone, Default)]
+pub struct AccountFilter {
+    /// Only those of this type.
+    pub account_type: Option<AccountType>,
+    /// Only those in this currency.
+    pub currency: Option<String>,
+    /// Only closed, or only open ones.
+    pub closed: Option<bool>,
+    /// Only those after this place.
+    pub after: i64,
+    /// The most to return.
+    pub limit: usize,
+}
+
+/// Some accounts.
+#[derive(Debug, Clone)]
+pub struct AccountPage {
+    /// In the order they were created.
+    pub accounts: Vec<SavedAccount>,
+    /// Whether there are more after them.
+    pub more: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct GetAccount(pub(super) String);
+
+#[derive(Debug)]
+pub(super) struct ListAccounts(pub(super) AccountFilter);
+
+impl GetAccount {
+    pub(super) async fn read(
+        self,
+        reader: impl Reader,
+    ) -> Result<Option<SavedAccount>, Unavailable> {
+        const SQL: &str = select_holding!("WHERE a.account_id = $1");
+        let row = reader.row(SQL, &[Param::Text(&self.0)]).await?;
+        row.map(|row| saved(rows::holding(&row)?)).transpose()
     }
-    let taken = file
-        .prepare_cached("SELECT 1 FROM account WHERE account_id = ?1")?
-        .exists([&new.account_id])?;
-    if taken {
-        return refusals::remember(
-            file,
-            Call::CreateAccount,
-            &new.request_id,
-            &new.body,
-            Refusal::account_exists(),
-            new.now,
+}
+
+impl ListAccounts {
+    pub(super) async fn read(self, reader: impl Reader) -> Result<AccountPage, Unavailable> {
+        const SQL: &str = select_holding!(
+            "WHERE a.account_key > $1
+                 AND (CAST($2 AS bigint) IS NULL OR a.type = $2)
+                 AND (CAST($3 AS text) IS NULL OR a.currency = $3)
+                 AND (CAST($4 AS bigint) IS NULL OR t.closed = $4)
+             ORDER BY a.account_key LIMIT $5"
         );
-    }
-    file.prepare_cached(
-        "INSERT INTO account (account_id, type, currency, create_time, request_id, body)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )?
-    .execute(params![
-        new.account_id,
-        columns::type_number(new.account_type),
-        new.currency.code(),
-        new.now,
-        new.request_id,
-        new.body
-    ])?;
-    file.prepare_cached("INSERT INTO turnover (account_key, debits, credits) VALUES (?1, 0, 0)")?
-        .execute([file.last_insert_rowid()])?;
-    Ok(Outcome::Done(new.now))
-}
-
-/// What became of the id before, if it was used.
-fn find_earlier(
-    file: &Connection,
-    new: &NewAccount,
-) -> Result<Option<Outcome<Micros>>, Unavailable> {
-    let created = file
-        .prepare_cached("SELECT create_time, body FROM account WHERE request_id = ?1")?
-        .query_row([&new.request_id], saved)
-        .optional()?;
-    match created {
-        Some(first) if first.body == new.body => Ok(Some(Outcome::Done(first.create_time))),
-        Some(first) => Ok(Some(Outcome::Reused(first.body))),
-        None => refusals::find(file, Call::CreateAccount, &new.request_id, &new.body),
+        let filter = &self.0;
+        let limit = i64::try_from(filter.limit).unwrap_or(i64::MAX - 1);
+        let params = [
+            Param::Int(filter.after),
+            Param::OptInt(filter.account_type.map(|t| t.number())),
+            Param::OptText(filter.currency.as_deref()),
+            Param::OptInt(filter.closed.map(i64::from)),
+            Param::Int(limit + 1),
+        ];
+        let rows = reader.rows(SQL, &params).await?;
+        let more = rows.len() > filter.limit;
+        let rows = rows.iter().take(filter.limit);
+        let accounts = rows.map(|row| saved(rows::holding(row)?));
+        Ok(AccountPage {
+            accounts: accounts.collect::<Result<_, _>>()?,
+            more,
+        })
     }
 }
 
-pub(super) fn get(
-    file: &Connection,
-    account_id: &str,
-) -> Result<Option<SavedAccount>, Unavailable> {
-    Ok(file
-        .prepare_cached("SELECT create_time, body FROM account WHERE account_id = ?1")?
-        .query_row([account_id], saved)
-        .optional()?)
-}
-
-fn saved(row: &::store::rusqlite::Row<'_>) -> ::store::rusqlite::Result<SavedAccount> {
+fn saved(holding: crate::domain::Holding) -> Result<SavedAccount, Unavailable> {
     Ok(SavedAccount {
-        create_time: row.get(0)?,
-        body: row.get(1)?,
+        key: holding.key,
+        record: holding.record,
     })
 }

@@ -1,76 +1,108 @@
-//! The ledger file: what is recorded, and the one way to record more.
+//! The ledger in a SQLite file or on PostgreSQL: what is recorded, and the one way to record more.
 //!
-//! A write reads what it depends on, lets [`crate::domain`] decide and writes the outcome, all
-//! inside one database transaction, because other instances write to the same file. The database
-//! guards itself too: it refuses a transaction that does not balance, a gap in the sequence, and
-//! any change of what is recorded (see `schema.sql`).
+//! A group of commands is one database transaction: the part of the books that they touch is
+//! loaded, [`crate::domain::Books`] decides, and what changed is saved. Both back-ends share every
+//! rule; they differ in how they load and save (`file.rs`, `server.rs`). Both databases guard
+//! themselves too: they refuse a transaction that does not balance, a gap in the sequence, an
+//! account beyond its limit, and any change of what is recorded.
 //!
-//! Requests are kept as opaque bytes: this module compares them and hands them back, and knows
-//! nothing of their encoding.
+//! Of several instances, each group takes its turn: at the file's write lock, or at the row of the
+//! journal's head. So accounts that everybody writes to are no place to wait for each other.
+//!
+//! Requests are kept as opaque bytes.
 
 mod accounts;
 mod balances;
-mod columns;
+mod file;
+mod fill;
 mod journal;
-mod record;
-mod refusals;
+mod reader;
+mod rows;
+mod server;
+mod verify;
 
-use std::path::Path;
+use ::store::{Location, OpenError, Query, Store, Unavailable, Writes, postgres, rusqlite};
 
-use ::store::{Database, OpenError, Unavailable};
-
+pub(crate) use self::journal::LABELS_MAX;
 pub use self::{
-    accounts::{NewAccount, SavedAccount},
-    balances::{SavedBalance, Trial},
-    journal::{Filter, Page, SavedTransaction},
-    record::{NewTransaction, Receipt},
+    accounts::{AccountFilter, AccountPage, SavedAccount},
+    balances::{AsOf, CurrencyTotal, SavedBalance, Trial},
+    journal::{Filter, Order, Page},
+    verify::Verified,
 };
-use crate::domain::Refusal;
+use self::{
+    accounts::{GetAccount, ListAccounts},
+    balances::{GetBalance, GetTrial},
+    journal::{GetTransaction, ListTransactions},
+    verify::Verify,
+};
+use crate::domain::{Books, Command, Content, Kind, Micros, Outcome, TransactionRecord};
 
 /// The file's name within the data directory.
 pub const FILE: &str = "accounting.db";
 
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
+/// The schema on a server.
+pub const SCHEMA: &str = "accounting";
 
-/// A moment, in microseconds since 1970.
-pub type Micros = i64;
+/// How the ledger is written.
+#[derive(Debug)]
+pub struct LedgerWrites;
 
-/// What became of a request that is to change something, now or when its id was first used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome<T> {
-    /// It was done.
-    Done(T),
-    /// The books refused it.
-    Refused(Refusal),
-    /// The id was used before with this other body.
-    Reused(Vec<u8>),
+impl Writes for LedgerWrites {
+    type Command = Command;
+    type Outcome = Vec<Outcome>;
+
+    const SQLITE: &'static [&'static str] =
+        &[include_str!("sqlite_1.sql"), include_str!("sqlite_2.sql")];
+    const POSTGRES: &'static [&'static str] = &[include_str!("postgres_1.sql")];
+
+    fn in_file(
+        file: &rusqlite::Connection,
+        commands: &[Command],
+    ) -> Result<Vec<Vec<Outcome>>, Unavailable> {
+        let (head, mut books) = file::load(file, commands)?;
+        let outcomes = decide(&mut books, commands);
+        file::save(file, &books.finish(head))?;
+        Ok(outcomes)
+    }
+
+    async fn on_server(
+        server: &postgres::Session,
+        commands: &[Command],
+    ) -> Result<Vec<Vec<Outcome>>, Unavailable> {
+        let (head, mut books) = server::load(server, commands).await?;
+        let outcomes = decide(&mut books, commands);
+        server::save(server, &books.finish(head)).await?;
+        Ok(outcomes)
+    }
 }
 
-/// The ledger of one file. Cloning shares it.
+fn decide(books: &mut Books, commands: &[Command]) -> Vec<Vec<Outcome>> {
+    commands.iter().map(|c| books.apply(c)).collect()
+}
+
+/// The ledger of one store. Cloning shares it.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    database: Database,
+    store: Store<LedgerWrites>,
 }
 
 impl Ledger {
-    /// Opens [`FILE`] in a data directory, creating both when missing.
+    /// Opens the store, making what is missing, and brings it to this version.
     ///
     /// # Errors
-    /// [`OpenError`] says which path and why.
-    pub fn open(data: &Path) -> Result<Self, OpenError> {
-        Ok(Self {
-            database: Database::open(&data.join(FILE), MIGRATIONS)?,
-        })
+    /// [`OpenError`] says which file or server and why.
+    pub async fn open(location: &Location) -> Result<Self, OpenError> {
+        let store = Store::open(location).await?;
+        Ok(Self { store })
     }
 
-    /// Creates an account, once per request id.
+    /// Does a command; one outcome for each of its requests.
     ///
     /// # Errors
-    /// [`Unavailable`]: nothing was written.
-    pub async fn create_account(&self, new: NewAccount) -> Result<Outcome<Micros>, Unavailable> {
-        self.database
-            .write(move |file| accounts::create(file, &new))
-            .await
+    /// [`Unavailable`]: to be repeated with the same request ids.
+    pub async fn execute(&self, command: Command) -> Result<Vec<Outcome>, Unavailable> {
+        self.store.execute(command).await
     }
 
     /// One account, if it exists.
@@ -78,62 +110,108 @@ impl Ledger {
     /// # Errors
     /// [`Unavailable`].
     pub async fn account(&self, account_id: String) -> Result<Option<SavedAccount>, Unavailable> {
-        self.database
-            .read(move |file| accounts::get(file, &account_id))
-            .await
+        self.store.read(GetAccount(account_id)).await
     }
 
-    /// Records a transaction, once per request id.
+    /// The next page of accounts, in the order they were created.
     ///
     /// # Errors
-    /// [`Unavailable`]: nothing was written.
-    pub async fn record(&self, new: NewTransaction) -> Result<Outcome<Receipt>, Unavailable> {
-        self.database
-            .write(move |file| record::record(file, &new))
-            .await
+    /// [`Unavailable`].
+    pub async fn accounts(&self, filter: AccountFilter) -> Result<AccountPage, Unavailable> {
+        self.store.read(ListAccounts(filter)).await
     }
 
-    /// One transaction, if it was recorded.
+    /// One transaction, if it was recorded. Only a reversal has its legs.
     ///
     /// # Errors
     /// [`Unavailable`].
     pub async fn transaction(
         &self,
         transaction_id: String,
-    ) -> Result<Option<SavedTransaction>, Unavailable> {
-        self.database
-            .read(move |file| journal::get(file, &transaction_id))
-            .await
+    ) -> Result<Option<TransactionRecord>, Unavailable> {
+        self.store.read(GetTransaction(transaction_id)).await
     }
 
-    /// The next page of transactions, in the order they were recorded.
+    /// The next page of transactions.
     ///
     /// # Errors
     /// [`Unavailable`].
     pub async fn transactions(&self, filter: Filter) -> Result<Page, Unavailable> {
-        self.database
-            .read(move |file| journal::list(file, &filter))
-            .await
+        self.store.read(ListTransactions(filter)).await
     }
 
-    /// What went through one account, if it exists.
+    /// What one account holds, if it exists.
     ///
     /// # Errors
     /// [`Unavailable`].
-    pub async fn balance(&self, account_id: String) -> Result<Option<SavedBalance>, Unavailable> {
-        self.database
-            .read(move |file| balances::get(file, &account_id))
-            .await
+    pub async fn balance(
+        &self,
+        account_id: String,
+        as_of: AsOf,
+    ) -> Result<Option<SavedBalance>, Unavailable> {
+        self.store.read(GetBalance { account_id, as_of }).await
     }
 
-    /// What went through every account, all read at one moment.
+    /// A page of what the accounts hold, after the account of this key, and the totals of all.
     ///
     /// # Errors
     /// [`Unavailable`].
-    pub async fn trial(&self) -> Result<Trial, Unavailable> {
-        self.database.read(balances::trial).await
+    pub async fn trial(
+        &self,
+        after: Option<i64>,
+        limit: usize,
+        now: Micros,
+    ) -> Result<Trial, Unavailable> {
+        self.store.read(GetTrial { after, limit, now }).await
+    }
+
+    /// Checks the journal after a place, at most so many entries of it; at its end also the
+    /// accounts and what is kept beside the journal. `content` reads the requests.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn verify(
+        &self,
+        after: i64,
+        limit: i64,
+        content: fn(Kind, &[u8]) -> Option<Content>,
+    ) -> Result<Verified, Unavailable> {
+        let verify = Verify {
+            after,
+            limit,
+            content,
+        };
+        self.store.read(verify).await
     }
 }
+
+/// Reads written once for both back-ends.
+macro_rules! reads {
+    ($query:ty => $output:ty) => {
+        impl Query for $query {
+            type Output = $output;
+
+            fn in_file(self, file: &rusqlite::Connection) -> Result<Self::Output, Unavailable> {
+                reader::at_once(self.read(file))
+            }
+
+            async fn on_server(
+                self,
+                server: &postgres::Session,
+            ) -> Result<Self::Output, Unavailable> {
+                self.read(server).await
+            }
+        }
+    };
+}
+
+reads!(GetAccount => Option<SavedAccount>);
+reads!(ListAccounts => AccountPage);
+reads!(GetTransaction => Option<TransactionRecord>);
+reads!(ListTransactions => Page);
+reads!(GetBalance => Option<SavedBalance>);
+reads!(GetTrial => Trial);
+reads!(Verify => Verified);
 
 #[cfg(test)]
 mod tests;

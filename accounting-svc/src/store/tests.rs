@@ -1,59 +1,93 @@
-//! What the file itself refuses, whoever writes to it, and how it is searched.
+//! What the file itself refuses, whoever writes to it, how it is searched, and how a file of the
+//! first version becomes one of this.
 
 use std::collections::BTreeMap;
 
 use ::store::rusqlite::Connection;
+use mizan_contracts::accounting::v1::RecordTransactionRequest;
 use money::Money;
+use prost::Message as _;
 use tempfile::TempDir;
 
 use super::*;
-use crate::domain::{AccountType, Leg, Side, Transaction};
+use crate::domain::{
+    About, AccountType, Action, Leg, Limit, NewAccount, NewTransaction, Request, Side, Transaction,
+};
 
 /// A ledger with the accounts `cash` and `food` in GBP and one transaction between them, and a
 /// second way into its file.
 async fn ledger() -> (TempDir, Ledger, Connection) {
     let folder = tempfile::tempdir().unwrap();
-    let ledger = Ledger::open(folder.path()).unwrap();
+    let path = folder.path().join(FILE);
+    let ledger = Ledger::open(&Location::File(path.clone())).await.unwrap();
     for (account_id, account_type) in [("cash", AccountType::Asset), ("food", AccountType::Expense)]
     {
         let new = NewAccount {
-            request_id: account_id.to_owned(),
             account_id: account_id.to_owned(),
             account_type,
             currency: "GBP".parse().unwrap(),
-            body: account_id.into(),
-            now: 1,
+            limit: Limit::None,
         };
-        assert_eq!(ledger.create_account(new).await.unwrap(), Outcome::Done(1));
+        let created = execute(&ledger, account_id, Action::CreateAccount(new), 1).await;
+        assert!(matches!(created, Ok(Outcome::Done { .. })), "{created:?}");
     }
-    let recorded = ledger.record(transfer("t1", 100, 10)).await.unwrap();
-    assert_eq!(recorded, done(1, 10));
-    let file = Connection::open(folder.path().join(FILE)).unwrap();
+    assert_eq!(record(&ledger, "t1", 100, 10).await.unwrap(), (1, 10));
+    let file = Connection::open(path).unwrap();
     file.pragma_update(None, "foreign_keys", true).unwrap();
     (folder, ledger, file)
 }
 
-fn transfer(request_id: &str, minor: i128, now: Micros) -> NewTransaction {
-    let amount = Money::from_minor(minor, "GBP".parse().unwrap());
-    let legs = vec![
-        Leg::new("food", Side::Debit, amount).unwrap(),
-        Leg::new("cash", Side::Credit, amount).unwrap(),
-    ];
-    NewTransaction {
+async fn execute(
+    ledger: &Ledger,
+    request_id: &str,
+    action: Action,
+    now: Micros,
+) -> Result<Outcome, Unavailable> {
+    let request = Request {
         request_id: request_id.to_owned(),
-        transaction: Transaction::new(legs).unwrap(),
-        reference: String::new(),
-        effective_time: None,
-        body: request_id.into(),
+        body: RecordTransactionRequest {
+            request_id: request_id.to_owned(),
+            ..RecordTransactionRequest::default()
+        }
+        .encode_to_vec()
+        .into(),
+        action,
+    };
+    let command = Command {
         now,
-    }
+        requests: vec![request],
+        atomic: false,
+    };
+    Ok(ledger.execute(command).await?.remove(0))
 }
 
-fn done(sequence: i64, record_time: Micros) -> Outcome<Receipt> {
-    Outcome::Done(Receipt {
-        sequence,
-        record_time,
+fn transfer(debited: &str, minor: i128) -> Action {
+    let amount = Money::from_minor(minor, "GBP".parse().unwrap());
+    let legs = vec![
+        Leg::new(debited, Side::Debit, amount).unwrap(),
+        Leg::new("cash", Side::Credit, amount).unwrap(),
+    ];
+    Action::Record(NewTransaction {
+        transaction: Transaction::new(legs).unwrap(),
+        about: About::default(),
+        hold: None,
     })
+}
+
+/// Records a transfer to `food`: where and when.
+async fn record(
+    ledger: &Ledger,
+    request_id: &str,
+    minor: i128,
+    now: Micros,
+) -> Result<(i64, Micros), Unavailable> {
+    match execute(ledger, request_id, transfer("food", minor), now).await? {
+        Outcome::Done {
+            answer: crate::domain::Answer::Transaction(record),
+            ..
+        } => Ok((record.sequence, record.record_time)),
+        other => panic!("{other:?}"),
+    }
 }
 
 /// What the file says to statements that break its rules.
@@ -124,24 +158,21 @@ async fn the_file_refuses_a_gap_in_the_sequence() {
 #[tokio::test]
 async fn the_file_refuses_to_change_or_forget_what_is_recorded() {
     let (_folder, ledger, file) = ledger().await;
-    let mut unknown = transfer("refused", 1, 1);
-    let legs = ["nobody", "cash"].iter().zip([Side::Debit, Side::Credit]);
-    let amount = Money::from_minor(1, "GBP".parse().unwrap());
-    let legs = legs.map(|(id, side)| Leg::new(*id, side, amount).unwrap());
-    unknown.transaction = Transaction::new(legs.collect()).unwrap();
-    assert!(matches!(
-        ledger.record(unknown).await.unwrap(),
-        Outcome::Refused(_)
-    ));
+    let refused = execute(&ledger, "refused", transfer("nobody", 1), 1).await;
+    assert!(matches!(refused, Ok(Outcome::Refused(_))), "{refused:?}");
     for sql in [
         "UPDATE journal SET reference = 'x';",
+        "UPDATE journal SET hash = x'00';",
         "DELETE FROM journal;",
         "UPDATE leg SET amount = 1;",
         "DELETE FROM leg;",
         "UPDATE account SET currency = 'USD';",
+        "UPDATE account SET limits = 1;",
         "DELETE FROM account;",
-        "UPDATE refusal SET reason = 'x';",
-        "DELETE FROM refusal;",
+        "UPDATE refused SET reason = 'x';",
+        "DELETE FROM refused;",
+        "UPDATE head SET sequence = 0;",
+        "DELETE FROM head;",
     ] {
         assert!(refusal(&file, sql).contains("append-only"), "{sql}");
     }
@@ -151,20 +182,22 @@ async fn the_file_refuses_to_change_or_forget_what_is_recorded() {
     ] {
         assert!(refusal(&file, sql).contains("only grows"), "{sql}");
     }
-    assert!(refusal(&file, "UPDATE total SET debits = debits + 1;").contains("CHECK"));
+    for sql in [
+        "UPDATE total SET debits = debits + 1;",
+        "UPDATE total SET pending_debits = pending_debits + 1;",
+        // `cash` has only credits.
+        "UPDATE turnover SET limits = 2 WHERE credits > 0;",
+        "UPDATE turnover SET limits = 1 WHERE debits > 0;",
+    ] {
+        assert!(refusal(&file, sql).contains("CHECK"), "{sql}");
+    }
 }
 
 #[tokio::test]
 async fn the_record_time_never_goes_back() {
     let (_folder, ledger, _file) = ledger().await;
-    assert_eq!(
-        ledger.record(transfer("t2", 1, 5)).await.unwrap(),
-        done(2, 10)
-    );
-    assert_eq!(
-        ledger.record(transfer("t3", 1, 30)).await.unwrap(),
-        done(3, 30)
-    );
+    assert_eq!(record(&ledger, "t2", 1, 5).await.unwrap(), (2, 10));
+    assert_eq!(record(&ledger, "t3", 1, 30).await.unwrap(), (3, 30));
 }
 
 #[tokio::test]
@@ -176,13 +209,64 @@ async fn a_transaction_that_the_file_refuses_leaves_nothing_behind() {
     )
     .unwrap();
     let before = contents(&file);
-    ledger.record(transfer("t2", 5, 20)).await.unwrap_err();
+    record(&ledger, "t2", 5, 20).await.unwrap_err();
     assert_eq!(contents(&file), before);
     file.execute_batch("DROP TRIGGER defect").unwrap();
-    assert_eq!(
-        ledger.record(transfer("t2", 5, 20)).await.unwrap(),
-        done(2, 20)
-    );
+    assert_eq!(record(&ledger, "t2", 5, 20).await.unwrap(), (2, 20));
+}
+
+/// A file as the first version wrote it: two accounts, two transactions, a refusal.
+fn first_version(path: &std::path::Path) {
+    let file = Connection::open(path).unwrap();
+    file.execute_batch(include_str!("sqlite_1.sql")).unwrap();
+    file.pragma_update(None, "user_version", 1).unwrap();
+    let body = RecordTransactionRequest {
+        request_id: "t1".into(),
+        metadata: BTreeMap::from([("city".into(), "Leeds".into())]),
+        ..RecordTransactionRequest::default()
+    };
+    file.execute_batch(
+        "INSERT INTO account (account_id, type, currency, create_time, request_id, body)
+             VALUES ('cash', 1, 'GBP', 1, 'a', x''), ('food', 5, 'GBP', 1, 'b', x'');
+         INSERT INTO turnover VALUES (1, 0, 7), (2, 7, 0);
+         INSERT INTO total VALUES ('GBP', 7, 7);
+         INSERT INTO refusal VALUES
+             ('RecordTransaction', 'r', 'ACCOUNT_NOT_FOUND', 'legs[0].account_id', 'x', 1, x'');
+         BEGIN;
+         INSERT INTO leg VALUES (1, 0, 2, 'GBP', 1, 5), (1, 1, 1, 'GBP', 2, 5);",
+    )
+    .unwrap();
+    let insert = "INSERT INTO journal VALUES (?1, ?2, '', 5, ?3, ?4)";
+    file.execute(insert, (1, "t1", 10, body.encode_to_vec()))
+        .unwrap();
+    file.execute_batch("INSERT INTO leg VALUES (2, 0, 2, 'GBP', 1, 2), (2, 1, 1, 'GBP', 2, 2);")
+        .unwrap();
+    file.execute(insert, (2, "t2", 11, Vec::<u8>::new()))
+        .unwrap();
+    file.execute_batch("COMMIT").unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_version_is_brought_to_this_one_with_its_chain() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE);
+    first_version(&path);
+    let ledger = Ledger::open(&Location::File(path.clone())).await.unwrap();
+    assert_eq!(record(&ledger, "t3", 1, 30).await.unwrap(), (3, 30));
+    let verified = ledger.verify(0, 100, |_, _| None).await.unwrap();
+    assert_eq!(verified.faults, []);
+    assert!(verified.complete && verified.sequence == 3);
+    let file = Connection::open(&path).unwrap();
+    let count = |sql: &str| file.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count("SELECT count(*) FROM journal WHERE hash IS NULL"), 0);
+    assert_eq!(count("SELECT count(*) FROM account WHERE hash IS NULL"), 0);
+    assert_eq!(count("SELECT sequence FROM label WHERE key = 'city'"), 1);
+    assert_eq!(count("SELECT space FROM refused WHERE request_id = 'r'"), 4);
+    assert_eq!(count("SELECT transactions FROM head"), 3);
+    // Opened again, nothing is done twice.
+    drop(ledger);
+    let ledger = Ledger::open(&Location::File(path)).await.unwrap();
+    assert_eq!(record(&ledger, "t3", 1, 40).await.unwrap(), (3, 30));
 }
 
 fn contents(file: &Connection) -> BTreeMap<&'static str, i64> {
@@ -197,16 +281,14 @@ fn contents(file: &Connection) -> BTreeMap<&'static str, i64> {
 #[tokio::test]
 async fn every_search_of_the_journal_walks_an_index_in_order() {
     let (_folder, _ledger, file) = ledger().await;
-    for sql in [
+    let searches = [
         journal::ALL,
         journal::BY_REFERENCE,
+        journal::BY_LABEL,
         journal::BY_ACCOUNT,
-        journal::BY_ACCOUNT_AND_REFERENCE,
-    ] {
+    ];
+    for sql in searches.concat() {
         let mut statement = file.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-        for index in 1..=statement.parameter_count() {
-            statement.raw_bind_parameter(index, 1).unwrap();
-        }
         let mut rows = statement.raw_query();
         while let Some(row) = rows.next().unwrap() {
             let step: String = row.get("detail").unwrap();

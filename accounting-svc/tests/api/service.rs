@@ -49,6 +49,7 @@ impl Instance {
 pub(crate) fn config(data: &Path) -> Config {
     Config {
         data: data.to_owned(),
+        database_url: None,
         server: ServerArgs::with_registry(Vec::new()),
     }
 }

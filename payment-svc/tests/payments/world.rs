@@ -116,6 +116,7 @@ impl World {
     pub(crate) async fn accounting(&self) -> Server {
         let config = accounting_svc::Config {
             data: self.data().to_owned(),
+            database_url: None,
             server: self.args(),
         };
         let serve = |listener, stop: CancellationToken| async move {

@@ -1,0 +1,414 @@
+//! One suite on both stores: a SQLite file, and PostgreSQL where there is one.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod kills;
+
+use std::{path::Path, time::Duration};
+
+use accounting_svc::{Config, store::FILE};
+use mizan::{Connection, args::ServerArgs, status};
+use mizan_contracts::{
+    accounting::v1::{accounting_service_client::AccountingServiceClient, *},
+    r#type::v1::Money,
+};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tonic::Status;
+
+type Client = AccountingServiceClient<Connection>;
+
+async fn serve(data: &Path, database_url: Option<String>) -> Client {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let config = Config {
+        data: data.to_owned(),
+        database_url,
+        server: ServerArgs::with_registry(Vec::new()),
+    };
+    tokio::spawn(accounting_svc::serve(
+        listener,
+        config,
+        std::future::pending(),
+    ));
+    let connection = Connection::open(&address, Duration::from_secs(30)).await;
+    Client::new(connection.unwrap())
+}
+
+/// A service on each store; PostgreSQL only where there is one, which is said on stderr.
+async fn each_store() -> Vec<(&'static str, TempDir, Option<String>, Client)> {
+    let mut all = Vec::new();
+    let data = tempfile::tempdir().unwrap();
+    let client = serve(data.path(), None).await;
+    all.push(("SQLite", data, None, client));
+    if let Some(url) = store::testing::postgres().await {
+        let data = tempfile::tempdir().unwrap();
+        let client = serve(data.path(), Some(url.clone())).await;
+        all.push(("PostgreSQL", data, Some(url), client));
+    }
+    all
+}
+
+fn gbp(pence: i64) -> Money {
+    Money {
+        currency_code: "GBP".to_owned(),
+        units: pence / 100,
+        nanos: i32::try_from(pence % 100).unwrap() * 10_000_000,
+    }
+}
+
+fn pence(money: Option<&Money>) -> i64 {
+    money.map_or(0, |m| m.units * 100 + i64::from(m.nanos) / 10_000_000)
+}
+
+fn transfer(id: &str, debited: &str, credited: &str, minor: i64) -> RecordTransactionRequest {
+    let leg = |account_id: &str, side: Side| Leg {
+        account_id: account_id.to_owned(),
+        side: side.into(),
+        amount: Some(gbp(minor)),
+    };
+    RecordTransactionRequest {
+        request_id: id.to_owned(),
+        legs: vec![leg(debited, Side::Debit), leg(credited, Side::Credit)],
+        ..RecordTransactionRequest::default()
+    }
+}
+
+async fn create(client: &mut Client, id: &str, limit: AccountLimit) {
+    let request = CreateAccountRequest {
+        request_id: format!("create-{id}"),
+        account_id: id.to_owned(),
+        display_name: id.to_owned(),
+        r#type: AccountType::Liability.into(),
+        currency_code: "GBP".to_owned(),
+        limit: limit.into(),
+        ..CreateAccountRequest::default()
+    };
+    client.create_account(request).await.unwrap();
+}
+
+/// Debits, credits, pending debits, pending credits.
+async fn holds(client: &mut Client, id: &str) -> [i64; 4] {
+    let request = GetBalanceRequest {
+        account_id: id.to_owned(),
+        ..GetBalanceRequest::default()
+    };
+    sides(&client.get_balance(request).await.unwrap().into_inner())
+}
+
+fn sides(b: &Balance) -> [i64; 4] {
+    [&b.debits, &b.credits, &b.pending_debits, &b.pending_credits].map(|m| pence(m.as_ref()))
+}
+
+async fn verified(client: &mut Client) -> VerifyJournalResponse {
+    let request = VerifyJournalRequest::default();
+    client.verify_journal(request).await.unwrap().into_inner()
+}
+
+async fn sound(client: &mut Client) {
+    let found = verified(client).await;
+    assert!(found.valid && found.complete, "{found:?}");
+}
+
+fn reason(status: &Status) -> String {
+    status::reason(status).unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pending_posting_voiding_and_reversing() {
+    for (store, _data, _url, mut client) in each_store().await {
+        for id in ["a", "b"] {
+            create(&mut client, id, AccountLimit::Unspecified).await;
+        }
+        for id in ["p1", "p2"] {
+            let mut request = transfer(id, "a", "b", 1_000);
+            request.pending = true;
+            let recorded = client.record_transaction(request).await.unwrap();
+            assert_eq!(recorded.into_inner().state(), TransactionState::Pending);
+        }
+        assert_eq!(holds(&mut client, "a").await, [0, 0, 2_000, 0], "{store}");
+        let post = PostTransactionRequest {
+            request_id: "post".into(),
+            transaction_id: "p1".into(),
+            amounts: vec![gbp(400), gbp(400)],
+        };
+        let posted = client.post_transaction(post.clone()).await.unwrap();
+        let posted = posted.into_inner();
+        assert_eq!(posted.state(), TransactionState::Posted);
+        assert_eq!(posted.posted_amounts, [gbp(400), gbp(400)]);
+        let again = client.post_transaction(post).await.unwrap();
+        assert!(again.metadata().get("mizan-replayed").is_some(), "{store}");
+        let void = VoidTransactionRequest {
+            request_id: "void".into(),
+            transaction_id: "p2".into(),
+        };
+        client.void_transaction(void).await.unwrap();
+        let reverse = |id: &str| ReverseTransactionRequest {
+            request_id: id.into(),
+            transaction_id: "p1".into(),
+            ..ReverseTransactionRequest::default()
+        };
+        let reversal = client.reverse_transaction(reverse("r")).await.unwrap();
+        let reversal = reversal.into_inner();
+        assert_eq!(reversal.reverses_transaction_id, "p1");
+        let twice = client.reverse_transaction(reverse("r2")).await.unwrap_err();
+        assert_eq!(reason(&twice), "TRANSACTION_REVERSED");
+        assert_eq!(holds(&mut client, "a").await, [400, 400, 0, 0], "{store}");
+        let get = GetTransactionRequest {
+            transaction_id: "p1".into(),
+        };
+        let got = client.get_transaction(get).await.unwrap().into_inner();
+        assert_eq!(got.reversed_by_transaction_id, "r");
+        assert_eq!(got.posted_amounts, [gbp(400), gbp(400)]);
+        // Both transactions, the post, the void, the reversal.
+        assert_eq!(reversal.sequence, 5, "{store}");
+        let list = ListTransactionsRequest {
+            account_id: "a".into(),
+            order_by: "sequence desc".into(),
+            ..ListTransactionsRequest::default()
+        };
+        let listed = client.list_transactions(list.clone()).await.unwrap();
+        let listed = listed.into_inner().transactions;
+        let ids: Vec<_> = listed.iter().map(|t| &*t.transaction_id).collect();
+        assert_eq!(ids, ["r", "p2", "p1"], "{store}");
+        let voided = ListTransactionsRequest {
+            state: TransactionState::Voided.into(),
+            ..list
+        };
+        let listed = client.list_transactions(voided).await.unwrap();
+        assert_eq!(listed.into_inner().transactions.len(), 1, "{store}");
+        sound(&mut client).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_expires_stops_counting_by_itself() {
+    for (store, _data, _url, mut client) in each_store().await {
+        create(&mut client, "a", AccountLimit::Unspecified).await;
+        create(&mut client, "b", AccountLimit::Unspecified).await;
+        let mut request = transfer("p", "a", "b", 5);
+        request.pending = true;
+        request.timeout = Some(prost_types::Duration {
+            seconds: 0,
+            nanos: 1_000,
+        });
+        client.record_transaction(request).await.unwrap();
+        let mut tries = tokio::time::interval(Duration::from_millis(1));
+        while holds(&mut client, "a").await != [0; 4] {
+            tries.tick().await;
+        }
+        sound(&mut client).await;
+        let close = CloseAccountRequest {
+            request_id: "c".into(),
+            account_id: "a".into(),
+        };
+        let closed = client.close_account(close).await.unwrap().into_inner();
+        assert!(closed.closed, "{store}: nothing is pending any more");
+        let late = client
+            .record_transaction(transfer("late", "a", "b", 1))
+            .await;
+        assert_eq!(reason(&late.unwrap_err()), "ACCOUNT_CLOSED");
+        sound(&mut client).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_metadata_and_balances_as_of_other_times() {
+    for (store, _data, _url, mut client) in each_store().await {
+        create(&mut client, "a", AccountLimit::Unspecified).await;
+        create(&mut client, "b", AccountLimit::Unspecified).await;
+        let at = |seconds| prost_types::Timestamp { seconds, nanos: 0 };
+        let mut old = transfer("old", "a", "b", 100);
+        old.effective_time = Some(at(1_000));
+        old.metadata.insert("city".into(), "Leeds".into());
+        let bad = transfer("bad", "a", "nobody", 1);
+        let mut batch = BatchRecordTransactionsRequest {
+            requests: vec![old.clone(), bad, transfer("new", "a", "b", 10)],
+            atomic: true,
+        };
+        let refused = client.batch_record_transactions(batch.clone()).await;
+        let results = refused.unwrap().into_inner().results;
+        let told = |r: &RecordTransactionResult| match &r.outcome {
+            Some(record_transaction_result::Outcome::Refusal(refusal)) => refusal.reason.clone(),
+            _ => "done".to_owned(),
+        };
+        let reasons: Vec<_> = results.iter().map(told).collect();
+        assert_eq!(
+            reasons,
+            ["LINKED_FAILED", "ACCOUNT_NOT_FOUND", "LINKED_FAILED"],
+            "{store}"
+        );
+        assert_eq!(holds(&mut client, "a").await, [0; 4]);
+        batch.atomic = false;
+        let done = client.batch_record_transactions(batch).await.unwrap();
+        let reasons: Vec<_> = done.into_inner().results.iter().map(told).collect();
+        assert_eq!(reasons, ["done", "ACCOUNT_NOT_FOUND", "done"], "{store}");
+
+        let found = ListTransactionsRequest {
+            metadata: old.metadata.clone(),
+            ..ListTransactionsRequest::default()
+        };
+        let found = client.list_transactions(found).await.unwrap().into_inner();
+        assert_eq!(found.transactions.len(), 1, "{store}");
+        let by = |effective, recorded| GetBalanceRequest {
+            account_id: "a".into(),
+            effective_as_of: effective,
+            recorded_as_of: recorded,
+        };
+        for (request, debits) in [
+            (by(Some(at(1_000)), None), 100),
+            (by(Some(at(999)), None), 0),
+            (by(None, Some(at(999))), 0),
+            (by(None, Some(at(4_000_000_000))), 110),
+        ] {
+            let balance = client.get_balance(request).await.unwrap().into_inner();
+            assert_eq!(sides(&balance), [debits, 0, 0, 0], "{store}");
+        }
+        let page = GetTrialBalanceRequest {
+            page_size: 1,
+            ..GetTrialBalanceRequest::default()
+        };
+        let first = client.get_trial_balance(page.clone()).await.unwrap();
+        let first = first.into_inner();
+        let next = GetTrialBalanceRequest {
+            page_token: first.next_page_token.clone(),
+            ..page
+        };
+        let second = client.get_trial_balance(next).await.unwrap().into_inner();
+        assert_eq!(first.totals, second.totals);
+        assert_eq!(second.balances[0].account_id, "b", "{store}");
+        assert_eq!(second.next_page_token, "");
+        sound(&mut client).await;
+    }
+}
+
+/// Jepsen's bank: every read of all accounts adds up, and none goes below what its limit allows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bank_of_eight_accounts_never_holds_more_or_less_than_it_was_given() {
+    for (store, data, url, mut client) in each_store().await {
+        create(&mut client, "bank", AccountLimit::Unspecified).await;
+        let names: Vec<String> = (0..8).map(|n| format!("account-{n}")).collect();
+        for (index, name) in names.iter().enumerate() {
+            create(&mut client, name, AccountLimit::DebitsMustNotExceedCredits).await;
+            let given = if index < 4 { 13 } else { 12 };
+            let request = transfer(&format!("open-{name}"), "bank", name, given);
+            client.record_transaction(request).await.unwrap();
+        }
+        // Two instances of the service on one store.
+        let other = serve(data.path(), url).await;
+        let clients = [client.clone(), other];
+        let writers = (0..400_usize).map(|n| {
+            let mut client = clients[n % 2].clone();
+            let (from, to) = (&names[n % 8], &names[(n * 5 + 3) % 8]);
+            let minor = i64::try_from(n % 5).unwrap() + 1;
+            let request = transfer(&format!("t{n}"), from, to, minor);
+            tokio::spawn(async move { client.record_transaction(request).await })
+        });
+        let writers: Vec<_> = writers.collect();
+        let mut reads = 0;
+        loop {
+            let done = writers.iter().all(tokio::task::JoinHandle::is_finished);
+            let trial = client.get_trial_balance(GetTrialBalanceRequest::default());
+            let trial = trial.await.unwrap().into_inner();
+            let held = trial.balances.iter().filter(|b| b.account_id != "bank");
+            let held: Vec<i64> = held.map(|b| pence(b.balance.as_ref())).collect();
+            assert_eq!(held.iter().sum::<i64>(), 100, "{store}: {held:?}");
+            assert!(held.iter().all(|n| *n >= 0), "{store}: {held:?}");
+            reads += 1;
+            if done {
+                break;
+            }
+        }
+        let mut refused = 0;
+        for writer in writers {
+            if let Err(status) = writer.await.unwrap() {
+                assert_eq!(reason(&status), "DEBITS_EXCEED_CREDITS", "{store}");
+                refused += 1;
+            }
+        }
+        eprintln!("{store}: {reads} reads, {refused} of 400 refused");
+        sound(&mut client).await;
+    }
+}
+
+#[tokio::test]
+async fn a_changed_byte_in_the_file_is_found_and_named() {
+    let data = tempfile::tempdir().unwrap();
+    let mut client = serve(data.path(), None).await;
+    create(&mut client, "a", AccountLimit::Unspecified).await;
+    create(&mut client, "b", AccountLimit::Unspecified).await;
+    for n in 1..=5 {
+        let request = transfer(&format!("t{n}"), "a", "b", n);
+        client.record_transaction(request).await.unwrap();
+    }
+    sound(&mut client).await;
+    let file = store::rusqlite::Connection::open(data.path().join(FILE)).unwrap();
+    file.execute_batch(
+        "DROP TRIGGER journal_is_not_changed; DROP TRIGGER leg_is_not_changed;
+         DROP TRIGGER account_is_not_changed;",
+    )
+    .unwrap();
+    let cases = [
+        (
+            "leg SET amount",
+            "amount + 1",
+            "sequence = 3 AND position = 0",
+            3,
+            "legs",
+        ),
+        ("journal SET reference", "'x'", "sequence = 2", 2, "entry"),
+        (
+            "journal SET record_time",
+            "record_time + 1",
+            "sequence = 4",
+            4,
+            "entry",
+        ),
+        ("journal SET body", "x'ff'", "sequence = 1", 1, "body"),
+        (
+            "journal SET hash",
+            "zeroblob(32)",
+            "sequence = 5",
+            5,
+            "hash",
+        ),
+        ("account SET type", "1", "account_key = 1", 0, "account"),
+        (
+            "turnover SET debits",
+            "debits + 1",
+            "account_key = 1",
+            0,
+            "balance",
+        ),
+        ("total SET debits", "debits", "1", 0, ""),
+    ];
+    for (column, value, row, sequence, part) in cases {
+        file.execute_batch("BEGIN").unwrap();
+        let table = column.split(' ').next().unwrap();
+        let name = column.rsplit(' ').next().unwrap();
+        let kept: store::rusqlite::types::Value = file
+            .query_row(
+                &format!("SELECT {name} FROM {table} WHERE {row}"),
+                [],
+                |r| r.get(0),
+            )
+            .unwrap();
+        file.execute_batch(&format!(
+            "DROP TRIGGER IF EXISTS turnover_only_grows;
+             UPDATE {column} = {value} WHERE {row}; COMMIT;"
+        ))
+        .unwrap();
+        let found = verified(&mut client).await;
+        if part.is_empty() {
+            assert!(found.valid, "{found:?}");
+        } else {
+            let named = found
+                .faults
+                .iter()
+                .any(|f| f.sequence == sequence && f.part == part);
+            assert!(named && !found.valid, "{column}: {found:?}");
+        }
+        let back = format!("UPDATE {column} = ?1 WHERE {row}");
+        file.execute(&back, [kept]).unwrap();
+        sound(&mut client).await;
+    }
+}
