@@ -24,7 +24,7 @@ fmt:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
-# Beside the peers, on a quiet machine: `just bench channel`, `decisions`, `all`; `--quick` for a try.
+# Beside the peers: `just bench channel`, `decisions`, `rolling` or `all`; `--quick` for a try.
 bench *ARGS:
     cargo run --release --locked -p mizan-bench -- {{ARGS}}
 
@@ -32,6 +32,14 @@ bench *ARGS:
 oracle:
     cd mizan/oracle/gobreaker && go test -count=1 ./... -write
     cd mizan/oracle/rate && go test -count=1 ./... -write
+
+# The registry through other people's clients.
+interop:
+    interop/run
+
+# Fuzz one of body, filter, duration for ten minutes. Needs cargo-fuzz and a nightly compiler.
+fuzz TARGET:
+    cargo +nightly fuzz run {{TARGET}} -- -max_total_time=600 -max_len=4096
 
 # What CI runs.
 verify: lint doc test

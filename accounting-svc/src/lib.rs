@@ -15,7 +15,6 @@ use std::{future::Future, process::ExitCode};
 
 use mizan::server::ServeError;
 use mizan_contracts::accounting::v1::accounting_service_server::AccountingServiceServer;
-use tokio::net::TcpListener;
 
 pub use crate::config::{Args, Config, DEFAULT_PORT};
 use crate::{grpc::Api, store::Ledger};
@@ -40,7 +39,7 @@ pub enum Error {
 /// # Errors
 /// [`Error`], when the data directory or the listener cannot be used.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<mizan::server::Listener>,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {

@@ -165,7 +165,7 @@ fn plan(quick: bool, concurrencies: Vec<usize>) -> Plan {
 }
 
 fn decisions(quick: bool) -> Result<(), Error> {
-    let (rounds, count) = if quick { (3, 500_000) } else { (7, 5_000_000) };
+    let (rounds, count) = if quick { (3, 500_000) } else { (7, 2_000_000) };
     let plan = decisions::Plan { rounds, count };
     decisions::run(plan, &mut io::stdout())?;
     counted("decisions")

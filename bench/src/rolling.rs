@@ -6,9 +6,10 @@
 //! hide what it did. Nobody is pinned to a core.
 
 use std::{
-    env,
+    env, fs,
     io::{BufRead as _, BufReader, Write},
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     process::{Child, Command, ExitCode, ExitStatus, Stdio},
     sync::Arc,
     thread,
@@ -39,7 +40,7 @@ use crate::{
 /// The names of the hidden subcommands that the processes run.
 pub const INSTANCE: &str = "instance";
 /// See [`INSTANCE`].
-pub const REGISTRY: &str = "registry";
+pub const REGISTRY: &str = "registry-server";
 
 /// The service that the instances register as.
 const SERVICE: &str = "echo";
@@ -49,6 +50,9 @@ const INSTANCES: usize = 3;
 
 /// A call leaves so often: a thousand a second.
 const PACE: Duration = Duration::from_millis(1);
+
+/// Latencies are kept up to a minute, in nanoseconds.
+const SLOWEST: u64 = 60_000_000_000;
 
 /// How long to wait for something that takes a moment.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -103,6 +107,23 @@ impl Drop for Running {
     }
 }
 
+/// A folder for the registry, gone with the measurement.
+struct Kept(PathBuf);
+
+impl Kept {
+    fn new() -> Result<Self, Error> {
+        let folder = env::temp_dir().join(format!("mizan-bench-rolling-{}", std::process::id()));
+        fs::create_dir_all(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// What the callers saw.
 struct Seen {
     latencies: Histogram<u64>,
@@ -134,7 +155,9 @@ pub fn run(pause: Duration, output: &mut impl Write) -> Result<(), Error> {
 }
 
 async fn replace(pause: Duration) -> Result<String, Error> {
-    let registry = Running::start(&[REGISTRY, "--listen", "127.0.0.1:0", "--data", ""])?;
+    let kept = Kept::new()?;
+    let data = kept.0.to_str().ok_or("a folder with an odd name")?;
+    let registry = Running::start(&[REGISTRY, "--listen", "127.0.0.1:0", "--data", data])?;
     let start = || Running::start(&[INSTANCE, "--registry", &registry.address]);
     let old: Vec<_> = (0..INSTANCES).map(|_| start()).collect::<Result<_, _>>()?;
     let channel = Channel::builder(SERVICE).registry(vec![registry.address.clone()]);
@@ -216,7 +239,7 @@ async fn call_steadily(channel: Channel, stopped: watch::Receiver<bool>) -> Resu
     let client = Client::new(vec![channel]);
     let payload = payload();
     let seen = Arc::new(Mutex::new(Seen {
-        latencies: Histogram::new(3)?,
+        latencies: Histogram::new_with_bounds(1, SLOWEST, 3)?,
         failed: Vec::new(),
     }));
     let mut calls = JoinSet::new();

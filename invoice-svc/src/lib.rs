@@ -17,7 +17,6 @@ pub mod store;
 use std::{future::Future, process::ExitCode};
 
 use ::store::Location;
-use tokio::net::TcpListener;
 
 pub use config::{Args, Config};
 
@@ -49,7 +48,7 @@ pub enum ServeError {
 /// # Errors
 /// When the store cannot be opened, or as [`mizan::Server`] says.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<mizan::server::Listener>,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {

@@ -1,6 +1,8 @@
 //! The settings that every Mizan process takes: flags, each with an environment variable.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use crate::connection::{Connector, Tcp};
 
 /// Flags of a server, for `#[command(flatten)]` in a service's own.
 #[derive(Debug, Clone, clap::Args)]
@@ -33,6 +35,15 @@ pub struct ServerArgs {
     /// The longest a drain may take, in seconds.
     #[arg(long, env = "MIZAN_DRAIN_SECONDS", default_value_t = 30)]
     pub drain_seconds: u64,
+
+    /// What the connections to the registries, and to what a service calls, are made of. No flag:
+    /// TCP, unless an embedder says otherwise.
+    #[arg(skip = tcp())]
+    pub connector: Arc<dyn Connector>,
+}
+
+fn tcp() -> Arc<dyn Connector> {
+    Arc::new(Tcp)
 }
 
 impl ServerArgs {
@@ -46,6 +57,7 @@ impl ServerArgs {
             zone: String::new(),
             weight: 1,
             drain_seconds: 30,
+            connector: tcp(),
         }
     }
 

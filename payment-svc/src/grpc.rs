@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mizan::{
+    CallContext,
     request::{PageToken, page_size, reference},
     status::Violations,
 };
@@ -12,16 +13,18 @@ use mizan_contracts::payment::v1::{
     payment_service_server::PaymentService,
 };
 use prost::Message as _;
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    answer, domain, request,
-    saga::{Coordinator, Progress},
-    store::{Accepted, Filter, Store},
+    answer,
+    domain::{self, Accepted, Body, Steered, Verb},
+    request,
+    saga::Coordinator,
+    store::Store,
+    waiting::{self, Waited},
+    watching,
 };
 
 const PAGE_DEFAULT: u32 = 50;
@@ -30,6 +33,10 @@ const PAGE_MAX: u32 = 1000;
 /// How often a payment that another process drives is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// So long before its deadline a caller is answered, or a tenth of the time it has left if that is
+/// less: the answer has to get there.
+const MARGIN: Duration = Duration::from_millis(300);
+
 /// The service; clones share store and coordinator.
 #[derive(Debug, Clone)]
 pub(crate) struct Payments {
@@ -37,82 +44,154 @@ pub(crate) struct Payments {
     pub(crate) coordinator: Coordinator,
 }
 
+impl Payments {
+    /// Accepts, and answers with the end, or at the deadline with the state so far.
+    async fn submit(
+        &self,
+        body: Body,
+        request: Vec<u8>,
+        asynchronous: bool,
+    ) -> Result<Response<Payment>, Status> {
+        let id = body.id().to_owned();
+        let until = answer_by();
+        let mut payment = match self.coordinator.submit(body, request).await? {
+            Accepted::Differs(field) => return Err(answer::reused(&field)),
+            Accepted::Refused(refusal) => return Err(answer::refund_refused(&refusal)),
+            Accepted::Mine(payment) | Accepted::Known(payment) => *payment,
+        };
+        while !asynchronous && !payment.state.is_at_rest() {
+            match self.coordinator.progress(&id) {
+                Some(progress) => match waiting::rest(progress, until).await {
+                    Waited::Rested(rested) => payment = *rested,
+                    Waited::Trouble(trouble) => return Err(answer::unfinished(&trouble)),
+                    Waited::TooLong => {
+                        payment = self.find(&id).await?;
+                        break;
+                    }
+                    Waited::LetGo => payment = self.find(&id).await?,
+                },
+                // Another process drives it, or it came to rest in this moment.
+                None => {
+                    let slept = match until {
+                        Some(until) => timeout_at(until, sleep(LOOK)).await.is_ok(),
+                        None => {
+                            sleep(LOOK).await;
+                            true
+                        }
+                    };
+                    payment = self.find(&id).await?;
+                    if !slept {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(Response::new(answer::payment(payment)?))
+    }
+
+    async fn steer(
+        &self,
+        request_id: String,
+        payment_id: String,
+        verb: Verb,
+    ) -> Result<Response<Payment>, Status> {
+        let refused = match verb {
+            Verb::Cancel { .. } => answer::not_cancellable,
+            Verb::Retry => answer::not_parked,
+        };
+        match self.coordinator.steer(request_id, payment_id, verb).await? {
+            Steered::Done(payment) | Steered::Before(payment) => {
+                Ok(Response::new(answer::payment(*payment)?))
+            }
+            Steered::Differs(field) => Err(answer::reused(field)),
+            Steered::Refused(payment) => Err(refused(&payment)),
+            Steered::Missing => Err(answer::not_found()),
+        }
+    }
+
+    async fn find(&self, id: &str) -> Result<domain::Payment, Status> {
+        let found = self.store.get(id.to_owned()).await;
+        found
+            .map_err(answer::store_error)?
+            .ok_or_else(answer::not_found)
+    }
+}
+
+/// When the caller is to be answered at the latest, if it said.
+fn answer_by() -> Option<Instant> {
+    let deadline = CallContext::current()?.deadline()?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    Some(deadline - MARGIN.min(left / 10))
+}
+
 #[tonic::async_trait]
 impl PaymentService for Payments {
+    type WatchPaymentStream = ReceiverStream<Result<Payment, Status>>;
+
     async fn process_payment(
         &self,
         request: Request<ProcessPaymentRequest>,
     ) -> Result<Response<Payment>, Status> {
-        let request = request.into_inner();
+        let mut request = request.into_inner();
+        let asynchronous = std::mem::take(&mut request.asynchronous);
         let intent = request::intent(&request)?;
-        let id = intent.id.clone();
         let encoded = request.encode_to_vec();
-        loop {
-            let known = match self
-                .coordinator
-                .submit(intent.clone(), encoded.clone())
-                .await?
-            {
-                Accepted::Differs(field) => return Err(answer::reused(&field)),
-                Accepted::Mine(payment) | Accepted::Known(payment) => payment,
-            };
-            if known.state.is_final() {
-                return Ok(Response::new(answer::payment(known)?));
-            }
-            match self.coordinator.progress(&id) {
-                Some(progress) => {
-                    if let Some(ended) = ended(progress).await? {
-                        return Ok(Response::new(answer::payment(ended)?));
-                    }
-                }
-                // Another process drives it: look again, and take it over should that one die.
-                None => tokio::time::sleep(LOOK).await,
-            }
-        }
-    }
-
-    type WatchPaymentStream = tokio_stream::wrappers::ReceiverStream<Result<Payment, Status>>;
-
-    async fn watch_payment(
-        &self,
-        _: Request<WatchPaymentRequest>,
-    ) -> Result<Response<Self::WatchPaymentStream>, Status> {
-        Err(Status::unimplemented("not yet"))
+        self.submit(Body::Payment(intent), encoded, asynchronous)
+            .await
     }
 
     async fn refund_payment(
         &self,
-        _: Request<RefundPaymentRequest>,
+        request: Request<RefundPaymentRequest>,
     ) -> Result<Response<Payment>, Status> {
-        Err(Status::unimplemented("not yet"))
-    }
-
-    async fn cancel_payment(
-        &self,
-        _: Request<CancelPaymentRequest>,
-    ) -> Result<Response<Payment>, Status> {
-        Err(Status::unimplemented("not yet"))
-    }
-
-    async fn retry_payment(
-        &self,
-        _: Request<RetryPaymentRequest>,
-    ) -> Result<Response<Payment>, Status> {
-        Err(Status::unimplemented("not yet"))
+        let mut request = request.into_inner();
+        let asynchronous = std::mem::take(&mut request.asynchronous);
+        let refund = request::refund(&request)?;
+        let encoded = request.encode_to_vec();
+        self.submit(Body::Refund(refund), encoded, asynchronous)
+            .await
     }
 
     async fn get_payment(
         &self,
         request: Request<GetPaymentRequest>,
     ) -> Result<Response<Payment>, Status> {
-        let id = request.into_inner().payment_id;
-        let mut violations = Violations::new();
-        mizan::request::id("payment_id", &id, &mut violations);
-        violations.check()?;
-        let payment = self.store.get(id).await.map_err(answer::store_error)?;
-        Ok(Response::new(answer::payment(
-            payment.ok_or_else(answer::not_found)?,
-        )?))
+        let id = request::payment_id(request.into_inner().payment_id)?;
+        let payment = self.find(&id).await?;
+        Ok(Response::new(answer::payment_with_steps(payment)?))
+    }
+
+    async fn watch_payment(
+        &self,
+        request: Request<WatchPaymentRequest>,
+    ) -> Result<Response<Self::WatchPaymentStream>, Status> {
+        let id = request::payment_id(request.into_inner().payment_id)?;
+        let payment = self.find(&id).await?;
+        let stream = watching::watch(self.store.clone(), self.coordinator.clone(), payment);
+        Ok(Response::new(stream))
+    }
+
+    async fn cancel_payment(
+        &self,
+        request: Request<CancelPaymentRequest>,
+    ) -> Result<Response<Payment>, Status> {
+        let request = request.into_inner();
+        request::steering(&request.request_id, &request.payment_id, &request.reason)?;
+        let verb = Verb::Cancel {
+            reason: request.reason,
+        };
+        self.steer(request.request_id, request.payment_id, verb)
+            .await
+    }
+
+    async fn retry_payment(
+        &self,
+        request: Request<RetryPaymentRequest>,
+    ) -> Result<Response<Payment>, Status> {
+        let request = request.into_inner();
+        request::steering(&request.request_id, &request.payment_id, "")?;
+        self.steer(request.request_id, request.payment_id, Verb::Retry)
+            .await
     }
 
     async fn list_payments(
@@ -122,18 +201,14 @@ impl PaymentService for Payments {
         let request = request.into_inner();
         let mut violations = Violations::new();
         let size = page_size(request.page_size, PAGE_DEFAULT, PAGE_MAX, &mut violations);
-        let state = request::state_filter(request.state, &mut violations);
         reference(&request.reference, &mut violations);
-        let state_name = request.state.to_string();
-        let filters = [state_name.as_str(), &request.reference];
+        let filter = request::filter(&request, &mut violations);
+        let shape = format!("{filter:?}");
+        let filters = [shape.as_str()];
         let tokens = PageToken::of("mizan.payment.v1.ListPayments", &filters);
         let before = tokens.read(&request.page_token, &mut violations);
         violations.check()?;
 
-        let filter = Filter {
-            state,
-            reference: request.reference.clone(),
-        };
         // One more than the page shows whether there is another.
         let found = self
             .store
@@ -151,62 +226,5 @@ impl PaymentService for Payments {
             payments: payments.collect::<Result<_, _>>()?,
             next_page_token: last.map(|place| tokens.write(place)).unwrap_or_default(),
         }))
-    }
-}
-
-/// Waits for the end of a payment that this process drives. When its step is in trouble for longer
-/// than a moment, the caller learns why, and the payment goes on. `None` when the payment was let
-/// go of.
-async fn ended(mut progress: watch::Receiver<Progress>) -> Result<Option<domain::Payment>, Status> {
-    /// How long a step may be in trouble, however often it is repeated meanwhile, before the caller
-    /// is told: it may be about to succeed, and callers wait some 5 s.
-    const PATIENCE: Duration = Duration::from_secs(2);
-    let mut told_at = None;
-    let mut seen = progress.borrow_and_update().clone();
-    loop {
-        let changed = match &seen {
-            Progress::Ended(payment) => return Ok(Some((**payment).clone())),
-            Progress::Dropped => return Ok(None),
-            Progress::Running => {
-                told_at = None;
-                progress.changed().await
-            }
-            Progress::Trouble(trouble) => {
-                let told_at = *told_at.get_or_insert_with(|| Instant::now() + PATIENCE);
-                match timeout_at(told_at, progress.changed()).await {
-                    Ok(changed) => changed,
-                    Err(_) => return Err(answer::unfinished(trouble)),
-                }
-            }
-        };
-        if changed.is_err() {
-            return Ok(None);
-        }
-        seen = progress.borrow_and_update().clone();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tokio::time::sleep;
-
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_caller_learns_of_trouble_though_the_step_is_repeated_meanwhile() {
-        let (report, progress) = watch::channel(Progress::Running);
-        let repeating = async {
-            for _ in 0..20 {
-                report.send_replace(Progress::Trouble(Status::unavailable("away")));
-                sleep(Duration::from_millis(500)).await;
-            }
-        };
-        let begun = Instant::now();
-        let told = tokio::select! {
-            told = ended(progress) => told.unwrap_err(),
-            () = repeating => panic!("a caller waited 10 s and was not told"),
-        };
-        assert!(told.message().contains("away"), "{told:?}");
-        assert!(begun.elapsed() < Duration::from_secs(3));
     }
 }

@@ -4,7 +4,8 @@
 //! finalized (through a circuit breaker), the transaction is recorded (through a rate limiter; from
 //! here on the money has moved), the invoice is marked paid. When the ledger refuses, the invoice is
 //! voided. Every step is a request with an id of its own, derived from the payment's, so it can be
-//! repeated by any process at any time; what one leaves unfinished another takes over.
+//! repeated by any process at any time; what one leaves unfinished another takes over. What happens
+//! when what fails, with the test of each, is in `docs/PAYMENTS.md`.
 //!
 //! `domain/` says where a payment stands and what is next, `saga/` does it, `store/` remembers.
 
@@ -15,18 +16,35 @@ mod grpc;
 mod request;
 mod saga;
 mod store;
+mod waiting;
+mod watching;
 
-use std::{future::Future, process::ExitCode};
+use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
 
-use mizan::{Channel, InvalidChannel, Server, limit::Rate, server::ServeError};
-use mizan_contracts::payment::v1::payment_service_server::PaymentServiceServer;
-use tokio::net::TcpListener;
+use ::store::Location;
+use mizan::{
+    Channel, InvalidChannel, Server,
+    limit::Rate,
+    retry,
+    server::{Listener, ServeError},
+};
+use mizan_contracts::{
+    accounting::v1::accounting_service_client::AccountingServiceClient,
+    invoice::v1::invoice_service_client::InvoiceServiceClient,
+    payment::v1::payment_service_server::PaymentServiceServer,
+};
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Args, Config};
 
+use crate::{domain::Policy, saga::Settings};
+
 /// The port the service listens on when nobody says.
 pub const DEFAULT_PORT: u16 = 50081;
+
+/// The pause before a step is repeated, doubling.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Why the service could not run.
 #[derive(Debug, thiserror::Error)]
@@ -51,16 +69,26 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error`], before anything is served.
-pub async fn serve<F>(listener: TcpListener, config: Config, shutdown: F) -> Result<(), Error>
+pub async fn serve<F>(
+    listener: impl Into<Listener>,
+    config: Config,
+    shutdown: F,
+) -> Result<(), Error>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let worker = uuid::Uuid::new_v4().to_string();
-    let store = store::Store::open(&config.data, worker)?;
-    saga::join(&store)
+    let location = Location::new(
+        config.database_url.as_deref(),
+        "payment",
+        &config.data.join("payment.db"),
+    );
+    let store = store::Store::open(&location).await?;
+    let outside: Arc<dyn saga::Outside> = Arc::new(peers(&config, store.clone())?);
+    let settings = settings(&config);
+    saga::join(&outside, &settings.worker)
         .await
         .map_err(|e| Error::Unwritable(e.into()))?;
-    let coordinator = saga::Coordinator::new(store.clone(), peers(&config)?);
+    let coordinator = saga::Coordinator::new(outside, settings);
     let stop = CancellationToken::new();
     // Should this future be dropped, what it began ends with it.
     let _cut = (stop.clone().drop_guard(), coordinator.cut_on_drop());
@@ -98,15 +126,36 @@ pub fn run(args: Args) -> ExitCode {
     })
 }
 
-/// The channels to invoicing, with a breaker, and to accounting, with a limiter besides.
-fn peers(config: &Config) -> Result<saga::Peers, InvalidChannel> {
-    let registry = &config.server.registry;
-    let invoices = Channel::builder("invoice")
-        .registry(registry.clone())
-        .connect()?;
-    let mut ledger = Channel::builder("accounting").registry(registry.clone());
+fn settings(config: &Config) -> Settings {
+    Settings {
+        worker: uuid::Uuid::new_v4().to_string(),
+        policy: Policy {
+            attempts_max: config.attempts_max,
+            ledger_wait_micros: i64::from(config.ledger_wait_seconds) * 1_000_000,
+        },
+        pause_min: PAUSE_MIN,
+        pause_max: PAUSE_MAX,
+    }
+}
+
+/// The store, and the channels to invoicing, with a breaker, and to accounting, with a limiter
+/// besides.
+fn peers(config: &Config, store: store::Store) -> Result<saga::Peers, InvalidChannel> {
+    let channel = |service: &str| {
+        Channel::builder(service)
+            .registry(config.server.registry.clone())
+            .connector(config.server.connector.clone())
+            .retry(retry::Policy::never())
+    };
+    let mut ledger = channel("accounting");
     if let Some(rate) = Rate::new(config.ledger_rate, config.ledger_burst) {
         ledger = ledger.limit(rate);
     }
-    Ok(saga::Peers::new(invoices, ledger.connect()?))
+    Ok(saga::Peers {
+        store,
+        invoices: InvoiceServiceClient::new(channel("invoice").connect()?),
+        undoing: InvoiceServiceClient::new(channel("invoice").connect()?),
+        ledger: AccountingServiceClient::new(ledger.connect()?),
+        accounts: Arc::default(),
+    })
 }

@@ -5,13 +5,17 @@ use mizan::{
     status::Violations,
 };
 use mizan_contracts::{
-    payment::v1::{self as wire, ProcessPaymentRequest},
+    payment::v1::{self as wire, ListPaymentsRequest, ProcessPaymentRequest, RefundPaymentRequest},
     r#type::v1 as types,
 };
 use money::Money;
+use prost_types::Timestamp;
 use tonic::Status;
 
-use crate::domain::{Direction, Intent, State};
+use crate::{
+    domain::{Direction, Intent, RefundAsked, State},
+    store::Filter,
+};
 
 const NAME_CHARS_MAX: usize = 256;
 const DESCRIPTION_CHARS_MAX: usize = 512;
@@ -26,7 +30,7 @@ const AMOUNT_MAX: i128 = 1_000_000_000_000_000;
 pub(crate) fn intent(request: &ProcessPaymentRequest) -> Result<Intent, Status> {
     let mut violations = Violations::new();
     id("request_id", &request.request_id, &mut violations);
-    let amount = amount(request, &mut violations);
+    let amount = amount(request.amount.as_ref(), &mut violations);
     let direction = direction(request.direction, &mut violations);
     let counterparty = request.counterparty.clone().unwrap_or_default();
     text(
@@ -76,11 +80,60 @@ pub(crate) fn intent(request: &ProcessPaymentRequest) -> Result<Intent, Status> 
         expense_account: request.expense_account_id.clone(),
         cash_account: request.cash_account_id.clone(),
         effective_micros,
+        refund_of: None,
     })
 }
 
-fn amount(request: &ProcessPaymentRequest, violations: &mut Violations) -> Option<Money> {
-    let amount = violations.keep("amount", types::Money::read(request.amount.as_ref()))?;
+/// The refund that is asked for, or all that is wrong with it.
+pub(crate) fn refund(request: &RefundPaymentRequest) -> Result<RefundAsked, Status> {
+    let mut violations = Violations::new();
+    id("request_id", &request.request_id, &mut violations);
+    id("payment_id", &request.payment_id, &mut violations);
+    let amount = request
+        .amount
+        .as_ref()
+        .and_then(|asked| amount(Some(asked), &mut violations));
+    text(
+        DESCRIPTION_CHARS_MAX,
+        "reason",
+        &request.reason,
+        &mut violations,
+    );
+    reference(&request.reference, &mut violations);
+    metadata(METADATA_MAX, &request.metadata, &mut violations);
+    let effective = request.effective_time.as_ref().map(read_micros).transpose();
+    let effective_micros = violations.keep("effective_time", effective).flatten();
+    violations.check()?;
+    Ok(RefundAsked {
+        id: request.request_id.clone(),
+        of: request.payment_id.clone(),
+        amount,
+        reason: request.reason.clone(),
+        reference: request.reference.clone(),
+        metadata: request.metadata.clone(),
+        effective_micros,
+    })
+}
+
+/// A payment's id, checked.
+pub(crate) fn payment_id(payment_id: String) -> Result<String, Status> {
+    let mut violations = Violations::new();
+    id("payment_id", &payment_id, &mut violations);
+    violations.check()?;
+    Ok(payment_id)
+}
+
+/// A person's decision, checked.
+pub(crate) fn steering(request_id: &str, payment_id: &str, reason: &str) -> Result<(), Status> {
+    let mut violations = Violations::new();
+    id("request_id", request_id, &mut violations);
+    id("payment_id", payment_id, &mut violations);
+    text(DESCRIPTION_CHARS_MAX, "reason", reason, &mut violations);
+    violations.check()
+}
+
+fn amount(amount: Option<&types::Money>, violations: &mut Violations) -> Option<Money> {
+    let amount = violations.keep("amount", types::Money::read(amount))?;
     violations.require(amount.is_positive(), "amount", "is not above zero");
     violations.require(amount.minor() <= AMOUNT_MAX, "amount", "is too large");
     Some(amount)
@@ -97,21 +150,34 @@ fn direction(number: i32, violations: &mut Violations) -> Option<Direction> {
     }
 }
 
-/// The state that a list is limited to; `None` for all.
-pub(crate) fn state_filter(number: i32, violations: &mut Violations) -> Option<State> {
-    let state = State::from_number(i64::from(number));
+/// What a list is limited to.
+pub(crate) fn filter(request: &ListPaymentsRequest, violations: &mut Violations) -> Filter {
+    let state = State::from_number(i64::from(request.state));
     violations.require(
-        state.is_some() || number == 0,
+        state.is_some() || request.state == 0,
         "state",
         "is not a PaymentState",
     );
-    state
+    let refund_of = &request.refunded_payment_id;
+    if !refund_of.is_empty() {
+        id("refunded_payment_id", refund_of, violations);
+    }
+    let mut time = |field: &str, time: Option<&Timestamp>| {
+        let read = time.map(read_micros).transpose();
+        violations.keep(field, read).flatten()
+    };
+    Filter {
+        state,
+        reference: request.reference.clone(),
+        refund_of: refund_of.clone(),
+        from_micros: time("create_time_from", request.create_time_from.as_ref()),
+        until_micros: time("create_time_until", request.create_time_until.as_ref()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use mizan_contracts::payment::v1::Counterparty;
-    use prost_types::Timestamp;
     use tonic_types::StatusExt as _;
 
     use super::*;

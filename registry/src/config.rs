@@ -1,9 +1,13 @@
 //! The registry's settings: flags, each with an environment variable.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use ipnet::IpNet;
-use mizan::args::{ProcessArgs, ServerArgs, local};
+use mizan::{
+    args::{ProcessArgs, ServerArgs, local},
+    connection::{Connector, Tcp},
+};
 
 use crate::DEFAULT_PORT;
 
@@ -15,7 +19,13 @@ pub struct Config {
     pub drain_seconds: u64,
 
     /// The folder for the registry's file, `registry.db`; empty to keep nothing over a restart.
-    #[arg(long, env = "MIZAN_DATA", default_value = ".mizan")]
+    #[arg(
+        long,
+        env = "MIZAN_DATA",
+        default_value = ".mizan",
+        // A path may be empty here, which clap's own parser for paths refuses.
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
     pub data: PathBuf,
 
     /// The name of the node that instances are on which name none.
@@ -31,6 +41,15 @@ pub struct Config {
         value_delimiter = ','
     )]
     pub probe_allow: Vec<IpNet>,
+
+    /// What the connections of gRPC checks are made of. No flag: TCP, unless an embedder says
+    /// otherwise.
+    #[arg(skip = tcp())]
+    pub connector: Arc<dyn Connector>,
+}
+
+fn tcp() -> Arc<dyn Connector> {
+    Arc::new(Tcp)
 }
 
 /// What tests and embedders start from: nothing is kept over a restart.
@@ -41,6 +60,7 @@ impl Default for Config {
             data: PathBuf::new(),
             node: "mizan".to_owned(),
             probe_allow: Vec::new(),
+            connector: tcp(),
         }
     }
 }

@@ -20,18 +20,22 @@ mod check;
 mod clock;
 mod config;
 mod keep;
+mod metrics;
 mod registry;
 
 use std::process::ExitCode;
 
 use mizan::{Server, server::ServeError};
 use mizan_contracts::registry::v1::registry_service_server::RegistryServiceServer;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use crate::api::consul::fuzz;
 use crate::{
     api::{consul, grpc::Api},
     check::Networks,
+    metrics::Metrics,
     registry::Registry,
 };
 pub use crate::{
@@ -60,21 +64,27 @@ pub enum Error {
 /// # Errors
 /// When the server cannot start; see [`Error`].
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<mizan::server::Listener>,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
+    clock::begin();
+    let listener = listener.into();
     let stop = CancellationToken::new();
-    let networks = Networks::new(&config.probe_allow);
+    let metrics = Metrics::default();
+    let networks = Networks::new(&config.probe_allow).over(config.connector.clone());
     let kept = if config.data.as_os_str().is_empty() {
         tracing::info!("nothing is kept over a restart: no folder to keep it in");
         None
     } else {
-        let kept = keep::open(&config.data, clock::now()).await?;
+        let kept = keep::open(&config.data, clock::now(), metrics.clone()).await?;
         tracing::info!(records = kept.stored.len(), "begins from what was kept");
         Some(kept)
     };
-    let registry = Registry::new(&config.node, networks, kept, stop.clone());
+    let registry = Registry::new(&config.node, networks, kept, metrics, stop.clone());
+    // A page of its own: tests run several registries in one process.
+    let page = mizan::telemetry::metrics::Registry::new();
+    page.with(|page| registry.metrics().show(page, registry.clone()));
     let address = listener.local_addr().map_err(ServeError::from)?;
     if let Err(error) = registry.begin_local_node(address.ip()).await {
         tracing::warn!(%error, "the registry's own node is not durable");
@@ -82,6 +92,7 @@ pub async fn serve(
     let served = Server::builder("registry")
         .args(&config.server())
         .unregistered()
+        .metrics(page)
         .add_service(RegistryServiceServer::new(Api::new(registry.clone())))
         .routes(consul::router(registry.clone(), address))
         .serve(listener, async move {

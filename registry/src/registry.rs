@@ -32,6 +32,7 @@ use crate::{
     check::{Networks, Outcome, Polled, Poller},
     clock,
     keep::{Journal, Kept, Pending},
+    metrics::Metrics,
 };
 
 pub(crate) use wait::Watched;
@@ -49,6 +50,7 @@ struct Shared {
     /// The newest revision of any service's answer; latest wins.
     moved: watch::Sender<u64>,
     poller: Poller,
+    metrics: Metrics,
     last_stream: AtomicU64,
     /// Names this life: revisions of another one mean nothing in this.
     epoch: String,
@@ -105,6 +107,7 @@ impl Registry {
         local_node: &str,
         networks: Networks,
         kept: Option<Kept>,
+        metrics: Metrics,
         stop: CancellationToken,
     ) -> Self {
         let now = clock::now();
@@ -128,7 +131,8 @@ impl Registry {
                 polled: HashMap::new(),
                 journal,
             }),
-            poller: Poller::new(networks),
+            poller: Poller::new(networks, metrics.clone()),
+            metrics,
             last_stream: AtomicU64::new(0),
             epoch,
             local_node: local_node.to_owned(),
@@ -197,6 +201,19 @@ impl Registry {
             self.carry_out(&mut state, effects);
             state.pending()
         };
+        durable(pending, ()).await
+    }
+
+    /// Removes a node with all its instances. Answers whether it was there.
+    pub(crate) async fn deregister_node(&self, name: &str) -> Result<bool, Refused> {
+        let (known, pending) =
+            self.change(|catalogue| catalogue.deregister_node(name, clock::now()));
+        durable(pending, known).await
+    }
+
+    /// Answers once everything that was changed so far is durable.
+    pub(crate) async fn written(&self) -> Result<(), Refused> {
+        let pending = self.0.state.lock().pending();
         durable(pending, ()).await
     }
 
@@ -428,7 +445,13 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_kept_of_a_check_that_is_over() {
-        let registry = Registry::new("here", Networks::default(), None, CancellationToken::new());
+        let registry = Registry::new(
+            "here",
+            Networks::default(),
+            None,
+            Metrics::default(),
+            CancellationToken::new(),
+        );
         let polled = || registry.0.state.lock().polled.len();
         let instance = |kind| {
             let check = CandidateCheck {

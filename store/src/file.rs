@@ -12,12 +12,17 @@ use tokio::sync::mpsc;
 use crate::{
     Unavailable,
     group::{self, Asked, GROUP_MAX, Group, Queue},
+    inline,
     seam::Writes,
 };
 
 /// Starts the thread, which runs until every handle is gone.
 pub(crate) fn start<W: Writes>(connection: Connection) -> io::Result<Queue<W>> {
     let (queue, waiting) = Queue::new();
+    if inline::here() {
+        tokio::spawn(simulate_groups::<W>(connection, waiting));
+        return Ok(queue);
+    }
     thread::Builder::new()
         .name("store-writer".into())
         .spawn(move || write_groups::<W>(&connection, waiting))?;
@@ -33,14 +38,32 @@ fn write_groups<W: Writes>(connection: &Connection, mut waiting: mpsc::Receiver<
             continue;
         }
         match write::<W>(connection, &group.commands) {
-            Err(error) if group.commands.len() > 1 && error.is_a_commands_doing() => {
-                tracing::warn!(
-                    cause = error.chain(),
-                    commands = group.commands.len(),
-                    "group undone; each command is tried alone"
-                );
+            Err(error) if group.fails_by_a_command(&error) => {
                 for one in group.alone() {
                     let written = write::<W>(connection, &one.commands);
+                    one.answer(written);
+                }
+            }
+            written => group.answer(written),
+        }
+    }
+}
+
+/// The same as a task, with the time that a commit takes on the simulated clock.
+async fn simulate_groups<W: Writes>(connection: Connection, mut waiting: mpsc::Receiver<Asked<W>>) {
+    let mut asked = Vec::new();
+    while waiting.recv_many(&mut asked, GROUP_MAX).await > 0 {
+        let group = Group::of(&mut asked);
+        if group.is_empty() {
+            continue;
+        }
+        let written = write::<W>(&connection, &group.commands);
+        inline::commit().await;
+        match written {
+            Err(error) if group.fails_by_a_command(&error) => {
+                for one in group.alone() {
+                    let written = write::<W>(&connection, &one.commands);
+                    inline::commit().await;
                     one.answer(written);
                 }
             }

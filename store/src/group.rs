@@ -67,6 +67,19 @@ impl<W: Writes> Group<W> {
         self.commands.is_empty()
     }
 
+    /// Whether a failure may be one command's alone, so that the others are worth trying.
+    pub(crate) fn fails_by_a_command(&self, error: &Unavailable) -> bool {
+        let by_one = self.commands.len() > 1 && error.is_a_commands_doing();
+        if by_one {
+            tracing::warn!(
+                cause = error.chain(),
+                commands = self.commands.len(),
+                "group undone; each command is tried alone"
+            );
+        }
+        by_one
+    }
+
     /// Tells each caller its outcome, or all of them that there is none. One who has left in the
     /// meantime does not want it; what was written stands all the same.
     pub(crate) fn answer(self, written: Result<Vec<W::Outcome>, Unavailable>) {

@@ -5,7 +5,7 @@ use std::{fmt, path::Path};
 use crate::{
     Location, OpenError, Unavailable, file,
     group::Queue,
-    migrate, open, postgres, read,
+    inline, migrate, open, postgres, read,
     seam::{Query, Writes},
 };
 
@@ -30,6 +30,9 @@ impl<W: Writes> Store<W> {
     pub async fn open(location: &Location) -> Result<Self, OpenError> {
         match location {
             Location::File(path) => {
+                if inline::here() {
+                    return Self::open_file(path);
+                }
                 let path = path.clone();
                 tokio::task::spawn_blocking(move || Self::open_file(&path))
                     .await

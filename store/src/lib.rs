@@ -22,6 +22,7 @@ mod error;
 mod file;
 mod group;
 mod handle;
+mod inline;
 mod location;
 mod migrate;
 mod open;
@@ -34,6 +35,8 @@ mod write;
 
 pub use error::{OpenError, Unavailable};
 pub use handle::Store;
+#[doc(hidden)]
+pub use inline::simulate_on_this_thread;
 pub use location::Location;
 pub use rusqlite;
 pub use seam::{Query, Writes};

@@ -4,6 +4,8 @@ use std::{path::Path, thread, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use crate::inline;
+
 /// How long a writer waits for another process's transaction before it gives up.
 const BUSY_TRIES_MAX: i32 = 10_000;
 
@@ -26,7 +28,8 @@ pub(crate) fn writable(path: &Path) -> rusqlite::Result<Connection> {
     connection.busy_handler(Some(wait_for_writer))?;
     use_write_ahead_log(&connection)?;
     // FULL syncs the log on every commit: what is acknowledged survives a power cut.
-    connection.pragma_update(None, "synchronous", "full")?;
+    let synchronous = if inline::here() { "off" } else { "full" };
+    connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
     settle(&connection, WRITER_CACHE_KIB)?;

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use crate::{Unavailable, open};
+use crate::{Unavailable, inline, open};
 
 /// The most reads at once; further ones wait for a turn.
 const CONNECTIONS_MAX: usize = 4;
@@ -66,6 +66,9 @@ impl Readers {
             shared.idle.lock().push(connection);
             answer
         };
+        if inline::here() {
+            return read();
+        }
         tokio::task::spawn_blocking(read)
             .await
             .unwrap_or_else(|_| Err(Unavailable::stopped().into()))

@@ -10,7 +10,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::Unavailable;
+use crate::{Unavailable, inline};
 
 /// The most writes in one transaction: bounds how long the first of them waits for its answer.
 const GROUP_MAX: usize = 256;
@@ -71,6 +71,10 @@ where
 impl Writer {
     pub(crate) fn start(connection: Connection) -> io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        if inline::here() {
+            tokio::spawn(simulate_groups(connection, jobs));
+            return Ok(Self { queue });
+        }
         thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || write_groups(&connection, jobs))?;
@@ -101,19 +105,43 @@ impl Writer {
 /// Runs until every handle is gone. While one group commits, the next one gathers in the queue.
 fn write_groups(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
     while let Some(first) = jobs.blocking_recv() {
-        let mut group = vec![first];
-        let committed = write_group(connection, &mut group, &mut jobs);
-        if let Err(error) = &committed {
-            let cause = std::error::Error::source(error).map(ToString::to_string);
-            tracing::error!(cause, writes = group.len(), "group not written");
-            if !connection.is_autocommit() {
-                // If even this fails, the next BEGIN does too, and its callers are told.
-                let _ = connection.execute_batch("ROLLBACK");
-            }
+        let (group, committed) = commit(connection, first, &mut jobs);
+        answer(group, &committed);
+    }
+}
+
+/// The same as a task, with the time that a commit takes on the simulated clock.
+async fn simulate_groups(connection: Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
+    while let Some(first) = jobs.recv().await {
+        let (group, committed) = commit(&connection, first, &mut jobs);
+        inline::commit().await;
+        answer(group, &committed);
+    }
+}
+
+type Group = Vec<Box<dyn Job>>;
+
+fn commit(
+    connection: &Connection,
+    first: Box<dyn Job>,
+    jobs: &mut mpsc::Receiver<Box<dyn Job>>,
+) -> (Group, Result<(), Unavailable>) {
+    let mut group = vec![first];
+    let committed = write_group(connection, &mut group, jobs);
+    if let Err(error) = &committed {
+        let cause = std::error::Error::source(error).map(ToString::to_string);
+        tracing::error!(cause, writes = group.len(), "group not written");
+        if !connection.is_autocommit() {
+            // If even this fails, the next BEGIN does too, and its callers are told.
+            let _ = connection.execute_batch("ROLLBACK");
         }
-        for job in group {
-            job.answer(committed.clone());
-        }
+    }
+    (group, committed)
+}
+
+fn answer(group: Group, committed: &Result<(), Unavailable>) {
+    for job in group {
+        job.answer(committed.clone());
     }
 }
 

@@ -105,6 +105,12 @@ impl Assessor {
         Ok(assessor)
     }
 
+    /// The ids of the policies, in their order.
+    pub fn policy_ids(&self) -> impl Iterator<Item = &str> {
+        let all = self.policies.after("");
+        all.map(|served| served.policy.id.as_str())
+    }
+
     /// Assesses: the call of the same name, without a wire.
     ///
     /// # Errors

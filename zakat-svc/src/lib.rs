@@ -13,8 +13,6 @@ mod grpc;
 
 use std::{future::Future, process::ExitCode};
 
-use tokio::net::TcpListener;
-
 pub use assessor::{Assessor, LoadError};
 pub use config::{Args, Config};
 pub use mizan::server::ServeError;
@@ -30,7 +28,7 @@ pub const DEFAULT_PORT: u16 = 50051;
 /// # Errors
 /// [`Error::Load`] when the policies cannot be loaded; else as [`mizan::Server`] says.
 pub async fn serve(
-    listener: TcpListener,
+    listener: impl Into<mizan::server::Listener>,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {

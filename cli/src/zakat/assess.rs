@@ -2,7 +2,8 @@
 
 use std::{fs, io::Read as _, path::PathBuf, process::ExitCode};
 
-use mizan::process::chain;
+use mizan::{process::chain, status};
+use mizan_contracts::zakat::v1::AssessRequest;
 use tonic::Status;
 use tonic_types::StatusExt as _;
 use zakat_svc::{Assessor, LoadError};
@@ -44,11 +45,11 @@ pub(crate) struct Args {
     currency: Option<String>,
 
     /// What a gram of pure gold costs.
-    #[arg(long, value_name = "PRICE")]
+    #[arg(long, value_name = "PRICE", allow_negative_numbers = true)]
     gold_price: Option<String>,
 
     /// What a gram of pure silver costs.
-    #[arg(long, value_name = "PRICE")]
+    #[arg(long, value_name = "PRICE", allow_negative_numbers = true)]
     silver_price: Option<String>,
 
     /// Whether a year has passed: complete, incomplete, or the day since which the nisab is owned.
@@ -83,8 +84,8 @@ enum AssessError {
     File { path: String, problem: Problem },
     #[error(transparent)]
     Load(#[from] LoadError),
-    #[error("{}", told(.0))]
-    Refused(Box<Status>),
+    #[error("{0}")]
+    Refused(String),
     #[error(transparent)]
     Pay(#[from] pay::PayError),
 }
@@ -130,7 +131,7 @@ async fn assess(args: &Args) -> Result<bool, AssessError> {
     };
     let answer = assessor
         .assess(&request)
-        .map_err(|status| AssessError::Refused(Box::new(status)))?;
+        .map_err(|status| AssessError::Refused(told(&status, &request, &assessor)))?;
     print(&report::text(&request, &answer, owner.as_deref()));
     if !answer.is_computed_wholly {
         return Ok(false);
@@ -179,19 +180,44 @@ impl Args {
     }
 }
 
-/// A refusal with every field that is wrong.
-fn told(status: &Status) -> String {
+/// A refusal with every field that is wrong, by the names that the file has for things.
+fn told(status: &Status, request: &AssessRequest, assessor: &Assessor) -> String {
+    if status::reason(status).as_deref() == Some("POLICY_NOT_FOUND") {
+        let known: Vec<&str> = assessor.policy_ids().collect();
+        let policy = &request.policy_id;
+        return format!("policy {policy:?} is not one of {}", known.join(", "));
+    }
     let fields = status
         .get_details_bad_request()
         .map(|bad| bad.field_violations);
     let fields: Vec<String> = fields
         .into_iter()
         .flatten()
-        .map(|violation| format!("{} {}", violation.field, violation.description))
+        .map(|violation| {
+            let field = named(&violation.field, request);
+            format!("{field} {}", violation.description)
+        })
         .collect();
     if fields.is_empty() {
         status.message().to_owned()
     } else {
         fields.join("; ")
     }
+}
+
+/// `assets[1].metal.karat` as `assets[1] (bracelet).metal.karat`: a file has no index to look at.
+fn named(field: &str, request: &AssessRequest) -> String {
+    let id = field
+        .split_once(['[', ']'])
+        .and_then(|(list, rest)| Some((list, rest.split_once(']')?)));
+    let id = id.and_then(|(list, (index, rest))| {
+        let index: usize = index.parse().ok()?;
+        let id = match list {
+            "assets" => &request.assets.get(index)?.asset_id,
+            "liabilities" => &request.liabilities.get(index)?.liability_id,
+            _ => return None,
+        };
+        Some(format!("{list}[{index}] ({id}){rest}"))
+    });
+    id.unwrap_or_else(|| field.to_owned())
 }

@@ -144,6 +144,10 @@ impl Said {
         let currency: Currency = currency_code
             .parse()
             .map_err(|_| Problem(format!("currency {currency_code:?} is not one of ISO 4217")))?;
+        if self.assets.is_empty() {
+            // A file of another kind, most likely: nothing due on nothing would be a wrong comfort.
+            return Err(Problem("lists nothing that is owned".to_owned()));
+        }
         let mut prices = Vec::new();
         for (name, price) in self.prices {
             let metal = match name.as_str() {

@@ -12,6 +12,7 @@ mod file;
 mod holding;
 mod pay;
 mod report;
+mod words;
 
 use std::process::ExitCode;
 

@@ -6,3 +6,4 @@ mod faults;
 mod rolling;
 mod starting;
 mod story;
+mod zakat;

@@ -14,6 +14,7 @@ use super::{
     lanes::{self, Counter},
     phase::{Outcome, Phase, Refusal},
     shell::{Admitted, Shared},
+    state::Refused,
 };
 use crate::status;
 
@@ -30,7 +31,7 @@ struct Lanes {
     others: Box<[Arc<Lane>]>,
 }
 
-/// What a permit holds on to. Each lane counts its own permits, on lines of its own, for the reason
+/// What a permit holds on to. Each lane counts its owned permits, on lines of its own, for the reason
 /// that it has its own counter.
 #[repr(align(128))]
 struct Lane {
@@ -40,7 +41,15 @@ struct Lane {
 
 /// The right to make one call. Dropped without a result it counts as excluded, and its slot is free.
 #[must_use = "dropped, it says nothing about the callee"]
-pub struct Permit {
+pub struct Permit<'a> {
+    lane: &'a Lane,
+    admitted: Admitted,
+    told: bool,
+}
+
+/// The same for a call that may outlive the caller's handle, at the price of a reference count.
+#[must_use = "dropped, it says nothing about the callee"]
+pub struct OwnedPermit {
     lane: Arc<Lane>,
     admitted: Admitted,
     told: bool,
@@ -94,20 +103,27 @@ impl Breaker {
     /// # Errors
     /// [`Open`] says why and for how long.
     #[inline]
-    pub fn admit(&self, now: Instant) -> Result<Permit, Open> {
+    pub fn admit(&self, now: Instant) -> Result<Permit<'_>, Open> {
         let lane = self.lane();
-        match lane.shared.admit(&lane.counter, now) {
-            Ok(admitted) => Ok(Permit {
-                lane: lane.clone(),
-                admitted,
-                told: false,
-            }),
-            Err(refused) => Err(Open {
-                breaker: lane.shared.name().clone(),
-                refusal: refused.refusal,
-                retry_after: refused.retry_after,
-            }),
-        }
+        Ok(Permit {
+            admitted: lane.admit(now)?,
+            lane,
+            told: false,
+        })
+    }
+
+    /// The same, with a permit that does not borrow the breaker.
+    ///
+    /// # Errors
+    /// [`Open`] says why and for how long.
+    #[inline]
+    pub fn admit_owned(&self, now: Instant) -> Result<OwnedPermit, Open> {
+        let lane = self.lane();
+        Ok(OwnedPermit {
+            admitted: lane.admit(now)?,
+            lane: lane.clone(),
+            told: false,
+        })
     }
 
     /// Whether [`Self::admit`] might admit a call: false only if it certainly would not. Changes
@@ -160,17 +176,56 @@ impl Breaker {
     }
 }
 
-impl Permit {
+impl Lane {
+    #[inline]
+    fn admit(&self, now: Instant) -> Result<Admitted, Open> {
+        let admitted = self.shared.admit(&self.counter, now);
+        admitted.map_err(|refused| self.refused(refused))
+    }
+
+    #[cold]
+    fn refused(&self, refused: Refused) -> Open {
+        Open {
+            breaker: self.shared.name().clone(),
+            refusal: refused.refusal,
+            retry_after: refused.retry_after,
+        }
+    }
+
+    #[inline]
+    fn record(&self, admitted: Admitted, outcome: Outcome, now: Instant) {
+        self.shared.record(&self.counter, admitted, outcome, now);
+    }
+}
+
+impl Permit<'_> {
     /// Tells how the call went. It took from its admission until now.
     #[inline]
     pub fn record(mut self, outcome: Outcome, now: Instant) {
         self.told = true;
-        let Lane { shared, counter } = &*self.lane;
-        shared.record(counter, self.admitted, outcome, now);
+        self.lane.record(self.admitted, outcome, now);
     }
 }
 
-impl Drop for Permit {
+impl Drop for Permit<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.told {
+            self.lane.shared.exclude(self.admitted);
+        }
+    }
+}
+
+impl OwnedPermit {
+    /// Tells how the call went. It took from its admission until now.
+    #[inline]
+    pub fn record(mut self, outcome: Outcome, now: Instant) {
+        self.told = true;
+        self.lane.record(self.admitted, outcome, now);
+    }
+}
+
+impl Drop for OwnedPermit {
     #[inline]
     fn drop(&mut self) {
         if !self.told {
@@ -225,9 +280,17 @@ impl fmt::Debug for Breaker {
     }
 }
 
-impl fmt::Debug for Permit {
+impl fmt::Debug for Permit<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Permit")
+            .field("breaker", self.lane.shared.name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for OwnedPermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedPermit")
             .field("breaker", self.lane.shared.name())
             .finish_non_exhaustive()
     }

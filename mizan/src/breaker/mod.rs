@@ -58,7 +58,7 @@ use tonic::Code;
 
 pub use config::{Config, InvalidConfig, OnStateChange, Scope, Slow, Trip};
 pub use counts::Counts;
-pub use handle::{Breaker, Open, Permit};
+pub use handle::{Breaker, Open, OwnedPermit, Permit};
 pub use phase::{Outcome, Phase, Refusal, Transition};
 pub use set::Breakers;
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::{Breaker, Config, Open, Permit, Scope};
+use super::{Breaker, Config, Open, OwnedPermit, Scope};
 
 /// How many methods get a breaker of their own; the rest share one. Far more than a service has:
 /// only so that paths made up by a caller cannot fill the memory.
@@ -59,16 +59,16 @@ impl Breakers {
     ///
     /// # Errors
     /// [`Open`].
-    pub fn admit(&self, method: &str, now: Instant) -> Result<Option<Permit>, Open> {
+    pub fn admit(&self, method: &str, now: Instant) -> Result<Option<OwnedPermit>, Open> {
         match &*self.set {
-            Set::Service(breaker) => breaker.admit(now).map(Some),
+            Set::Service(breaker) => breaker.admit_owned(now).map(Some),
             Set::Instance => Ok(None),
             Set::Method(methods) => {
                 // Not by a clone of the breaker: its count of clones is shared by all threads.
                 if let Some(breaker) = methods.known.load().get(method) {
-                    return breaker.admit(now).map(Some);
+                    return breaker.admit_owned(now).map(Some);
                 }
-                methods.add(method, now).admit(now).map(Some)
+                methods.add(method, now).admit_owned(now).map(Some)
             }
         }
     }

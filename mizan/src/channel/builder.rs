@@ -79,6 +79,7 @@ pub struct ChannelBuilder {
     connector: Arc<dyn connection::Connector>,
     attempt_timeout: Option<Duration>,
     config: ServiceConfig,
+    announced: bool,
 }
 
 #[derive(Debug)]
@@ -90,11 +91,16 @@ enum Source {
 }
 
 impl Source {
-    fn opened(self) -> Result<Box<dyn Discover>, discover::InvalidAuthority> {
+    fn opened(
+        self,
+        connector: &Arc<dyn connection::Connector>,
+    ) -> Result<Box<dyn Discover>, discover::InvalidAuthority> {
         Ok(match self {
             Self::Fixed(authorities) => Box::new(Fixed::new(authorities)?),
             #[cfg(feature = "registry")]
-            Self::Registries(registries) => Box::new(discover::Registry::new(registries)?),
+            Self::Registries(registries) => {
+                Box::new(discover::Registry::new(registries)?.over(connector.clone()))
+            }
             Self::Other(source) => source,
         })
     }
@@ -127,6 +133,7 @@ impl ChannelBuilder {
             connector: Arc::new(connection::Tcp),
             attempt_timeout: None,
             config: ServiceConfig::default(),
+            announced: false,
         }
     }
 
@@ -282,7 +289,8 @@ impl ChannelBuilder {
         self
     }
 
-    /// What connections are made of. TCP by default.
+    /// What connections are made of, to the instances and to the registries of
+    /// [`registry`](Self::registry). TCP by default.
     pub fn connector(mut self, connector: impl connection::Connector + 'static) -> Self {
         self.connector = Arc::new(connector);
         self
@@ -295,6 +303,14 @@ impl ChannelBuilder {
     pub fn service_config(mut self, json: &str) -> Result<Self, InvalidServiceConfig> {
         self.config = ServiceConfig::parse(json)?;
         Ok(self)
+    }
+
+    /// Whether the service config that instances carry in their metadata, under `service_config`,
+    /// takes the place of the one given here, as it comes and goes: the one that most of them
+    /// carry. No by default: whoever may register an instance could change how all clients call.
+    pub fn announced_service_config(mut self, followed: bool) -> Self {
+        self.announced = followed;
+        self
     }
 
     /// Checks the settings, starts to discover and to connect, in the background, and returns at
@@ -313,7 +329,7 @@ impl ChannelBuilder {
         if let Some(timeout) = self.attempt_timeout {
             method.retry = method.retry.with_attempt_timeout(timeout);
         }
-        let source = self.source.opened()?;
+        let source = self.source.opened(&self.connector)?;
         let source = match self.cache {
             Some(file) => Box::new(Cached::boxed(source, file)),
             None => source,
@@ -333,9 +349,11 @@ impl ChannelBuilder {
             connection: self.connection.validate()?,
             connector: self.connector,
         };
-        Ok(Channel {
-            live: Arc::new(Live::start(self.service, source, built, &self.config)?),
-        })
+        let live = Arc::new(Live::start(self.service, source, built, &self.config)?);
+        if self.announced {
+            live.follow_instances(self.config);
+        }
+        Ok(Channel { live })
     }
 
     /// The settings that no type of their own checks. Answers the header, which is one.

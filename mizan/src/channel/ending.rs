@@ -9,7 +9,7 @@ use tracing::Span;
 use super::route::Route;
 use crate::{
     balance::load::{InFlight, Load},
-    breaker::{self, Permit},
+    breaker::{self, OwnedPermit},
     limit::adaptive::{self, Slot},
     retry::Tally,
     telemetry::{
@@ -26,7 +26,7 @@ pub(super) struct AttemptEnding {
     pub(super) span: Span,
     pub(super) slot: Option<Slot>,
     /// Of the service's or the method's breaker, and of the instance's.
-    pub(super) permits: [Option<Permit>; 2],
+    pub(super) permits: [Option<OwnedPermit>; 2],
     flight: Option<InFlight>,
     pub(super) sent: Sent,
     pub(super) received: MessageBytes,

@@ -1,16 +1,17 @@
 //! A channel's parts while it lives: started once, rearranged by a service config.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
 use http::HeaderName;
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    InvalidChannel,
+    InvalidChannel, announced,
     route::{Layers, Routes},
     settings::{MethodSettings, Settings},
     stack::Core,
@@ -55,6 +56,8 @@ pub(super) struct Live {
     /// What the service config in force gave, to tell what a new one changes.
     given: Mutex<Given>,
     shown: Arc<Shown>,
+    /// Ends with the channel, or it would keep the source of discovery alive.
+    following: OnceLock<AbortOnDropHandle<()>>,
 }
 
 #[derive(Debug, Default, PartialEq)]
@@ -111,12 +114,24 @@ impl Live {
             built,
             given: Mutex::default(),
             shown,
+            following: OnceLock::new(),
         };
         let mut layers = live.core.routes.layers();
         layers.breakers = live.new_breakers(live.built.breaker.as_ref());
         live.core.routes.set(layers);
         live.apply(config);
         Ok(live)
+    }
+
+    /// Puts the service config that the instances carry in force from now on, or `own` while none
+    /// does.
+    pub(super) fn follow_instances(self: &Arc<Self>, own: ServiceConfig) {
+        let known = self.shown.discovery.known();
+        let follow = announced::follow(Arc::downgrade(self), known, own);
+        // Called once, by the builder.
+        let _ = self
+            .following
+            .set(AbortOnDropHandle::new(tokio::spawn(follow)));
     }
 
     pub(super) fn service(&self) -> &str {

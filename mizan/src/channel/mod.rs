@@ -13,6 +13,7 @@
 //!
 //! [`stack`] owns the order of the layers.
 
+mod announced;
 mod builder;
 mod ending;
 mod live;

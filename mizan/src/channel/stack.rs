@@ -220,14 +220,18 @@ impl Call<'_> {
     async fn admitted(&self, ending: &mut AttemptEnding) -> Result<Picked, (End, Status)> {
         let route = self.route;
         let declined = |status| (End::Declined, status);
-        let now = Instant::now();
+        let mut now = Instant::now();
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             return Err(declined(deadline::elapsed("before the call was sent")));
         }
         if let Some(limiter) = &route.limiter {
             match limiter.acquire(self.deadline).await {
                 Ok(waited) if waited.is_zero() => {}
-                Ok(waited) => route.client.limiter_waited(waited),
+                Ok(waited) => {
+                    route.client.limiter_waited(waited);
+                    // Or the wait would count as the callee's slowness.
+                    now = Instant::now();
+                }
                 Err(refusal) => {
                     route.client.limiter_refused();
                     return Err(declined(refusal));
@@ -240,14 +244,16 @@ impl Call<'_> {
         }
         // Not retried: the breaker stays open far longer than a pause.
         if let Some(breaker) = &route.breaker {
-            let permit = breaker.admit(now).map_err(|open| declined(open.into()))?;
+            let permit = breaker
+                .admit_owned(now)
+                .map_err(|open| declined(open.into()))?;
             ending.permits[0] = Some(permit);
         }
         let picked = self.pick(now).await?;
         if let Some(breaker) = &picked.breaker {
             // It was open a moment ago: another instance may do.
             let open = |open: crate::breaker::Open| (End::NeverSent, open.into());
-            ending.permits[1] = Some(breaker.admit(now).map_err(open)?);
+            ending.permits[1] = Some(breaker.admit_owned(now).map_err(open)?);
         }
         Ok(picked)
     }

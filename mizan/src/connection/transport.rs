@@ -1,6 +1,6 @@
 //! Where a connection's bytes travel: TCP, or whatever a user supplies.
 
-use std::{fmt, future::Future, io, pin::Pin};
+use std::{fmt, future::Future, io, pin::Pin, sync::Arc};
 
 use http::uri::Scheme;
 use tokio::{
@@ -26,6 +26,16 @@ pub trait Connector: fmt::Debug + Send + Sync {
     /// The `:scheme` of requests: `http` by default, `https` over TLS.
     fn scheme(&self) -> Scheme {
         Scheme::HTTP
+    }
+}
+
+impl<C: Connector + ?Sized> Connector for Arc<C> {
+    fn connect<'a>(&'a self, authority: &'a str) -> Connecting<'a> {
+        (**self).connect(authority)
+    }
+
+    fn scheme(&self) -> Scheme {
+        (**self).scheme()
     }
 }
 

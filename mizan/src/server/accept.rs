@@ -9,13 +9,12 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
     task::JoinSet,
     time::{Instant, sleep, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Limits, body::InFlight, calls::Calls};
+use super::{Limits, body::InFlight, calls::Calls, listen::Listener};
 
 /// How often an HTTP/2 client is asked whether it is still there, and how long it has to answer.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -36,7 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts until `closing`: then no longer, and what is left are the connections that finish.
 pub(super) async fn accept(
-    listener: TcpListener,
+    listener: Listener,
     calls: Arc<Calls>,
     limits: Limits,
     closing: CancellationToken,
@@ -54,11 +53,8 @@ pub(super) async fn accept(
                         tracing::warn!(connections, "no more connections are taken");
                     }
                 }
-                Ok((stream, _)) => {
+                Ok(stream) => {
                     full = false;
-                    // Without it a small answer waits for the client's acknowledgement of the one
-                    // before.
-                    let _ = stream.set_nodelay(true);
                     let connection = carry(stream, calls.clone(), limits.clone(), closing.clone());
                     connections.spawn(connection);
                 }

@@ -18,6 +18,7 @@ mod accept;
 mod body;
 mod calls;
 mod health;
+mod listen;
 mod metrics;
 mod record;
 mod register;
@@ -34,14 +35,13 @@ use std::{
 
 use axum::response::IntoResponse;
 use http::Request;
-use tokio::{
-    net::TcpListener,
-    time::{Instant, sleep_until, timeout_at},
-};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{body::Body, server::NamedService, service::Routes};
 use tonic_health::pb::health_server::HealthServer;
 use tower::Service;
+
+pub use listen::{Accept, Listener};
 
 use crate::{args::ServerArgs, telemetry::metrics::Registry};
 
@@ -200,18 +200,22 @@ impl Server {
     ///
     /// # Errors
     /// [`ServeError`]; once it serves, nothing that a client does ends it.
-    pub async fn serve<F>(self, listener: TcpListener, shutdown: F) -> Result<(), ServeError>
+    pub async fn serve<F>(
+        self,
+        listener: impl Into<Listener>,
+        shutdown: F,
+    ) -> Result<(), ServeError>
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.erased(listener, Box::pin(shutdown)).await
+        self.erased(listener.into(), Box::pin(shutdown)).await
     }
 
     /// Neither generic nor `async`, so that all of the server is compiled here, once: the code of
     /// an `async fn` is made in every package that awaits it.
     fn erased(
         self,
-        listener: TcpListener,
+        listener: Listener,
         shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
     ) -> Pin<Box<dyn Future<Output = Result<(), ServeError>> + Send>> {
         Box::pin(self.serve_until(listener, shutdown))
@@ -219,7 +223,7 @@ impl Server {
 
     async fn serve_until(
         self,
-        listener: TcpListener,
+        listener: Listener,
         shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
     ) -> Result<(), ServeError> {
         let address = listener.local_addr()?;
@@ -235,7 +239,10 @@ impl Server {
         // Both end with this future, should it be dropped: then nothing is drained.
         let registration = AbortOnDropHandle::new(tokio::spawn(register::keep_registered(
             register::instance(&self.name, address, &args),
-            args.registry.clone(),
+            register::Registries {
+                authorities: args.registry.clone(),
+                connector: args.connector.clone(),
+            },
             state.clone(),
             stop_registering.clone(),
         )));

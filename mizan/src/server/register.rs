@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _, UdpSocket},
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,7 +19,11 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use super::health::State;
-use crate::{Connection, args::ServerArgs};
+use crate::{
+    Connection,
+    args::ServerArgs,
+    connection::{Config, ConnectError, Connector},
+};
 
 /// How often an instance shows that it is alive. The stream itself tells the registry of a death
 /// at once; the beat is there to learn that the registry forgot us.
@@ -30,6 +35,22 @@ const ANSWER: Duration = Duration::from_secs(2);
 /// The pause between two tries: short at first, because a registry usually starts beside us.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// Where to register, and what the way there is made of.
+pub(super) struct Registries {
+    pub(super) authorities: Vec<String>,
+    pub(super) connector: Arc<dyn Connector>,
+}
+
+impl Registries {
+    async fn open(&self, authority: &str) -> Result<Connection, ConnectError> {
+        let config = Config {
+            connect_timeout: ANSWER,
+            ..Config::default()
+        };
+        Connection::open_with(authority, &config, &*self.connector).await
+    }
+}
 
 /// What this server registers as.
 pub(super) fn instance(service: &str, address: SocketAddr, args: &ServerArgs) -> Instance {
@@ -75,19 +96,19 @@ fn route_to(target: &str) -> Option<IpAddr> {
 /// registered at the end, so that there is something for watchers to see.
 pub(super) async fn keep_registered(
     instance: Instance,
-    registries: Vec<String>,
+    registries: Registries,
     state: State,
     stop: CancellationToken,
 ) -> bool {
-    if registries.is_empty() {
+    if registries.authorities.is_empty() {
         // Nothing to register with: `--registry ""`, or a test.
         stop.cancelled().await;
         return false;
     }
     let mut pause = PAUSE_MIN;
     let mut complained = false;
-    for registry in registries.iter().cycle() {
-        let session = hold(registry, &instance, &state, &stop);
+    for registry in registries.authorities.iter().cycle() {
+        let session = hold(&registries, registry, &instance, &state, &stop);
         match session.await {
             Ended::Stopped { deregistered } => return deregistered,
             Ended::Lost {
@@ -125,19 +146,26 @@ enum Ended {
 
 /// One session with one registry: register, then beat until it breaks or we stop.
 async fn hold(
+    registries: &Registries,
     registry: &str,
     instance: &Instance,
     state: &State,
     stop: &CancellationToken,
 ) -> Ended {
     let mut was_registered = false;
-    let mut session = Box::pin(beat(registry, instance, state, &mut was_registered));
+    let mut session = Box::pin(beat(
+        registries,
+        registry,
+        instance,
+        state,
+        &mut was_registered,
+    ));
     let outcome = tokio::select! {
         outcome = &mut session => outcome,
         // The session is still open here: were it dropped first, the registry would take us for
         // dead before it learns that we leave.
         () = stop.cancelled() => {
-            let deregistered = deregister(registry, instance).await;
+            let deregistered = deregister(registries, registry, instance).await;
             return Ended::Stopped { deregistered };
         }
     };
@@ -153,12 +181,14 @@ async fn hold(
 }
 
 async fn beat(
+    registries: &Registries,
     registry: &str,
     instance: &Instance,
     state: &State,
     was_registered: &mut bool,
 ) -> Result<(), String> {
-    let connection = Connection::open(registry, ANSWER)
+    let connection = registries
+        .open(registry)
         .await
         .map_err(|e| e.reason().to_owned())?;
     let mut client = RegistryServiceClient::new(connection);
@@ -213,12 +243,12 @@ async fn register(
     Ok(())
 }
 
-async fn deregister(registry: &str, instance: &Instance) -> bool {
+async fn deregister(registries: &Registries, registry: &str, instance: &Instance) -> bool {
     let request = DeregisterRequest {
         instance_id: instance.instance_id.clone(),
     };
     let call = async {
-        let connection = Connection::open(registry, ANSWER).await.ok()?;
+        let connection = registries.open(registry).await.ok()?;
         RegistryServiceClient::new(connection)
             .deregister(request)
             .await

@@ -183,7 +183,12 @@ async fn g_1100_instances() {
     let server = Server::builder("scripted").unregistered();
     let serving = tokio::spawn(server.serve(listener, stop.clone().cancelled_owned()));
     let instances = (0..1_100).map(|i| format!("127.0.{}.{}:{port}", i / 250, i % 250 + 1));
-    let channel = channel(instances.collect());
+    // A slow machine takes its time to make so many connections.
+    let channel = Channel::builder("scripted")
+        .fixed(instances.collect())
+        .deadline(120 * SECOND)
+        .connect()
+        .unwrap();
     let mut client = HealthClient::new(channel.clone());
     while channel.stats().ready() < 1_100 {
         client.check(HealthCheckRequest::default()).await.unwrap();

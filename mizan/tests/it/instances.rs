@@ -107,3 +107,36 @@ async fn an_instance_that_froze_costs_a_few_calls_and_not_its_share_of_all() {
     );
     hold.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn five_hundred_calls_that_run_out_of_time_at_once_do_not_cost_the_connection() {
+    const SLOW: usize = 500;
+    let service = Scripted::new(|before| async move {
+        if before < SLOW {
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    });
+    let server = Running::start(&service).await;
+    let channel = Channel::builder("scripted")
+        .fixed(vec![server.authority()])
+        .deadline(Duration::from_secs(1))
+        .no_breaker();
+    let channel = channel.connect().unwrap();
+    let client = RegistryServiceClient::new(channel.clone());
+    let calls: Vec<_> = (0..SLOW)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { call(&client).await })
+        })
+        .collect();
+    for late in calls {
+        let late = late.await.unwrap().unwrap_err();
+        assert_eq!(status::reason(&late).as_deref(), Some("DEADLINE_EXCEEDED"));
+    }
+    assert_eq!(service.calls(), SLOW);
+    let before = channel.stats().instances[0].since;
+    call(&client).await.unwrap();
+    let instance = &channel.stats().instances[0];
+    assert_eq!(instance.since, before, "never anything but ready");
+}

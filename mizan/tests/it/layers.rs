@@ -286,6 +286,31 @@ async fn a_call_that_waits_for_its_token_holds_no_probe() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn waiting_for_a_token_is_not_the_callees_slowness() {
+    let server = Wire::start(|call| async move { call.ok() }).await;
+    let channel = built(
+        |c| {
+            let limited = c.limit(Rate::new(1, 1).unwrap()).deadline(60 * SECOND);
+            limited.breaker(breaker::Config {
+                slow: Some(breaker::Slow {
+                    threshold: SECOND / 2,
+                    percent: 1,
+                    requests_min: 1,
+                }),
+                ..breaker::Config::default()
+            })
+        },
+        &server,
+    );
+    let client = RegistryServiceClient::new(channel.clone());
+    for _ in 0..4 {
+        call(&client).await.unwrap();
+    }
+    assert_eq!(channel.stats().limiter_waits, 3);
+    assert_eq!(channel.breakers()[0].counts().slow, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn waiting_for_a_token_is_not_the_attempts_own_time() {
     let server = Wire::start(|call| async move { call.ok() }).await;
     let channel = built(

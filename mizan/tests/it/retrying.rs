@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use mizan::{
-    Channel,
+    Channel, discover,
     retry::{Codes, Policy, RetryPolicy},
     status,
 };
@@ -263,4 +263,55 @@ async fn messages_beyond_their_limit_are_refused() {
     let refused = client.clone().list_services(page).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert_eq!(server.calls(), 1, "nothing was sent");
+}
+
+/// Names one instance, with this service config in its metadata, as often as it is told to.
+#[derive(Debug)]
+struct Announcing {
+    authority: String,
+    configs: mpsc::UnboundedReceiver<&'static str>,
+}
+
+impl discover::Discover for Announcing {
+    fn discover(
+        mut self: Box<Self>,
+        _service: String,
+        updates: discover::Updates,
+    ) -> discover::Discovering {
+        Box::pin(async move {
+            while let Some(config) = self.configs.recv().await {
+                let metadata = [("service_config".to_owned(), config.to_owned())];
+                let instance = discover::Endpoint::new(self.authority.clone()).unwrap();
+                updates.instances(vec![instance.with_metadata(metadata.into())]);
+            }
+            std::future::pending::<()>().await;
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_config_that_instances_carry_is_followed_if_so_wished() {
+    let server = Wire::start(|call| async move { call.refuse(14, &[]) }).await;
+    for (followed, attempts) in [(true, 2), (false, 3)] {
+        let (announce, configs) = mpsc::unbounded_channel();
+        let authority = server.authority.clone();
+        let channel = Channel::builder("scripted")
+            .discover(Announcing { authority, configs })
+            .announced_service_config(followed)
+            .no_breaker()
+            .connect()
+            .unwrap();
+        let client = RegistryServiceClient::new(channel);
+        let two = r#"{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 2,
+            "initialBackoff": "0.01s", "maxBackoff": "1s", "backoffMultiplier": 2,
+            "retryableStatusCodes": ["UNAVAILABLE"]}}]}"#;
+        // One that is not valid changes nothing.
+        for config in [two, r#"{"methodConfig": 1}"#] {
+            announce.send(config).unwrap();
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let before = server.calls();
+            call(&client).await.unwrap_err();
+            assert_eq!(server.calls() - before, attempts, "{followed}");
+        }
+    }
 }

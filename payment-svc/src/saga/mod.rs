@@ -1,13 +1,26 @@
 //! The saga: driving a payment from step to step until it is final, whatever fails.
 //!
-//! [`steps`] says what each step does; [`domain::Payment`](crate::domain::Payment) says where it
-//! leads; the [`Coordinator`] runs them and makes every change durable before the next step; what a
-//! process leaves unfinished, another takes over.
+//! [`pay`] and [`refund`] say what each step does and what undoes it;
+//! [`domain::Payment`](crate::domain::Payment) says where an end leads; the [`Coordinator`] does the
+//! steps and makes every change durable before the next call goes out; what a process leaves
+//! unfinished, another takes over ([`recover`]). All that touches the outside goes through
+//! [`Outside`].
 
 mod coordinator;
+mod metrics;
+mod outside;
+mod pay;
+mod peers;
 mod recovery;
-mod steps;
+mod refund;
+mod requests;
+mod sort;
+mod table;
 
-pub(crate) use coordinator::{Coordinator, Progress};
+#[cfg(test)]
+mod tests;
+
+pub(crate) use coordinator::{Coordinator, Progress, Settings};
+pub(crate) use outside::Outside;
+pub(crate) use peers::Peers;
 pub(crate) use recovery::{join, recover};
-pub(crate) use steps::{Peers, invoice_id, transaction_id};

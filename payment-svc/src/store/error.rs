@@ -1,20 +1,17 @@
-//! What can go wrong with the payments' file.
+//! What can go wrong with the payments' store.
 
-use store::{Unavailable, rusqlite};
+use store::Unavailable;
 
-/// Why the file did not do what was asked.
+use super::rows::Damaged;
+
+/// Why the store did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// It cannot be read or written now; nothing was kept.
+    /// It cannot be read or written now. What was to be written may be kept, if a server was lost
+    /// while it committed.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-    /// A row says what no payment can: the file was changed by something else.
-    #[error("payment {0} cannot be read from the store")]
-    Damaged(String),
-}
-
-impl From<rusqlite::Error> for Error {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Unavailable(error.into())
-    }
+    /// A row says what no payment can: it was changed by something else.
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
 }

@@ -1,181 +1,113 @@
-//! The payments' file: what was accepted, how far it got, and who works on it.
+//! The payments' store: what was accepted, how far it got, and who works on it.
 //!
-//! A payment is worked on by one process at a time. A worker shows that it lives by a row of its
-//! own; a payment whose worker does not live is free, and taking it over moves its version, so that
-//! a worker that was only paused cannot write any more.
+//! A payment is worked on by one process at a time. A worker counts in a row of its own for as long
+//! as it lives; a payment whose worker has no row is free, and taking it over moves its version, so
+//! that a worker that was only paused cannot write any more.
+//!
+//! Both back-ends load the rows that a group of commands touches, let [`decide`] decide, and write
+//! what changed.
 
 mod error;
+mod journal;
+mod postgres;
+mod reads;
 mod rows;
+mod sqlite;
 
-use std::path::Path;
+use std::{collections::BTreeMap, time::SystemTime};
 
-use mizan::request::first_difference;
-use store::{
-    Database, OpenError,
-    rusqlite::{Connection, OptionalExtension as _, params},
-};
+use mizan::request::{first_difference, micros};
+use store::{Location, OpenError, Unavailable, Writes, postgres::Session, rusqlite::Connection};
 
 pub(crate) use error::Error;
 
-use crate::domain::{Intent, Payment, State};
+use crate::domain::{Body, Command, Outcome, Payment, State, decide};
 
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
-
-/// The full name of the message that a payment's request is stored as.
-const REQUEST: &str = "mizan.payment.v1.ProcessPaymentRequest";
-
-/// A handle to the file, for one worker.
+/// A handle to the store.
 #[derive(Debug, Clone)]
-pub(crate) struct Store {
-    database: Database,
-    worker: String,
-}
-
-/// What became of a request to pay.
-#[derive(Debug)]
-pub(crate) enum Accepted {
-    /// This worker has it now: it is new, or its worker is gone.
-    Mine(Payment),
-    /// It is final, or another worker, or this one already, works on it.
-    Known(Payment),
-    /// The id was used for another request; names the first field that differs.
-    Differs(String),
-}
+pub(crate) struct Store(store::Store<Payments>);
 
 /// Which payments to list.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Filter {
     pub(crate) state: Option<State>,
     pub(crate) reference: String,
+    pub(crate) refund_of: String,
+    pub(crate) from_micros: Option<i64>,
+    pub(crate) until_micros: Option<i64>,
+}
+
+/// What is unfinished.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Figures {
+    pub(crate) counts: BTreeMap<u8, i64>,
+    /// How long the oldest payment has been compensating.
+    pub(crate) compensating_age_seconds: i64,
+    /// How long ago the oldest payment was accepted that goes on by itself.
+    pub(crate) unfinished_age_seconds: i64,
+}
+
+/// How payments are written in each back-end.
+#[derive(Debug)]
+struct Payments;
+
+impl Writes for Payments {
+    type Command = Command;
+    type Outcome = Outcome;
+    const SQLITE: &'static [&'static str] = &[
+        include_str!("schema/sqlite_1.sql"),
+        include_str!("schema/sqlite_2.sql"),
+    ];
+    const POSTGRES: &'static [&'static str] = &[include_str!("schema/postgres_1.sql")];
+
+    fn in_file(file: &Connection, commands: &[Command]) -> Result<Vec<Outcome>, Unavailable> {
+        let mut set = sqlite::load(file, commands)?;
+        let outcomes = decide(&mut set, commands, differs);
+        sqlite::save(file, &set)?;
+        sqlite::note_workers(file, commands)?;
+        Ok(outcomes)
+    }
+
+    async fn on_server(
+        server: &Session,
+        commands: &[Command],
+    ) -> Result<Vec<Outcome>, Unavailable> {
+        let mut set = postgres::load(server, commands).await?;
+        let outcomes = decide(&mut set, commands, differs);
+        postgres::save(server, &set).await?;
+        postgres::note_workers(server, commands).await?;
+        Ok(outcomes)
+    }
+}
+
+/// The field in which two requests of a kind differ.
+pub(crate) fn differs(body: &Body, one: &[u8], other: &[u8]) -> Option<String> {
+    let message = match body {
+        Body::Payment(_) => "mizan.payment.v1.ProcessPaymentRequest",
+        Body::Refund(_) => "mizan.payment.v1.RefundPaymentRequest",
+    };
+    first_difference(message, one, other)
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "used as a function in map_err"
+)]
+fn damaged(error: rows::Damaged) -> Unavailable {
+    Unavailable::damaged(error.to_string())
 }
 
 impl Store {
-    pub(crate) fn open(data: &Path, worker: String) -> Result<Self, OpenError> {
-        let database = Database::open(&data.join("payment.db"), MIGRATIONS)?;
-        Ok(Self { database, worker })
+    pub(crate) async fn open(location: &Location) -> Result<Self, OpenError> {
+        store::Store::open(location).await.map(Self)
     }
 
-    /// Joins the workers of the file, until `until`, and forgets those that died before `now`: what
-    /// they left is free with or without their rows.
-    pub(crate) async fn join(&self, now: i64, until: i64) -> Result<(), Error> {
-        let forget = move |c: &Connection| {
-            c.execute("DELETE FROM worker WHERE until_micros < ?1", [now])?;
-            Ok::<_, Error>(())
-        };
-        self.database.write(forget).await?;
-        self.show_alive(until).await
-    }
-
-    /// Makes a new payment durable, or finds the one that has the id.
-    pub(crate) async fn accept(
-        &self,
-        intent: Intent,
-        request: Vec<u8>,
-        now: i64,
-    ) -> Result<Accepted, Error> {
-        let worker = self.worker.clone();
-        let accept = move |c: &Connection| {
-            let known = rows::find(c, &intent.id)?;
-            let Some(row) = known else {
-                return Ok(Accepted::Mine(insert(c, intent, &request, &worker, now)?));
-            };
-            if let Some(field) = first_difference(REQUEST, &row.request, &request) {
-                return Ok(Accepted::Differs(field));
-            }
-            if row.payment.state.is_final() || is_alive(c, &row.worker, now)? {
-                return Ok(Accepted::Known(row.payment));
-            }
-            Ok(Accepted::Mine(claim(c, row.payment, &worker, now)?))
-        };
-        self.database.write(accept).await
-    }
-
-    /// Writes how far a payment got. `None` when another worker took it over meanwhile: then
-    /// nothing was written, and this worker must let go of it.
-    pub(crate) async fn advance(
-        &self,
-        payment: Payment,
-        now: i64,
-    ) -> Result<Option<Payment>, Error> {
-        let advance = move |c: &Connection| {
-            let failure = payment.failure.as_ref();
-            let changed = c
-                .prepare_cached(
-                    "UPDATE payment SET state = ?1, failure_step = ?2, failure_reason = ?3,
-                         failure_message = ?4, version = version + 1, update_micros = ?5
-                     WHERE payment_id = ?6 AND version = ?7",
-                )?
-                .execute(params![
-                    payment.state as i64,
-                    failure.map(|f| &f.step),
-                    failure.map(|f| &f.reason),
-                    failure.map(|f| &f.message),
-                    now,
-                    payment.intent.id,
-                    payment.version,
-                ])?;
-            if changed == 0 {
-                return Ok(None);
-            }
-            let version = payment.version + 1;
-            Ok(Some(Payment {
-                version,
-                update_micros: now,
-                ..payment
-            }))
-        };
-        self.database.write(advance).await
-    }
-
-    /// Takes over up to `most` unfinished payments whose workers are gone.
-    pub(crate) async fn take_over(&self, most: u32, now: i64) -> Result<Vec<Payment>, Error> {
-        if !self.anything_free(most, now).await? {
-            return Ok(Vec::new());
-        }
-        let worker = self.worker.clone();
-        let take = move |c: &Connection| {
-            let free = rows::free(c, most, now)?;
-            free.into_iter()
-                .map(|payment| claim(c, payment, &worker, now))
-                .collect()
-        };
-        self.database.write(take).await
-    }
-
-    /// Looked at every second, so it must not write: only a finding does.
-    async fn anything_free(&self, most: u32, now: i64) -> Result<bool, Error> {
-        self.database
-            .read(move |c| Ok(!rows::free(c, most, now)?.is_empty()))
-            .await
-    }
-
-    /// Shows that this worker lives until `until`.
-    pub(crate) async fn show_alive(&self, until: i64) -> Result<(), Error> {
-        let worker = self.worker.clone();
-        let show = move |c: &Connection| {
-            c.prepare_cached(
-                "INSERT OR REPLACE INTO worker (worker, until_micros) VALUES (?1, ?2)",
-            )?
-            .execute(params![worker, until])?;
-            Ok(())
-        };
-        self.database.write(show).await
-    }
-
-    /// Ends this worker: what it did not finish is free at once.
-    pub(crate) async fn leave(&self) -> Result<(), Error> {
-        let worker = self.worker.clone();
-        let leave = move |c: &Connection| {
-            c.execute("DELETE FROM worker WHERE worker = ?1", [worker])?;
-            Ok(())
-        };
-        self.database.write(leave).await
+    pub(crate) async fn write(&self, command: Command) -> Result<Outcome, Error> {
+        Ok(self.0.execute(command).await?)
     }
 
     pub(crate) async fn get(&self, id: String) -> Result<Option<Payment>, Error> {
-        self.database
-            .read(move |c| Ok(rows::find(c, &id)?.map(|row| row.payment)))
-            .await
+        Ok(self.0.read(reads::Get(id)).await??)
     }
 
     /// Payments before `before`, newest first, each with its place.
@@ -185,114 +117,76 @@ impl Store {
         before: i64,
         most: u32,
     ) -> Result<Vec<(i64, Payment)>, Error> {
-        self.database
-            .read(move |c| rows::list(c, &filter, before, most))
-            .await
+        let page = reads::List {
+            filter,
+            before,
+            most,
+        };
+        Ok(self.0.read(page).await??)
+    }
+
+    /// The workers that are not known to be gone, each with how far it has counted.
+    pub(crate) async fn workers(&self) -> Result<Vec<(String, i64)>, Error> {
+        Ok(self.0.read(reads::Workers).await?)
+    }
+
+    /// The unfinished payments of a worker, each with its version.
+    pub(crate) async fn of_worker(&self, worker: String) -> Result<Vec<(String, i64)>, Error> {
+        Ok(self.0.read(reads::OfWorker(worker)).await?)
+    }
+
+    /// Whether there are unfinished payments whose workers are gone.
+    pub(crate) async fn anything_free(&self) -> Result<bool, Error> {
+        Ok(self.0.read(reads::AnythingFree).await?)
+    }
+
+    pub(crate) async fn figures(&self) -> Result<Figures, Error> {
+        let now = micros(SystemTime::now());
+        Ok(self.0.read(reads::FiguresAt(now)).await?)
     }
 }
 
-fn insert(
-    c: &Connection,
-    intent: Intent,
-    request: &[u8],
-    worker: &str,
-    now: i64,
-) -> Result<Payment, Error> {
-    // Strictly later than the payment before it, whatever the clocks of the callers say: the order
-    // of create times is the order of the list, so "before that one" has a meaning.
-    let latest: Option<i64> = c
-        .prepare_cached("SELECT create_micros FROM payment ORDER BY place DESC LIMIT 1")?
-        .query_row([], |row| row.get(0))
-        .optional()?;
-    let now = latest.map_or(now, |latest| now.max(latest + 1));
-    c.prepare_cached(
-        "INSERT INTO payment
-             (payment_id, request, reference, state, version, worker, create_micros, update_micros)
-         VALUES (?1, ?2, ?3, ?4, 1, ?5, ?6, ?6)",
-    )?
-    .execute(params![
-        intent.id,
-        request,
-        intent.reference,
-        State::Accepted as i64,
-        worker,
-        now
-    ])?;
-    Ok(Payment {
-        intent,
-        state: State::Accepted,
-        failure: None,
-        version: 1,
-        create_micros: now,
-        update_micros: now,
-    })
-}
-
-/// Makes a payment this worker's. Inside a write transaction nobody else can.
-fn claim(c: &Connection, payment: Payment, worker: &str, now: i64) -> Result<Payment, Error> {
-    c.prepare_cached(
-        "UPDATE payment SET worker = ?1, version = version + 1, update_micros = ?2 WHERE payment_id = ?3",
-    )?
-    .execute(params![worker, now, payment.intent.id])?;
-    let version = payment.version + 1;
-    Ok(Payment {
-        version,
-        update_micros: now,
-        ..payment
-    })
-}
-
-fn is_alive(c: &Connection, worker: &str, now: i64) -> Result<bool, Error> {
-    let until: Option<i64> = c
-        .prepare_cached("SELECT until_micros FROM worker WHERE worker = ?1")?
-        .query_row([worker], |row| row.get(0))
-        .optional()?;
-    Ok(until.is_some_and(|until| until >= now))
-}
-
-#[cfg(test)]
-mod tests {
-    use mizan_contracts::{
-        payment::v1::{Counterparty, ProcessPaymentRequest},
-        r#type::v1::Money,
-    };
-    use prost::Message as _;
-
-    use super::*;
-
-    async fn accept(store: &Store, id: &str) {
-        let request = ProcessPaymentRequest {
-            request_id: id.to_owned(),
-            amount: Some(Money {
-                currency_code: "GBP".to_owned(),
-                units: 1,
-                nanos: 0,
-            }),
-            counterparty: Some(Counterparty {
-                name: "A supplier".to_owned(),
-                ..Counterparty::default()
-            }),
-            ..ProcessPaymentRequest::default()
+impl Figures {
+    /// Adds a row of the count by state.
+    fn count(
+        counts: &mut BTreeMap<u8, i64>,
+        oldest: &mut [Option<i64>; 2],
+        state: i64,
+        count: i64,
+        created: Option<i64>,
+        turned: Option<i64>,
+    ) {
+        let [unfinished, compensating] = oldest;
+        let Some(state) = State::from_number(state) else {
+            return;
         };
-        let intent = crate::request::intent(&request).unwrap();
-        let accepted = store.accept(intent, request.encode_to_vec(), 1).await;
-        assert!(matches!(accepted.unwrap(), Accepted::Mine(_)));
+        counts.insert(state as u8, count);
+        if !state.is_at_rest() {
+            *unfinished = earliest(*unfinished, created);
+        }
+        *compensating = earliest(*compensating, turned);
     }
 
-    #[tokio::test]
-    async fn a_row_that_cannot_be_read_does_not_hold_up_the_recovery_of_others() {
-        let folder = tempfile::tempdir().unwrap();
-        let gone = Store::open(folder.path(), "gone".to_owned()).unwrap();
-        accept(&gone, "damaged").await;
-        accept(&gone, "sound").await;
-        let damage = |c: &Connection| {
-            let sql = "UPDATE payment SET request = x'ff' WHERE payment_id = 'damaged'";
-            Ok::<_, Error>(c.execute(sql, [])?)
+    fn new(counts: BTreeMap<u8, i64>, oldest: [Option<i64>; 2], now: i64) -> Self {
+        let age = |since: Option<i64>| {
+            since.map_or(0, |since| now.saturating_sub(since).max(0) / 1_000_000)
         };
-        gone.database.write(damage).await.unwrap();
-        let store = Store::open(folder.path(), "alive".to_owned()).unwrap();
-        let taken = store.take_over(10, 2).await.unwrap();
-        let taken: Vec<_> = taken.into_iter().map(|payment| payment.intent.id).collect();
-        assert_eq!(taken, ["sound"]);
+        let [unfinished, compensating] = oldest;
+        Self {
+            counts,
+            compensating_age_seconds: age(compensating),
+            unfinished_age_seconds: age(unfinished),
+        }
+    }
+
+    pub(crate) fn in_state(&self, state: State) -> i64 {
+        self.counts.get(&(state as u8)).copied().unwrap_or_default()
+    }
+}
+
+fn earliest(one: Option<i64>, other: Option<i64>) -> Option<i64> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }

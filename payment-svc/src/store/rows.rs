@@ -1,137 +1,147 @@
-//! Rows to payments.
+//! Rows to payments and back, the same for both back-ends.
 
-use mizan_contracts::payment::v1::ProcessPaymentRequest;
+use mizan_contracts::{
+    payment::v1::{self as wire, ProcessPaymentRequest},
+    r#type::v1::Money,
+};
 use prost::Message as _;
-use store::rusqlite::{self, Connection, OptionalExtension as _, Row, params};
 
-use super::{Error, Filter};
+use super::journal;
 use crate::{
-    domain::{Failure, Payment, State},
+    domain::{Change, Direction, Failure, Intent, Journal, Payment, Row, State},
     request,
 };
 
-const COLUMNS: &str = "payment_id, request, state, failure_step, failure_reason, failure_message,
-    version, worker, create_micros, update_micros, place";
+/// The columns of a payment, in the order of [`Raw`].
+macro_rules! columns {
+    () => {
+        "payment_id, request, intent, refund_of, state, failure_step, failure_reason,
+         failure_message, journal, version, worker, create_micros, update_micros, place"
+    };
+}
+pub(super) use columns;
 
-/// A payment and what belongs to its row alone.
-pub(super) struct Stored {
-    pub(super) payment: Payment,
+/// A row as it is stored.
+pub(super) struct Raw {
+    pub(super) id: String,
     pub(super) request: Vec<u8>,
+    pub(super) intent: Option<Vec<u8>>,
+    pub(super) refund_of: Option<String>,
+    pub(super) state: i64,
+    pub(super) failure_step: Option<String>,
+    pub(super) failure_reason: Option<String>,
+    pub(super) failure_message: Option<String>,
+    pub(super) journal: Vec<u8>,
+    pub(super) version: i64,
     pub(super) worker: String,
-    place: i64,
+    pub(super) create_micros: i64,
+    pub(super) update_micros: i64,
+    pub(super) place: i64,
 }
 
-struct Raw {
-    id: String,
-    request: Vec<u8>,
-    state: i64,
-    failure: Option<Failure>,
-    version: i64,
-    worker: String,
-    create_micros: i64,
-    update_micros: i64,
-    place: i64,
-}
-
-pub(super) fn find(c: &Connection, id: &str) -> Result<Option<Stored>, Error> {
-    let sql = format!("SELECT {COLUMNS} FROM payment WHERE payment_id = ?1");
-    let raw = c.prepare_cached(&sql)?.query_row([id], raw).optional()?;
-    raw.map(Raw::read).transpose()
-}
-
-/// Unfinished payments whose workers are gone. One that cannot be read must not keep the others
-/// from being finished: it is said, and left for a person.
-pub(super) fn free(c: &Connection, most: u32, now: i64) -> Result<Vec<Payment>, Error> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM payment WHERE state IN (1, 2, 3, 5)
-             AND worker NOT IN (SELECT worker FROM worker WHERE until_micros >= ?1)
-         LIMIT ?2"
-    );
-    let mut statement = c.prepare_cached(&sql)?;
-    let rows = statement.query_map(params![now, most], raw)?;
-    let mut readable = Vec::new();
-    for row in rows {
-        match row?.read() {
-            Ok(stored) => readable.push(stored.payment),
-            Err(error) => tracing::error!(%error, "a payment is stuck"),
-        }
-    }
-    Ok(readable)
-}
-
-pub(super) fn list(
-    c: &Connection,
-    filter: &Filter,
-    before: i64,
-    most: u32,
-) -> Result<Vec<(i64, Payment)>, Error> {
-    let mut sql = format!("SELECT {COLUMNS} FROM payment WHERE place < ?1");
-    let state = filter.state.map_or(0, |state| state as i64);
-    // Spelt out by what is asked for, so that the index that fits is used.
-    sql += if state == 0 {
-        " AND ?2 = 0"
-    } else {
-        " AND state = ?2"
-    };
-    sql += if filter.reference.is_empty() {
-        " AND ?3 = ''"
-    } else {
-        " AND reference = ?3"
-    };
-    sql += " ORDER BY place DESC LIMIT ?4";
-    let rows = all(c, &sql, params![before, state, filter.reference, most])?;
-    Ok(rows
-        .into_iter()
-        .map(|row| (row.place, row.payment))
-        .collect())
-}
-
-fn all(c: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<Vec<Stored>, Error> {
-    let mut statement = c.prepare_cached(sql)?;
-    let rows = statement.query_map(params, raw)?;
-    rows.map(|row| row?.read()).collect()
-}
-
-fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
-    let step: Option<String> = row.get(3)?;
-    let failure = match step {
-        None => None,
-        Some(step) => Some(Failure {
-            step,
-            reason: row.get(4)?,
-            message: row.get(5)?,
-        }),
-    };
-    Ok(Raw {
-        id: row.get(0)?,
-        request: row.get(1)?,
-        state: row.get(2)?,
-        failure,
-        version: row.get(6)?,
-        worker: row.get(7)?,
-        create_micros: row.get(8)?,
-        update_micros: row.get(9)?,
-        place: row.get(10)?,
-    })
-}
+/// A row says what no payment can: something else changed it.
+#[derive(Debug, thiserror::Error)]
+#[error("payment {0} cannot be read from the store")]
+pub(crate) struct Damaged(String);
 
 impl Raw {
-    fn read(self) -> Result<Stored, Error> {
-        let damaged = || Error::Damaged(self.id.clone());
-        let request = ProcessPaymentRequest::decode(&*self.request).map_err(|_| damaged())?;
-        let payment = Payment {
-            intent: request::intent(&request).map_err(|_| damaged())?,
-            state: State::from_number(self.state).ok_or_else(damaged)?,
-            failure: self.failure,
+    pub(super) fn row(self) -> Result<Row, Damaged> {
+        let request = self.request.clone();
+        let worker = self.worker.clone();
+        Ok(Row {
+            payment: self.payment()?,
+            request,
+            worker,
+            change: Change::None,
+        })
+    }
+
+    pub(super) fn payment(self) -> Result<Payment, Damaged> {
+        let damaged = || Damaged(self.id.clone());
+        let stored = self.intent.as_deref().unwrap_or(&self.request);
+        let stored = ProcessPaymentRequest::decode(stored).map_err(|_| damaged())?;
+        let mut intent = request::intent(&stored).map_err(|_| damaged())?;
+        let state = State::from_number(self.state).ok_or_else(damaged)?;
+        let (mut journal, parked) = journal::read(&self.journal).ok_or_else(damaged)?;
+        // From a version that kept no journal: what is next may have been tried.
+        if let (true, Some(step)) = (self.journal.is_empty(), state.step()) {
+            journal = Journal::unknown_past(step, self.update_micros);
+        }
+        if parked.is_some() != (state == State::NeedsAttention) {
+            return Err(damaged());
+        }
+        let failure = match (self.failure_step, self.failure_reason, self.failure_message) {
+            (Some(step), Some(reason), Some(message)) => Some(Failure {
+                step,
+                reason,
+                message,
+            }),
+            _ => None,
+        };
+        intent.refund_of = self.refund_of;
+        Ok(Payment {
+            intent,
+            state,
+            failure,
+            parked,
+            journal,
             version: self.version,
             create_micros: self.create_micros,
             update_micros: self.update_micros,
-        };
-        Ok(Stored {
-            payment,
-            request: self.request,
-            worker: self.worker,
-            place: self.place,
         })
     }
+}
+
+/// What of a payment is written when it is new.
+pub(super) struct Fixed {
+    pub(super) intent: Option<Vec<u8>>,
+    pub(super) refund_of: Option<String>,
+    pub(super) refund_minor: Option<i64>,
+}
+
+impl Fixed {
+    pub(super) fn of(payment: &Payment) -> Self {
+        let refund_of = payment.intent.refund_of.clone();
+        let minor = i64::try_from(payment.intent.amount.minor()).unwrap_or(i64::MAX);
+        Self {
+            intent: refund_of.as_ref().map(|_| written(&payment.intent)),
+            refund_minor: refund_of.as_ref().map(|_| minor),
+            refund_of,
+        }
+    }
+}
+
+/// When a payment began to be undone, while it is.
+pub(super) fn turned(payment: &Payment) -> Option<i64> {
+    let void = payment.journal.step(crate::domain::Step::Void)?;
+    (payment.state == State::Compensating).then_some(void.begun_micros)
+}
+
+pub(super) fn journal_of(payment: &Payment) -> Vec<u8> {
+    journal::write(&payment.journal, &payment.parked)
+}
+
+/// An intent as the request that asks for it.
+fn written(intent: &Intent) -> Vec<u8> {
+    let direction = match intent.direction {
+        Direction::Outgoing => wire::Direction::Outgoing,
+        Direction::Refund => wire::Direction::Refund,
+    };
+    let request = ProcessPaymentRequest {
+        request_id: intent.id.clone(),
+        amount: Money::try_from(intent.amount).ok(),
+        direction: direction.into(),
+        counterparty: Some(wire::Counterparty {
+            counterparty_id: intent.counterparty_id.clone(),
+            name: intent.counterparty_name.clone(),
+        }),
+        description: intent.description.clone(),
+        reference: intent.reference.clone(),
+        metadata: intent.metadata.clone(),
+        expense_account_id: intent.expense_account.clone(),
+        cash_account_id: intent.cash_account.clone(),
+        effective_time: intent.effective_micros.map(mizan::request::timestamp),
+        asynchronous: false,
+    };
+    request.encode_to_vec()
 }

@@ -56,7 +56,14 @@ async fn without_a_ledger_the_payment_is_kept_and_goes_on_when_it_is_back() {
     world.reaches("p1", PaymentState::Invoiced).await;
     let _ledger = world.accounting().await;
     let payment = world.reaches("p1", PaymentState::Completed).await;
-    assert_eq!(world.pay(request("p1")).await.unwrap(), payment);
+    let again = world.pay(request("p1")).await.unwrap();
+    assert_eq!(again.update_time, payment.update_time);
+    let ledger = payment.steps.iter().find(|step| step.name == "ledger");
+    let error = ledger.unwrap().last_error.clone().unwrap();
+    assert_eq!(
+        (&*error.code, &*error.reason),
+        ("UNAVAILABLE", "NO_INSTANCES")
+    );
     assert_eq!(world.books().await.unwrap().transactions, 1);
 }
 

@@ -2,7 +2,7 @@
 
 use mizan_contracts::{
     invoice::v1::{DocumentType, InvoiceState},
-    payment::v1::{Direction, PaymentState, ProcessPaymentRequest},
+    payment::v1::{Direction, Payment, PaymentState, ProcessPaymentRequest, StepState},
 };
 
 use crate::world::{World, gbp, pounds, request};
@@ -25,7 +25,19 @@ async fn a_payment_is_a_paid_invoice_and_a_balanced_transaction() {
     assert_eq!(invoices[0].total, gbp(12, 34));
     let books = world.books().await.unwrap();
     assert_eq!((pounds(&books), books.transactions), ([1234, 1234, 0], 1));
-    assert_eq!(world.get("p1").await.unwrap(), payment);
+    let seen = world.get("p1").await.unwrap();
+    let steps: Vec<_> = seen.steps.iter().map(|s| (&*s.name, s.attempts)).collect();
+    assert_eq!(steps, [("invoice", 1), ("ledger", 1), ("mark_paid", 1)]);
+    assert!(
+        seen.steps
+            .iter()
+            .all(|s| s.state() == StepState::Done && s.end_time.is_some())
+    );
+    let without_steps = Payment {
+        steps: Vec::new(),
+        ..seen
+    };
+    assert_eq!(without_steps, payment);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -128,12 +128,7 @@ impl World {
     }
 
     pub(crate) async fn payment(&self) -> Server {
-        let config = payment_svc::Config {
-            data: self.data().to_owned(),
-            ledger_rate: 5000,
-            ledger_burst: 500,
-            server: self.args(),
-        };
+        let config = payment_svc::Config::new(self.data().to_owned(), self.args());
         let serve = |listener, stop: CancellationToken| async move {
             payment_svc::serve(listener, config, stop.cancelled_owned())
                 .await

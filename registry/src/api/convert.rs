@@ -105,7 +105,7 @@ fn check_state(check: &CheckView, of_node: bool) -> pb::CheckState {
 fn check(check: &CheckDefinition) -> pb::HealthCheck {
     let runs = check.is_run();
     pb::HealthCheck {
-        kind: Some(kind(&check.kind)),
+        kind: Some(kind(check)),
         interval: duration(check.interval).filter(|_| runs),
         timeout: duration(check.timeout).filter(|_| runs),
         check_id: check.check_id.clone(),
@@ -117,15 +117,23 @@ fn check(check: &CheckDefinition) -> pb::HealthCheck {
     }
 }
 
-fn kind(kind: &CheckKind) -> pb::health_check::Kind {
+fn kind(check: &CheckDefinition) -> pb::health_check::Kind {
     use pb::health_check::Kind;
-    match kind {
+    let tls = || {
+        check.tls.as_ref().map(|tls| pb::CheckTls {
+            server_name: tls.server_name.clone(),
+            skip_verify: tls.skip_verify,
+        })
+    };
+    match &check.kind {
         CheckKind::Grpc { target, service } => Kind::Grpc(pb::GrpcCheck {
             service: service.clone(),
             target: target.clone().unwrap_or_default(),
+            tls: tls(),
         }),
         CheckKind::Tcp { target } => Kind::Tcp(pb::TcpCheck {
             target: target.clone().unwrap_or_default(),
+            tls: tls(),
         }),
         CheckKind::Http {
             url,
@@ -139,6 +147,7 @@ fn kind(kind: &CheckKind) -> pb::health_check::Kind {
             headers: headers.iter().cloned().collect(),
             body: body.clone(),
             no_redirects: !follow_redirects,
+            tls: tls(),
         }),
         CheckKind::Ttl { ttl } => Kind::Ttl(pb::TtlCheck {
             ttl: duration(*ttl),

@@ -28,6 +28,7 @@ use crate::{
         CheckRef, Key, NotReported, Owner, View, Violation, check_instance_id, check_lookup,
         limits::MAINTENANCE_CHARS_MAX,
     },
+    metrics::Api as Counted,
     registry::{Refused, Registry},
 };
 
@@ -201,7 +202,12 @@ impl RegistryService for Api {
             let admission = admit(&self.watches, "watches")?;
             watch::some(registry, services, &wanted, &held, admission)
         };
+        let metrics = registry.metrics().clone();
+        let watching = metrics.watching(Counted::Grpc);
         let answers = answers.map(move |answer| {
+            // Held for as long as the stream is.
+            let _ = &watching;
+            metrics.woke(Counted::Grpc);
             Ok(WatchInstancesResponse {
                 instances: convert::instances(&answer.entries, view),
                 service: answer.service,

@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use mizan::status::Violations;
 use mizan_contracts::registry::v1::{self as pb, InstanceStatus};
 
-use crate::catalogue::{Candidate, CandidateCheck, CheckKind, Entry, Naming, Status, View, limits};
+use crate::catalogue::{
+    Candidate, CandidateCheck, CheckKind, Entry, Naming, Status, Tls, View, limits,
+};
 
 /// Nanoseconds of a second.
 const NANOS: i128 = 1_000_000_000;
@@ -44,6 +46,7 @@ pub(crate) fn candidate(instance: pb::Instance, local_node: &str) -> Candidate {
 }
 
 fn candidate_check(check: pb::HealthCheck, local_node: &str) -> CandidateCheck {
+    let tls = check.kind.as_ref().and_then(tls);
     CandidateCheck {
         check_id: check.check_id,
         name: check.name,
@@ -56,7 +59,22 @@ fn candidate_check(check: pb::HealthCheck, local_node: &str) -> CandidateCheck {
         failures_before_critical: check.failures_before_critical,
         deregister_critical_after_nanos: check.deregister_critical_after.map(nanos),
         initial: None,
+        tls,
     }
+}
+
+fn tls(kind: &pb::health_check::Kind) -> Option<Tls> {
+    use pb::health_check::Kind;
+    let asked = match kind {
+        Kind::Grpc(grpc) => grpc.tls.as_ref(),
+        Kind::Tcp(tcp) => tcp.tls.as_ref(),
+        Kind::Http(http) => http.tls.as_ref(),
+        Kind::None(_) | Kind::Ttl(_) | Kind::Alias(_) | Kind::Reported(_) => None,
+    };
+    asked.map(|tls| Tls {
+        server_name: tls.server_name.clone(),
+        skip_verify: tls.skip_verify,
+    })
 }
 
 fn check_kind(kind: pb::health_check::Kind, local_node: &str) -> CheckKind {

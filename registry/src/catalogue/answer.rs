@@ -236,7 +236,8 @@ impl Catalogue {
         let statuses = |entry: &Entry| {
             let checks = entry.checks.iter();
             let said = checks.map(|check| (check.definition.check_id.clone(), check.status));
-            (said.collect::<Vec<_>>(), entry.maintenance.is_some())
+            let stated = (entry.maintenance.is_some(), entry.flapping);
+            (said.collect::<Vec<_>>(), stated)
         };
         if held.map(statuses) != Some(statuses(entry)) {
             self.indexes.checks = next;

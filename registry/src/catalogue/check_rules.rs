@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::catalogue::{
-    CheckDefinition, CheckKind, Status, Violation, limits::*, validate::check_chars,
+    CheckDefinition, CheckKind, Status, Tls, Violation,
+    limits::*,
+    validate::{check_address, check_chars},
 };
 
 /// A check as it came. What is unset takes its default.
@@ -25,6 +27,8 @@ pub(crate) struct CandidateCheck {
     pub(crate) failures_before_critical: u32,
     pub(crate) deregister_critical_after_nanos: Option<i128>,
     pub(crate) initial: Option<Status>,
+    /// Set: TLS is spoken, by kinds that can. An HTTP check does by its URL's scheme; this is how.
+    pub(crate) tls: Option<Tls>,
 }
 
 /// The rules for one check, and where violations go.
@@ -53,7 +57,7 @@ impl<'a> CheckRules<'a> {
         });
         self.kind(&kind, has_port);
         let check_id = if check.check_id.is_empty() {
-            word(&kind).to_owned()
+            kind.word().to_owned()
         } else {
             check.check_id
         };
@@ -95,6 +99,7 @@ impl<'a> CheckRules<'a> {
             CheckKind::Grpc { .. } | CheckKind::Http { .. } | CheckKind::Tcp { .. }
         );
         let (interval, timeout) = (interval.filter(|_| run), timeout.filter(|_| run));
+        let tls = self.tls(&kind, check.tls);
         (self.found.len() == before).then(|| CheckDefinition {
             check_id,
             name: check.name,
@@ -107,6 +112,7 @@ impl<'a> CheckRules<'a> {
             failures_before_critical: critical,
             deregister_critical_after: reap.flatten(),
             initial: check.initial,
+            tls,
         })
     }
 
@@ -144,13 +150,12 @@ impl<'a> CheckRules<'a> {
     }
 
     fn http(&mut self, url: &str, method: &str, headers: &[(String, String)], body: &str) {
-        if url.starts_with("https://") {
-            self.wrong(
-                "http.url",
-                "must be http: the registry does not check over TLS yet",
-            );
-        } else if !url.strip_prefix("http://").is_some_and(is_host) || url.len() > URL_CHARS_MAX {
-            let rule = format!("must be an http URL of at most {URL_CHARS_MAX} characters");
+        let rest = url
+            .strip_prefix("http://")
+            .or_else(|| url.strip_prefix("https://"));
+        if !rest.is_some_and(is_host) || url.len() > URL_CHARS_MAX {
+            let rule =
+                format!("must be an http or https URL of at most {URL_CHARS_MAX} characters");
             self.wrong("http.url", rule);
         }
         if !is_token(method) {
@@ -175,6 +180,20 @@ impl<'a> CheckRules<'a> {
                 format!("must be at most {BODY_BYTES_MAX} bytes"),
             );
         }
+    }
+
+    /// How TLS is spoken: by no kind that cannot, by an HTTP check exactly when its URL says so.
+    fn tls(&mut self, kind: &CheckKind, tls: Option<Tls>) -> Option<Tls> {
+        let tls = match kind {
+            CheckKind::Grpc { .. } | CheckKind::Tcp { .. } => tls?,
+            CheckKind::Http { url, .. } if url.starts_with("https://") => tls.unwrap_or_default(),
+            _ => return None,
+        };
+        let name = &tls.server_name;
+        if !name.is_empty() && check_address("", name).is_some() {
+            self.wrong("tls.server_name", "must be a DNS name or an IP address");
+        }
+        Some(tls)
     }
 
     fn target(&mut self, field: &str, target: Option<&str>, has_port: bool) {
@@ -234,20 +253,7 @@ impl<'a> CheckRules<'a> {
     }
 }
 
-/// The id of a check that was given none.
-fn word(kind: &CheckKind) -> &'static str {
-    match kind {
-        CheckKind::Grpc { .. } => "grpc",
-        CheckKind::Http { .. } => "http",
-        CheckKind::Tcp { .. } => "tcp",
-        CheckKind::Ttl { .. } => "ttl",
-        CheckKind::Alias { .. } => "alias",
-        CheckKind::Reported => "reported",
-        CheckKind::Standing => "heartbeat",
-    }
-}
-
-/// Whether what follows `http://` begins with a host.
+/// Whether what follows a URL's scheme begins with a host.
 fn is_host(rest: &str) -> bool {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     let plain = |c: char| c.is_ascii_graphic();

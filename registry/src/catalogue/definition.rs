@@ -137,6 +137,34 @@ pub(crate) struct CheckDefinition {
     pub(crate) deregister_critical_after: Option<Duration>,
     /// What it is before its first result. Nothing: critical.
     pub(crate) initial: Option<Status>,
+    /// How TLS is spoken with what is asked. Nothing: it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<Tls>,
+}
+
+impl CheckKind {
+    /// The word for it: what a check of this kind is called that was given no id.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Grpc { .. } => "grpc",
+            Self::Http { .. } => "http",
+            Self::Tcp { .. } => "tcp",
+            Self::Ttl { .. } => "ttl",
+            Self::Alias { .. } => "alias",
+            Self::Reported => "reported",
+            Self::Standing => "heartbeat",
+        }
+    }
+}
+
+/// How a check speaks TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tls {
+    /// The name that the certificate must be for, and that is asked for (SNI). Empty: the target's
+    /// host.
+    pub(crate) server_name: String,
+    /// Whether any certificate will do.
+    pub(crate) skip_verify: bool,
 }
 
 impl CheckDefinition {
@@ -159,7 +187,7 @@ pub(crate) enum CheckKind {
     },
     /// An HTTP request: 2xx passes, 429 warns, everything else is critical.
     Http {
-        /// With its scheme, `http`.
+        /// With its scheme, `http` or `https`.
         url: String,
         /// `GET` unless another was given.
         method: String,

@@ -12,6 +12,7 @@
 //! A service's revision moves exactly when its answer does: see [`Snapshot`].
 
 mod answer;
+mod census;
 mod check;
 mod check_rules;
 mod checks_of_owner;
@@ -32,8 +33,11 @@ mod sweep;
 mod tests;
 mod validate;
 
+pub(crate) use census::Census;
 pub(crate) use check::CheckView;
-pub(crate) use definition::{CheckDefinition, CheckKind, Instance, Key, Node, Owner, UnixMillis};
+pub(crate) use definition::{
+    CheckDefinition, CheckKind, Instance, Key, Node, Owner, Tls, UnixMillis,
+};
 pub(crate) use effects::{
     Bounds, CheckRef, Effects, Full, Indexes, NotReported, Polling, Stored, StreamId, Summary,
     Target,
@@ -46,4 +50,5 @@ pub(crate) use status::Status;
 pub(crate) use sweep::SWEEP;
 pub(crate) use validate::{
     Candidate, CandidateCheck, Naming, Violation, check_instance_id, check_lookup, validate_checks,
+    validate_node,
 };

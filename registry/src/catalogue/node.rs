@@ -43,7 +43,6 @@ impl Catalogue {
     }
 
     /// Removes a node with all its instances; nothing when it is not known.
-    #[cfg(test)]
     pub(crate) fn deregister_node(&mut self, name: &str, now: UnixMillis) -> Option<Effects> {
         let record = self.nodes.get_mut(name)?;
         record.explicit = true;

@@ -172,6 +172,7 @@ impl Catalogue {
             effects.stale.push(owner.clone());
             if matches!(owner, Owner::Node(_)) {
                 self.indexes.newest += 1;
+                self.indexes.checks = self.indexes.newest;
             }
             self.changed(owner, now, &mut effects);
         }

@@ -51,6 +51,7 @@ fn definition(check_id: &str, kind: CheckKind) -> CheckDefinition {
         failures_before_critical: 1,
         deregister_critical_after: None,
         initial: None,
+        tls: None,
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fmt::Display, net::IpAddr, sync::Arc};
 
-use crate::catalogue::{CheckDefinition, Instance, check_rules::CheckRules, limits::*};
+use uuid::Uuid;
+
+use crate::catalogue::{CheckDefinition, Instance, Node, check_rules::CheckRules, limits::*};
 
 pub(crate) use crate::catalogue::check_rules::CandidateCheck;
 
@@ -138,6 +140,27 @@ impl Candidate {
             found.push(Violation::new("weight", format!("must be at most {most}")));
         }
     }
+}
+
+/// Everything that is wrong with a node, its checks left out.
+pub(crate) fn validate_node(node: &Node) -> Vec<Violation> {
+    let mut found = Vec::new();
+    found.extend(check_word("node", &node.name, NODE_CHARS_MAX));
+    found.extend(check_address("address", &node.address));
+    if !node.id.is_empty() && Uuid::parse_str(&node.id).is_err() {
+        found.push(Violation::new("id", "must be a UUID"));
+    }
+    check_metadata("node_meta", &node.metadata, &mut found);
+    if node.tagged_addresses.len() > METADATA_MAX {
+        let rule = format!("must be at most {METADATA_MAX}");
+        found.push(Violation::new("tagged_addresses", rule));
+    }
+    for (tag, address) in node.tagged_addresses.iter().take(METADATA_MAX) {
+        found.extend(check_chars("tagged_addresses", tag, 1, TAG_CHARS_MAX));
+        let most = ADDRESS_CHARS_MAX;
+        found.extend(check_chars("tagged_addresses", address, 0, most));
+    }
+    found
 }
 
 /// The definitions of an owner's checks; what is wrong with them goes to `found`. `has_port` is

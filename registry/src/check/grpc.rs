@@ -1,14 +1,26 @@
 //! `grpc.health.v1.Health/Check` over a connection that is kept between checks.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use mizan::{Connection, status};
+use http::uri::Scheme;
+use mizan::{
+    Connection,
+    connection::{Config, Connecting, Connector, Transport},
+    status,
+};
 use tonic::{Code, Status};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::check::{Networks, reason::readable};
+use crate::{
+    catalogue::Tls,
+    check::{
+        Networks,
+        reason::readable,
+        tls::{self, Inside},
+    },
+};
 
 /// Asks one instance.
 #[derive(Debug, Default)]
@@ -22,7 +34,7 @@ impl GrpcProbe {
     /// that did not answer in time is not to be trusted with the next check.
     pub(crate) async fn check(
         &mut self,
-        networks: &Networks,
+        way: &Way<'_>,
         authority: &str,
         service: &str,
         limit: Duration,
@@ -38,13 +50,12 @@ impl GrpcProbe {
                 }
             }
         }
-        // What a name stands for is judged here and connected to as it was judged.
-        let addresses = networks.resolve(authority).await?;
-        let mut judged = addresses.first().map(ToString::to_string);
-        let judged = judged.take().filter(|_| networks.are_restricted());
         // The caller's own limit ends it first, with one wording whatever was waited for.
-        let ample = limit.saturating_mul(2);
-        let connection = Connection::open(judged.as_deref().unwrap_or(authority), ample)
+        let config = Config {
+            connect_timeout: limit.saturating_mul(2),
+            ..Config::default()
+        };
+        let connection = Connection::open_with(authority, &config, way)
             .await
             .map_err(|error| readable(error.reason()))?;
         let answer = ask(&connection, service).await;
@@ -52,6 +63,43 @@ impl GrpcProbe {
             self.connection = Some(connection);
         }
         answer.map_err(|status| words(authority, &status))
+    }
+}
+
+/// The way to an instance: only where checks may go, and over TLS if it speaks that.
+#[derive(Debug)]
+pub(crate) struct Way<'a> {
+    pub(crate) networks: &'a Networks,
+    pub(crate) tls: Option<&'a Tls>,
+}
+
+impl Connector for Way<'_> {
+    fn connect<'a>(&'a self, authority: &'a str) -> Connecting<'a> {
+        Box::pin(async move {
+            // What a name stands for is judged here and connected to as it was judged.
+            let addresses = self.networks.resolve(authority).await;
+            let addresses = addresses.map_err(io::Error::other)?;
+            let mut judged = addresses.first().map(ToString::to_string);
+            let judged = judged.take().filter(|_| self.networks.are_restricted());
+            let target = judged.as_deref().unwrap_or(authority);
+            let stream = self.networks.connector().connect(target).await?;
+            let Some(tls) = self.tls else {
+                return Ok(stream);
+            };
+            let host = authority
+                .rsplit_once(':')
+                .map_or(authority, |(host, _)| host);
+            let shaken = tls::connect(stream, host, tls, Inside::Http2).await;
+            let stream: Box<dyn Transport> = Box::new(shaken.map_err(io::Error::other)?);
+            Ok(stream)
+        })
+    }
+
+    fn scheme(&self) -> Scheme {
+        match self.tls {
+            None => Scheme::HTTP,
+            Some(_) => Scheme::HTTPS,
+        }
     }
 }
 

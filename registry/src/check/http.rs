@@ -7,11 +7,15 @@ use http::{
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
+use mizan::connection::Transport;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
-    catalogue::Status,
-    check::{Networks, Outcome},
+    catalogue::{Status, Tls},
+    check::{
+        Networks, Outcome,
+        tls::{self, Inside},
+    },
 };
 
 /// How many redirects are followed: enough for a moved path, too few for a circle.
@@ -27,6 +31,8 @@ pub(crate) struct Request<'a> {
     pub(crate) headers: &'a [(String, String)],
     pub(crate) body: &'a str,
     pub(crate) follow_redirects: bool,
+    /// How TLS is spoken, where the URL asks for it.
+    pub(crate) tls: &'a Tls,
 }
 
 /// Asks once, on a connection of its own: one that is kept would hide that nobody accepts new ones.
@@ -63,14 +69,19 @@ async fn ask(
     uri: &Uri,
     request: &Request<'_>,
 ) -> Result<(Response<Incoming>, AbortOnDropHandle<hyper::Result<()>>), String> {
-    if uri.scheme_str() != Some("http") {
-        return Err(format!(
-            "{uri} is not http: the registry does not check over TLS yet"
-        ));
-    }
+    let (secure, port) = match uri.scheme_str() {
+        Some("http") => (false, 80),
+        Some("https") => (true, 443),
+        _ => return Err(format!("{uri} is neither http nor https")),
+    };
     let host = uri.host().ok_or_else(|| format!("{uri} names no host"))?;
-    let target = format!("{host}:{}", uri.port_u16().unwrap_or(80));
+    let target = format!("{host}:{}", uri.port_u16().unwrap_or(port));
     let stream = networks.connect(&target).await?;
+    let stream: Box<dyn Transport> = if secure {
+        Box::new(tls::connect(stream, host, request.tls, Inside::Any).await?)
+    } else {
+        Box::new(stream)
+    };
     let broke = |error: hyper::Error| format!("connection broke: {error}");
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await

@@ -12,6 +12,7 @@ mod outcome;
 mod poll;
 mod probe;
 mod reason;
+mod tls;
 
 pub(crate) use networks::Networks;
 pub(crate) use outcome::Outcome;

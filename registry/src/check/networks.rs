@@ -8,6 +8,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use mizan::connection::{Connector, Tcp};
 use tokio::net::{TcpStream, lookup_host};
 
 use crate::{
@@ -16,24 +17,48 @@ use crate::{
 };
 
 /// The networks that checks may go to; with none named, all.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Networks(Arc<[IpNet]>);
+#[derive(Debug, Clone)]
+pub(crate) struct Networks {
+    allowed: Arc<[IpNet]>,
+    /// What the connections of gRPC checks are made of.
+    connector: Arc<dyn Connector>,
+}
+
+impl Default for Networks {
+    fn default() -> Self {
+        Self::new(&[])
+    }
+}
 
 impl Networks {
     /// These; with none, all.
     pub(crate) fn new(allowed: &[IpNet]) -> Self {
-        Self(allowed.into())
+        Self {
+            allowed: allowed.into(),
+            connector: Arc::new(Tcp),
+        }
+    }
+
+    /// The same, with connections of another make.
+    pub(crate) fn over(mut self, connector: Arc<dyn Connector>) -> Self {
+        self.connector = connector;
+        self
+    }
+
+    /// What the connections of gRPC checks are made of.
+    pub(crate) fn connector(&self) -> &dyn Connector {
+        &*self.connector
     }
 
     /// Whether there are any that checks may not go to.
     pub(crate) fn are_restricted(&self) -> bool {
-        !self.0.is_empty()
+        !self.allowed.is_empty()
     }
 
     /// Whether a check may go there. An IPv4 address in IPv6 clothes is taken for what it is.
     pub(crate) fn allow(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        self.0.is_empty() || self.0.iter().any(|network| network.contains(&ip))
+        self.allowed.is_empty() || self.allowed.iter().any(|network| network.contains(&ip))
     }
 
     /// The address that checks of this registration may not go to, if there is one that is known
@@ -93,7 +118,7 @@ fn target_host(kind: &CheckKind) -> Option<&str> {
     let authority = match kind {
         CheckKind::Grpc { target, .. } | CheckKind::Tcp { target } => target.as_deref()?,
         CheckKind::Http { url, .. } => {
-            let rest = url.strip_prefix("http://")?;
+            let (_, rest) = url.split_once("://")?;
             rest.split(['/', '?', '#']).next()?
         }
         _ => return None,
@@ -147,7 +172,7 @@ mod tests {
             target: Some(target.to_owned()),
         };
         assert_eq!(target_host(&http("http://10.0.0.1:80/x")), Some("10.0.0.1"));
-        assert_eq!(target_host(&http("http://[::1]:80/x")), Some("::1"));
+        assert_eq!(target_host(&http("https://[::1]:80/x")), Some("::1"));
         assert_eq!(target_host(&http("http://u:p@[::1]/x")), Some("::1"));
         assert_eq!(target_host(&tcp("h:1")), Some("h"));
         assert_eq!(target_host(&tcp("[::1]:1")), Some("::1"));

@@ -17,6 +17,7 @@ use crate::{
         Networks, Outcome,
         probe::{Probe, Run},
     },
+    metrics::Metrics,
 };
 
 /// Checks under way at once. Each holds a socket; the rest wait their turn, and waiting does not
@@ -32,16 +33,18 @@ pub(crate) struct Poller {
     /// runtime's context.
     runtime: Handle,
     networks: Networks,
+    metrics: Metrics,
 }
 
 impl Poller {
     /// A poller on the current runtime that goes nowhere but into these networks.
-    pub(crate) fn new(networks: Networks) -> Self {
+    pub(crate) fn new(networks: Networks, metrics: Metrics) -> Self {
         Self {
             turns: Arc::new(Semaphore::new(CHECKS_MAX)),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
             networks,
+            metrics,
         }
     }
 
@@ -58,6 +61,11 @@ impl Poller {
     {
         let hurry = Arc::new(Notify::new());
         let interval = target.definition.interval;
+        let (metrics, kind) = (self.metrics.clone(), target.definition.kind.word());
+        let report = move |outcome: Outcome, took| {
+            metrics.checked(kind, took);
+            report(outcome)
+        };
         let probe = Probe::new(target, self.networks.clone());
         let task = poll(
             probe,
@@ -105,7 +113,7 @@ async fn poll<P, R>(
     report: R,
 ) where
     P: Run,
-    R: Fn(Outcome) -> bool,
+    R: Fn(Outcome, Duration) -> bool,
 {
     // Whether this check runs because of something that happened, which then often happened to
     // many instances together: their next checks are spread over the interval.
@@ -122,7 +130,7 @@ async fn poll<P, R>(
             // Whoever hurried a check that was under way asked for no more than this.
             let _ = hurry.notified().now_or_never();
         }
-        if !report(outcome) {
+        if !report(outcome, began.elapsed()) {
             return;
         }
         let pause = if hurried {
@@ -164,7 +172,7 @@ mod tests {
     /// Checks that pass at once, and the times at which they did.
     fn polled() -> (Polled, mpsc::UnboundedReceiver<Instant>) {
         let (tell, times) = mpsc::unbounded_channel();
-        let report = move |_| tell.send(Instant::now()).is_ok();
+        let report = move |_, _| tell.send(Instant::now()).is_ok();
         let (turns, hurry) = (Arc::new(Semaphore::new(1)), Arc::new(Notify::new()));
         let task = tokio::spawn(poll(Passes, INTERVAL, turns, Arc::clone(&hurry), report));
         let task = task.abort_handle();

@@ -5,8 +5,13 @@ use std::future::Future;
 use tokio::time::timeout;
 
 use crate::{
-    catalogue::{CheckKind, Target},
-    check::{Networks, Outcome, grpc::GrpcProbe, http},
+    catalogue::{CheckKind, Target, Tls},
+    check::{
+        Networks, Outcome,
+        grpc::{GrpcProbe, Way},
+        http,
+        tls::{self, Inside},
+    },
 };
 
 /// Something that can be checked again and again.
@@ -40,6 +45,9 @@ impl Probe {
             grpc,
         } = self;
         let own = || authority(&target.address, target.port);
+        let tls = target.definition.tls.as_ref();
+        // What a redirect to https is followed with.
+        let plain = Tls::default();
         match &target.definition.kind {
             CheckKind::Grpc {
                 target: named,
@@ -47,15 +55,25 @@ impl Probe {
             } => {
                 let authority = named.clone().unwrap_or_else(own);
                 let limit = target.definition.timeout;
-                match grpc.check(networks, &authority, service, limit).await {
+                let way = Way { networks, tls };
+                match grpc.check(&way, &authority, service, limit).await {
                     Ok(()) => Outcome::passing(format!("gRPC check {authority}: success")),
                     Err(reason) => Outcome::critical(reason),
                 }
             }
             CheckKind::Tcp { target: named } => {
                 let authority = named.clone().unwrap_or_else(own);
-                match networks.connect(&authority).await {
-                    Ok(_) => Outcome::passing(format!("TCP connect {authority}: Success")),
+                let connected = networks.connect(&authority).await;
+                let spoken = match (connected, tls) {
+                    (Ok(stream), Some(tls)) => {
+                        let host = authority.rsplit_once(':').map_or("", |(host, _)| host);
+                        let shaken = tls::connect(stream, host, tls, Inside::Any).await;
+                        shaken.map(drop)
+                    }
+                    (connected, _) => connected.map(drop),
+                };
+                match spoken {
+                    Ok(()) => Outcome::passing(format!("TCP connect {authority}: Success")),
                     Err(reason) => Outcome::critical(reason),
                 }
             }
@@ -71,6 +89,7 @@ impl Probe {
                     headers,
                     body,
                     follow_redirects: *follow_redirects,
+                    tls: tls.unwrap_or(&plain),
                 };
                 http::check(networks, url, &request).await
             }

@@ -10,13 +10,14 @@ use parking_lot::Mutex;
 use store::Database;
 use tokio::{
     sync::{Notify, oneshot},
-    time::sleep,
+    time::{Instant, sleep},
 };
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     catalogue::{Owner, Stored},
     keep::{AHEAD, record},
+    metrics::Metrics,
 };
 
 /// Before what could not be written is tried again.
@@ -68,9 +69,9 @@ impl Pending {
 
 impl Journal {
     /// Writes from the current runtime until it is dropped.
-    pub(super) fn start(database: Database, reserved: u64, lock: File) -> Self {
+    pub(super) fn start(database: Database, reserved: u64, lock: File, metrics: Metrics) -> Self {
         let shared = Arc::new(Shared::default());
-        let writing = tokio::spawn(write_all(Arc::clone(&shared), database));
+        let writing = tokio::spawn(write_all(Arc::clone(&shared), database, metrics));
         Self {
             shared,
             reserved,
@@ -104,7 +105,7 @@ impl Journal {
     }
 }
 
-async fn write_all(shared: Arc<Shared>, database: Database) {
+async fn write_all(shared: Arc<Shared>, database: Database, metrics: Metrics) {
     loop {
         shared.wake.notified().await;
         let Waiting {
@@ -112,7 +113,11 @@ async fn write_all(shared: Arc<Shared>, database: Database) {
             reserve,
             callers,
         } = std::mem::take(&mut *shared.waiting.lock());
+        let (began, idle) = (Instant::now(), owners.is_empty() && reserve.is_none());
         let written = write_group(&database, owners, reserve).await;
+        if !idle {
+            metrics.stored(began.elapsed());
+        }
         let done = written.is_ok();
         if let Err((error, owners)) = written {
             tracing::error!(%error, writes = owners.len(), "the store cannot be written");

@@ -22,6 +22,7 @@ use store::{Database, OpenError, Unavailable};
 pub(crate) use journal::{Journal, Pending};
 
 use crate::catalogue::{Stored, UnixMillis};
+use crate::metrics::Metrics;
 
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 
@@ -82,19 +83,16 @@ pub(crate) struct Kept {
 }
 
 /// Opens, checks and reads `registry.db` in this folder, for this process alone.
-pub(crate) async fn open(data: &Path, now: UnixMillis) -> Result<Kept, KeepError> {
+pub(crate) async fn open(
+    data: &Path,
+    now: UnixMillis,
+    metrics: Metrics,
+) -> Result<Kept, KeepError> {
     let path = data.join("registry.db");
     let lock = data.join("registry.lock");
-    let opened = {
-        let (path, lock) = (path.clone(), lock.clone());
-        let open = move || -> Result<_, KeepError> {
-            // Creates the folder too.
-            let database = Database::open(&path, MIGRATIONS)?;
-            Ok((database, take(&lock)?))
-        };
-        tokio::task::spawn_blocking(open).await
-    };
-    let (database, lock) = opened.unwrap_or_else(|_| Err(KeepError::Taken(lock)))?;
+    // Nothing is served yet that this could hold up. Creates the folder too.
+    let database = Database::open(&path, MIGRATIONS)?;
+    let lock = take(&lock)?;
     let read = database.read(record::read).await;
     let read = read.map_err(|error| error.in_file(&path))?;
     let first_revision = now.0.max(read.revision.saturating_add(1));
@@ -105,7 +103,7 @@ pub(crate) async fn open(data: &Path, now: UnixMillis) -> Result<Kept, KeepError
         .await;
     written.map_err(|error: record::Error| error.in_file(&path))?;
     Ok(Kept {
-        journal: Journal::start(database, upto, lock),
+        journal: Journal::start(database, upto, lock, metrics),
         epoch: read.epoch,
         first_revision,
         stored: read.stored,

@@ -26,7 +26,7 @@ fn kept() -> (Catalogue, Vec<(Owner, Option<Stored>)>) {
 }
 
 async fn write(data: &Path) -> Kept {
-    let mut kept_now = open(data, NOW).await.unwrap();
+    let mut kept_now = open(data, NOW, Metrics::default()).await.unwrap();
     kept_now.journal.note(kept().1, kept_now.first_revision);
     assert!(kept_now.journal.pending().durable().await);
     kept_now
@@ -39,7 +39,9 @@ async fn what_is_durable_is_there_again_and_revisions_go_on() {
     let (epoch, first) = (before.epoch.clone(), before.first_revision);
     drop(before);
     // Even when the clock went back meanwhile.
-    let after = open(folder.path(), UnixMillis(1)).await.unwrap();
+    let after = open(folder.path(), UnixMillis(1), Metrics::default())
+        .await
+        .unwrap();
     assert_eq!(after.epoch, epoch);
     assert!(after.first_revision > first + AHEAD);
     let mut catalogue = Catalogue::new(after.first_revision, Bounds::default());
@@ -60,7 +62,13 @@ async fn what_is_gone_stays_gone() {
     before.journal.note(gone, 1);
     assert!(before.journal.pending().durable().await);
     drop(before);
-    assert!(open(folder.path(), NOW).await.unwrap().stored.is_empty());
+    assert!(
+        open(folder.path(), NOW, Metrics::default())
+            .await
+            .unwrap()
+            .stored
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -71,14 +79,22 @@ async fn revisions_are_reserved_ahead() {
     before.journal.note(Vec::new(), far);
     assert!(before.journal.pending().durable().await);
     drop(before);
-    assert!(open(folder.path(), NOW).await.unwrap().first_revision > far + AHEAD);
+    assert!(
+        open(folder.path(), NOW, Metrics::default())
+            .await
+            .unwrap()
+            .first_revision
+            > far + AHEAD
+    );
 }
 
 #[tokio::test]
 async fn a_second_registry_is_told_that_the_file_is_taken() {
     let folder = tempfile::tempdir().unwrap();
     let _first = write(folder.path()).await;
-    let second = open(folder.path(), NOW).await.unwrap_err();
+    let second = open(folder.path(), NOW, Metrics::default())
+        .await
+        .unwrap_err();
     assert!(matches!(second, KeepError::Taken(_)), "{second}");
 }
 
@@ -92,7 +108,9 @@ async fn a_row_that_was_changed_is_not_believed() {
         Connection::open(&path).unwrap().execute(sql, []).unwrap(),
         1
     );
-    let error = open(folder.path(), NOW).await.unwrap_err();
+    let error = open(folder.path(), NOW, Metrics::default())
+        .await
+        .unwrap_err();
     let said = error.to_string();
     assert!(said.contains("damaged") && said.contains("\"a\""), "{said}");
 }
@@ -113,7 +131,9 @@ async fn a_file_that_was_overwritten_is_not_believed() {
         *byte ^= 0x5a;
     }
     fs::write(&path, bytes).unwrap();
-    let error = open(folder.path(), NOW).await.unwrap_err();
+    let error = open(folder.path(), NOW, Metrics::default())
+        .await
+        .unwrap_err();
     let said = mizan::process::chain(&error);
     assert!(
         said.contains("damaged") || said.contains("malformed"),

@@ -6,8 +6,9 @@ use tokio::sync::watch;
 
 use super::Registry;
 use crate::{
-    catalogue::{Entry, Indexes, Key, NodeView, Snapshot, Summary},
+    catalogue::{Census, Entry, Indexes, Key, NodeView, Snapshot, Summary},
     clock,
+    metrics::Metrics,
 };
 
 impl Registry {
@@ -36,6 +37,16 @@ impl Registry {
         services
             .map(|(service, tags)| (service.to_owned(), tags.map(str::to_owned).collect()))
             .collect()
+    }
+
+    /// How much there is of everything.
+    pub(crate) fn census(&self) -> Census {
+        self.0.state.lock().catalogue.census(clock::now())
+    }
+
+    /// What is counted.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
     }
 
     /// One instance.

@@ -5,7 +5,10 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Registry;
-use crate::catalogue::{Indexes, View};
+use crate::{
+    catalogue::{Indexes, View},
+    metrics::Api,
+};
 
 /// How long a burst of changes is gathered before whoever waits is woken.
 const BURST: Duration = Duration::from_millis(5);
@@ -72,8 +75,10 @@ impl Registry {
             }
         };
         if self.revision(watched) == held {
+            let _watching = self.metrics().watching(Api::Consul);
             let woken = stop.run_until_cancelled(timeout_at(until, moved)).await;
             if matches!(woken, Some(Ok(()))) {
+                self.metrics().woke(Api::Consul);
                 sleep(BURST).await;
             }
         }

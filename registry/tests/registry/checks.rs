@@ -99,7 +99,7 @@ async fn the_service_asked_about_is_the_check_s() {
             target.port,
             Some(Kind::Grpc(GrpcCheck {
                 service,
-                target: String::new(),
+                ..GrpcCheck::default()
             })),
             OFTEN,
         )

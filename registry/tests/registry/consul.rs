@@ -1,8 +1,10 @@
 //! Consul's HTTP API as its clients speak it.
 
 mod blocking;
+mod catalog;
 mod checks;
 mod client;
 mod reading;
 mod refusals;
+mod restart;
 mod services;

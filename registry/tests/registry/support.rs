@@ -84,6 +84,11 @@ impl Registry {
         Client::new(connection)
     }
 
+    /// Asks it to stop.
+    pub(crate) fn begin_stop(&self) {
+        self.stop.cancel();
+    }
+
     /// Asks it to stop and waits until it did.
     pub(crate) async fn stop(self) {
         self.stop.cancel();

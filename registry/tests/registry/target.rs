@@ -10,6 +10,7 @@ use tokio::{
     sync::watch,
     task::{JoinHandle, JoinSet},
 };
+use tokio_rustls::TlsAcceptor;
 use tonic::service::Routes;
 use tonic_health::server::{HealthReporter, health_reporter};
 
@@ -34,10 +35,20 @@ impl Checked {
         Self::on(TcpListener::bind(("127.0.0.1", port)).await.unwrap())
     }
 
+    /// Over TLS; `GET /health` is answered too.
+    pub(crate) async fn start_tls(tls: TlsAcceptor) -> Self {
+        Self::serve(listen().await, Some(tls))
+    }
+
     fn on(listener: TcpListener) -> Self {
+        Self::serve(listener, None)
+    }
+
+    fn serve(listener: TcpListener, tls: Option<TlsAcceptor>) -> Self {
         let port = listener.local_addr().unwrap().port();
         let (health, service) = health_reporter();
         let router = Routes::new(service).prepare().into_axum_router();
+        let router = router.route("/health", axum::routing::get(async || "well"));
         let (count, accepted) = watch::channel(0);
         let serving = tokio::spawn(async move {
             // Dropped, and its connections with it, when this task is aborted.
@@ -45,11 +56,21 @@ impl Checked {
             while let Ok((stream, _)) = listener.accept().await {
                 count.send_modify(|accepted| *accepted += 1);
                 let service = TowerToHyperService::new(router.clone());
+                let tls = tls.clone();
                 connections.spawn(async move {
                     let builder = Builder::new(TokioExecutor::new());
-                    let _ = builder
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await;
+                    let Some(tls) = tls else {
+                        let _ = builder
+                            .serve_connection(TokioIo::new(stream), service)
+                            .await;
+                        return;
+                    };
+                    // Whoever does not trust us leaves.
+                    if let Ok(stream) = tls.accept(stream).await {
+                        let _ = builder
+                            .serve_connection(TokioIo::new(stream), service)
+                            .await;
+                    }
                 });
             }
         });

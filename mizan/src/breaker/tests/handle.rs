@@ -97,7 +97,7 @@ fn clones_are_one_breaker() {
 fn a_permit_outlives_its_breaker() {
     let now = Instant::now();
     let breaker = Breaker::beginning("invoice", Config::default(), now);
-    let permit = breaker.admit(now).unwrap();
+    let permit = breaker.admit_owned(now).unwrap();
     drop(breaker);
     permit.record(Outcome::Failure, now);
 }

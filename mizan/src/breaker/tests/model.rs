@@ -86,7 +86,7 @@ fn config() -> impl Strategy<Value = Config> {
 struct Pair {
     model: State,
     breaker: Breaker,
-    calls: Vec<(Ticket, Permit, Instant)>,
+    calls: Vec<(Ticket, OwnedPermit, Instant)>,
     now: Instant,
 }
 
@@ -101,7 +101,7 @@ impl Pair {
         }
     }
 
-    fn take(&mut self, index: &prop::sample::Index) -> Option<(Ticket, Permit, Instant)> {
+    fn take(&mut self, index: &prop::sample::Index) -> Option<(Ticket, OwnedPermit, Instant)> {
         let some = !self.calls.is_empty();
         some.then(|| self.calls.remove(index.index(self.calls.len())))
     }
@@ -111,7 +111,7 @@ impl Pair {
         match step {
             Step::Admit => {
                 let before = self.breaker.might_admit(now);
-                match (self.model.admit(now), self.breaker.admit(now)) {
+                match (self.model.admit(now), self.breaker.admit_owned(now)) {
                     (Ok(ticket), Ok(permit)) => {
                         prop_assert!(before);
                         self.calls.push((ticket, permit, now));

@@ -69,7 +69,7 @@ type Changes = Arc<Mutex<VecDeque<(Phase, Phase)>>>;
 struct Replay {
     machine: State,
     breaker: Breaker,
-    calls: Vec<(Ticket, Permit)>,
+    calls: Vec<(Ticket, OwnedPermit)>,
     now: Instant,
     expected: Counts,
     changes: Changes,
@@ -124,7 +124,7 @@ impl Replay {
         match step {
             "a" => self.calls.push((
                 self.machine.admit(now).unwrap(),
-                self.breaker.admit(now).unwrap(),
+                self.breaker.admit_owned(now).unwrap(),
             )),
             "o" => self.refused(Refusal::Open),
             "m" => self.refused(Refusal::Probing),

@@ -2,7 +2,7 @@
 
 mod state;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use mizan_contracts::registry::v1::{
     Instance, WatchInstancesRequest, WatchInstancesResponse,
@@ -15,7 +15,10 @@ use super::{
     Discover, Discovering, Endpoint, InvalidAuthority, Updates, backoff::Backoff,
     endpoint::authority,
 };
-use crate::Connection;
+use crate::{
+    Connection,
+    connection::{Config, Connector, Tcp},
+};
 use state::{Answer, Held};
 
 /// How long one registry may take to answer before the next one is tried.
@@ -39,9 +42,10 @@ const ALIVE: Duration = Duration::from_secs(10);
 /// tried, with pauses from 50 ms to 2 s. A watch that broke off is resumed by revision, so that an
 /// answer that did not change is not sent again. While no registry answers, the instances known
 /// last go on; a registry that restarted is not believed for 10 s in whom it leaves out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Registry {
     registries: Vec<String>,
+    connector: Arc<dyn Connector>,
 }
 
 impl Registry {
@@ -56,21 +60,29 @@ impl Registry {
         let registries = registries.into_iter().map(checked);
         Ok(Self {
             registries: registries.collect::<Result<_, _>>()?,
+            connector: Arc::new(Tcp),
         })
+    }
+
+    /// Reaches the registries over this connector's streams. TCP by default.
+    #[must_use]
+    pub fn over(mut self, connector: Arc<dyn Connector>) -> Self {
+        self.connector = connector;
+        self
     }
 }
 
 impl Discover for Registry {
     fn discover(self: Box<Self>, service: String, updates: Updates) -> Discovering {
-        Box::pin(follow(service, self.registries, updates))
+        Box::pin(follow(service, *self, updates))
     }
 }
 
-async fn follow(service: String, registries: Vec<String>, updates: Updates) {
+async fn follow(service: String, source: Registry, updates: Updates) {
     let mut held = Held::default();
     let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
-    for registry in registries.iter().cycle() {
-        match watch(&service, registry, &held).await {
+    for registry in source.registries.iter().cycle() {
+        match watch(&service, registry, &*source.connector, &held).await {
             Ok(stream) => {
                 let began = Instant::now();
                 updates.alive();
@@ -136,9 +148,14 @@ async fn until(time: Option<std::time::Instant>) {
 async fn watch(
     service: &str,
     registry: &str,
+    connector: &dyn Connector,
     held: &Held,
 ) -> Result<Streaming<WatchInstancesResponse>, String> {
-    let connection = Connection::open(registry, ANSWER)
+    let config = Config {
+        connect_timeout: ANSWER,
+        ..Config::default()
+    };
+    let connection = Connection::open_with(registry, &config, connector)
         .await
         .map_err(|e| e.reason().to_owned())?;
     let (revision, epoch) = held.resume().unzip();

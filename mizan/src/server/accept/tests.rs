@@ -1,3 +1,5 @@
+//! Connections of a server, by a client that speaks HTTP/2 frame by frame or goes silent.
+
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
     task::JoinHandle,

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use http::Response;
+use http::{HeaderName, HeaderValue, Response};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::{
     Consul,
-    blocking::{done, json},
+    blocking::{done, json, too_many_wait},
+    catalog_write::keep,
     definition,
     filter::{Kind, Selectors},
     health::{CHECK, keeps},
@@ -17,7 +19,10 @@ use super::{
     refusal::Refusal,
     shapes::{self, DATACENTER},
 };
-use crate::catalogue::{Instance, Key, Owner, limits};
+use crate::{
+    catalogue::{Key, Owner, View, limits},
+    registry::Watched,
+};
 
 /// What is told as the reason of maintenance when nobody gives one.
 const NO_REASON: &str = "taken out for maintenance; no reason was given";
@@ -48,26 +53,12 @@ impl Consul {
             .validate()
             .map_err(|found| Refusal::fields("Invalid service", &found))?;
         let replace = matches!(query.get("replace-existing-checks"), Some("" | "true"));
-        if !replace {
-            self.keep_checks(&mut instance);
+        // Checks that are not named again stay (Consul's rule).
+        if !replace && let Some(held) = self.registry.entry(&instance.key()) {
+            keep(&mut instance.checks, &held.instance.checks);
         }
         self.registry.register(instance).await?;
         Ok(done())
-    }
-
-    /// Checks that are not named again stay (Consul's rule), as far as there is room.
-    fn keep_checks(&self, instance: &mut Instance) {
-        let Some(held) = self.registry.entry(&instance.key()) else {
-            return;
-        };
-        for check in &held.instance.checks {
-            let mut named = instance.checks.iter();
-            if instance.checks.len() < limits::CHECKS_MAX
-                && !named.any(|named| named.check_id == check.check_id)
-            {
-                instance.checks.push(check.clone());
-            }
-        }
     }
 
     /// `PUT /v1/agent/service/deregister/:id`.
@@ -113,11 +104,36 @@ impl Consul {
         json(query, &services.collect::<BTreeMap<_, _>>())
     }
 
-    /// `/v1/agent/service/:id`.
-    pub(super) fn agent_service(&self, query: &Query, id: &str) -> Result<Response<Body>, Refusal> {
-        let entry = self.registry.entry(&self.find_service(id)?);
-        let entry = entry.ok_or_else(|| unknown(id))?;
-        json(query, &shapes::service(&entry))
+    /// `/v1/agent/service/:id`: with `?hash`, waits until the registration is another than the one
+    /// of that hash.
+    pub(super) async fn agent_service(
+        &self,
+        query: &Query,
+        id: &str,
+    ) -> Result<Response<Body>, Refusal> {
+        let until = self.until(query)?;
+        loop {
+            let key = self.find_service(id)?;
+            let entry = self.registry.entry(&key).ok_or_else(|| unknown(id))?;
+            let watched = Watched::Service(entry.instance.service.clone(), View::Registered);
+            let held = self.registry.revision(&watched);
+            // Once more, behind the revision: what is read may be newer than it, never older.
+            let entry = self.registry.entry(&key).ok_or_else(|| unknown(id))?;
+            let service = shapes::agent_service(&entry);
+            let same = query.get("hash") == Some(&*service.content_hash);
+            if !same || Instant::now() >= until || self.registry.stopping().is_cancelled() {
+                let mut response = json(query, &service)?;
+                if let Ok(hash) = HeaderValue::from_str(&service.content_hash) {
+                    let name = HeaderName::from_static("x-consul-contenthash");
+                    response.headers_mut().insert(name, hash);
+                }
+                return Ok(response);
+            }
+            let Ok(_admitted) = self.waiting.try_acquire() else {
+                return Err(too_many_wait());
+            };
+            self.registry.changed(&watched, held, until).await;
+        }
     }
 
     /// `/v1/agent/checks`, by id.
@@ -174,7 +190,7 @@ impl Consul {
         })
     }
 
-    fn find_service(&self, id: &str) -> Result<Key, Refusal> {
+    pub(super) fn find_service(&self, id: &str) -> Result<Key, Refusal> {
         self.registry.find("", id).ok_or_else(|| unknown(id))
     }
 }
@@ -194,7 +210,7 @@ fn reason(query: &Query) -> Result<Option<String>, Refusal> {
     Ok(Some(reason.to_owned()))
 }
 
-fn unknown(id: &str) -> Refusal {
+pub(super) fn unknown(id: &str) -> Refusal {
     Refusal::not_found(format!(
         "Unknown service ID \"{id}\". Ensure that the service ID is passed, not the service name."
     ))

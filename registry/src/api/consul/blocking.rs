@@ -21,17 +21,26 @@ impl Consul {
     /// revision, never older.
     pub(super) async fn index(&self, query: &Query, watched: &Watched) -> Result<u64, Refusal> {
         let held = query.index()?;
-        let wait = query.wait()?;
+        let until = self.until(query)?;
         let Some(held) = held else {
             return Ok(self.registry.revision(watched));
         };
         let Ok(_admitted) = self.waiting.try_acquire() else {
-            let text = "the registry has as many blocking queries open as it takes";
-            return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, text));
+            return Err(too_many_wait());
         };
-        let until = Instant::now() + jittered(wait);
         Ok(self.registry.changed(watched, held, until).await)
     }
+
+    /// When a query that waits is answered whatever happened.
+    pub(super) fn until(&self, query: &Query) -> Result<Instant, Refusal> {
+        Ok(Instant::now() + jittered(query.wait()?))
+    }
+}
+
+/// Each that waits holds a connection.
+pub(super) fn too_many_wait() -> Refusal {
+    let text = "the registry has as many blocking queries open as it takes";
+    Refusal::new(StatusCode::TOO_MANY_REQUESTS, text)
 }
 
 fn jittered(wait: Duration) -> Duration {

@@ -129,4 +129,19 @@ impl Consul {
         let answer = json!({"Node": shapes::node(&node), "Services": services});
         indexed(query, index, &answer)
     }
+
+    /// `/v1/catalog/node-services/:node`: the same, with the instances as a list.
+    pub(super) async fn catalog_node_services(
+        &self,
+        query: &Query,
+        name: &str,
+    ) -> Result<Response<Body>, Refusal> {
+        let index = self.index(query, &Watched::Registrations).await?;
+        let Some((node, entries)) = self.registry.node(name) else {
+            return indexed(query, index, &());
+        };
+        let services: Vec<_> = entries.iter().map(|entry| shapes::service(entry)).collect();
+        let answer = json!({"Node": shapes::node(&node), "Services": services});
+        indexed(query, index, &answer)
+    }
 }

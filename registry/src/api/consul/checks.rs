@@ -89,6 +89,11 @@ impl Consul {
     /// found without looking at the others: that is how reports come, many a second.
     fn find_check(&self, id: &str) -> Result<CheckRef, Refusal> {
         let local = self.registry.local_node();
+        self.find_check_on(local, id).ok_or_else(|| unknown(id))
+    }
+
+    /// The same, on any node.
+    pub(super) fn find_check_on(&self, local: &str, id: &str) -> Option<CheckRef> {
         let named = |owner| CheckRef {
             owner,
             check_id: id.to_owned(),
@@ -97,17 +102,17 @@ impl Consul {
         if let Some(entry) = guess.and_then(|key| self.registry.entry(&key))
             && entry.checks.iter().any(|own| own.definition.check_id == id)
         {
-            return Ok(named(Owner::Instance(entry.key())));
+            return Some(named(Owner::Instance(entry.key())));
         }
-        let (node, entries) = self.registry.node(local).ok_or_else(|| unknown(id))?;
+        let (node, entries) = self.registry.node(local)?;
         if node.checks.iter().any(|own| own.definition.check_id == id) {
-            return Ok(named(Owner::Node(local.to_owned())));
+            return Some(named(Owner::Node(local.to_owned())));
         }
         let has = |entry: &&std::sync::Arc<crate::catalogue::Entry>| {
             entry.checks.iter().any(|own| own.definition.check_id == id)
         };
-        let entry = entries.iter().find(has).ok_or_else(|| unknown(id))?;
-        Ok(named(Owner::Instance(entry.key())))
+        let entry = entries.iter().find(has)?;
+        Some(named(Owner::Instance(entry.key())))
     }
 }
 

@@ -3,16 +3,13 @@
 use std::net::IpAddr;
 
 use super::{input::Fields, refusal::Refusal};
-use crate::catalogue::{Candidate, CandidateCheck, CheckKind, Naming, Status, limits};
+use crate::catalogue::{Candidate, CandidateCheck, CheckKind, Naming, Status, Tls, limits};
 
 /// How long a check may take when nobody says (Consul's rule); never longer than its interval.
 const TIMEOUT_DEFAULT_NANOS: i128 = 10_000_000_000;
 
 /// What a body may ask for that would need what there is not, and what that is.
-const UNSUPPORTED: [(&str, &str); 10] = [
-    ("GRPCUseTLS", "checks over TLS are not supported yet"),
-    ("TCPUseTLS", "checks over TLS are not supported yet"),
-    ("TLSServerName", "checks over TLS are not supported yet"),
+const UNSUPPORTED: [(&str, &str); 7] = [
     ("UDP", "UDP checks are not supported"),
     (
         "H2PING",
@@ -42,6 +39,31 @@ const UNSUPPORTED: [(&str, &str); 10] = [
 
 /// The registration of a service on the registry's own node.
 pub(super) fn service(body: &Fields, node: &str) -> Result<Candidate, Refusal> {
+    let mut candidate = named(body, body.text("Name")?, node, Weightless::Refused)?;
+    let (id, name) = (&candidate.instance_id, &candidate.service);
+    candidate.checks = checks(body, id, name, node)?;
+    Ok(candidate)
+}
+
+/// The service of a registration in the catalogue, on the node that is named there. Its checks come
+/// beside it, not in it.
+pub(super) fn catalog_service(body: &Fields, node: &str) -> Result<Candidate, Refusal> {
+    named(body, body.text("Service")?, node, Weightless::Usual)
+}
+
+/// What weights of 0 mean. Clients that write the catalogue send them when nobody gave any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Weightless {
+    Usual,
+    Refused,
+}
+
+fn named(
+    body: &Fields,
+    name: String,
+    node: &str,
+    weightless: Weightless,
+) -> Result<Candidate, Refusal> {
     for (field, why) in [
         ("Kind", "proxies and gateways are not supported"),
         ("SocketPath", "services on Unix sockets are not supported"),
@@ -50,7 +72,6 @@ pub(super) fn service(body: &Fields, node: &str) -> Result<Candidate, Refusal> {
             return Err(Refusal::bad(format!("Invalid service: {field}: {why}")));
         }
     }
-    let name = body.text("Name")?;
     if name.is_empty() {
         return Err(Refusal::bad("Missing service name"));
     }
@@ -59,7 +80,7 @@ pub(super) fn service(body: &Fields, node: &str) -> Result<Candidate, Refusal> {
         return Err(Refusal::bad("Invalid service address"));
     }
     let id = body.given("ID")?.unwrap_or_else(|| name.clone());
-    let (weight, warning_weight) = weights(body)?;
+    let (weight, warning_weight) = weights(body, weightless)?;
     let mut tagged_addresses = std::collections::BTreeMap::new();
     for (tag, place) in body.named("TaggedAddresses")? {
         let port = u16::try_from(place.number("Port")?.unwrap_or(0));
@@ -71,7 +92,7 @@ pub(super) fn service(body: &Fields, node: &str) -> Result<Candidate, Refusal> {
     Ok(Candidate {
         naming: Naming::Consul,
         node: node.to_owned(),
-        checks: checks(body, &id, &name, node)?,
+        checks: Vec::new(),
         instance_id: id,
         service: name,
         address,
@@ -86,12 +107,15 @@ pub(super) fn service(body: &Fields, node: &str) -> Result<Candidate, Refusal> {
     })
 }
 
-fn weights(body: &Fields) -> Result<(u32, Option<u32>), Refusal> {
+fn weights(body: &Fields, weightless: Weightless) -> Result<(u32, Option<u32>), Refusal> {
     let Some(weights) = body.object("Weights")? else {
         return Ok((1, None));
     };
     let passing = weights.number("Passing")?.unwrap_or(1);
     let warning = weights.number("Warning")?;
+    if weightless == Weightless::Usual && passing == 0 && warning.unwrap_or(0) == 0 {
+        return Ok((1, None));
+    }
     let most = limits::CONSUL_WEIGHT_MAX;
     if passing < 1 || passing > most || warning.is_some_and(|warning| warning > most) {
         let rule = format!("Passing must be 1 to {most}, and Warning 0 to {most}");
@@ -152,8 +176,6 @@ pub(super) fn check(fields: &Fields, node: &str) -> Result<CandidateCheck, Refus
         return Err(invalid("Interval and TTL cannot both be given"));
     }
     let (interval_nanos, timeout_nanos) = times(interval, fields.duration("Timeout")?);
-    let initial = fields.given("Status")?;
-    let initial = initial.map(|word| status(&word).ok_or_else(wrong_status));
     let warning = fields.number("FailuresBeforeWarning")?.unwrap_or(0);
     let critical = fields.number("FailuresBeforeCritical")?.unwrap_or(0);
     // Go's counts begin at none, which turns at the first failure, as one does here.
@@ -178,7 +200,8 @@ pub(super) fn check(fields: &Fields, node: &str) -> Result<CandidateCheck, Refus
         failures_before_warning: warning,
         failures_before_critical: critical,
         deregister_critical_after_nanos: reap.filter(|nanos| *nanos != 0),
-        initial: initial.transpose()?,
+        initial: initial(fields)?,
+        tls: tls(fields)?,
     })
 }
 
@@ -197,6 +220,23 @@ fn times(interval: Option<i128>, timeout: Option<i128>) -> (Option<i128>, Option
         .min(nanos(limits::TIMEOUT_MAX))
         .min(interval);
     (Some(interval), Some(timeout))
+}
+
+/// What a check says before its first result, if it says.
+pub(super) fn initial(fields: &Fields) -> Result<Option<Status>, Refusal> {
+    let word = fields.given("Status")?;
+    word.map(|word| status(&word).ok_or_else(wrong_status))
+        .transpose()
+}
+
+/// How TLS is spoken: by a gRPC or TCP check when it says so, by an HTTP check when its URL does.
+fn tls(fields: &Fields) -> Result<Option<Tls>, Refusal> {
+    let asked = fields.flag("GRPCUseTLS")? || fields.flag("TCPUseTLS")? || fields.has("HTTP");
+    let tls = Tls {
+        server_name: fields.text("TLSServerName")?,
+        skip_verify: fields.flag("TLSSkipVerify")?,
+    };
+    Ok(Some(tls).filter(|_| asked))
 }
 
 fn kind(fields: &Fields, node: &str) -> Result<CheckKind, Refusal> {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What there is to select in an instance with its node and its checks.
-const INSTANCE: Selectors = &[
+pub(super) const INSTANCE: Selectors = &[
     ("Node.ID", Kind::Text),
     ("Node.Node", Kind::Text),
     ("Node.Address", Kind::Text),

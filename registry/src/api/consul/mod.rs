@@ -12,12 +12,16 @@
 //! node.
 
 mod agent;
+mod agent_health;
 mod blocking;
 mod catalog;
+mod catalog_write;
 mod checks;
 mod definition;
 mod duration;
 mod filter;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod health;
 mod input;
 mod query;
@@ -29,7 +33,10 @@ mod status;
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Router, body::Body, routing::any};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header::ALLOW};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{ACCEPT, ALLOW},
+};
 use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::Semaphore;
 
@@ -99,20 +106,27 @@ impl Consul {
         } else {
             Default::default()
         };
-        self.run(route, &query, &body).await
+        let accept = head
+            .headers
+            .get(ACCEPT)
+            .and_then(|value| value.to_str().ok());
+        self.run(route, &query, accept.unwrap_or_default(), &body)
+            .await
     }
 
     async fn run(
         &self,
         route: Route,
         query: &Query,
+        accept: &str,
         body: &[u8],
     ) -> Result<Response<Body>, Refusal> {
+        query.datacenter(query.get("dc").unwrap_or_default())?;
         match route {
             Route::AgentSelf => self.agent_self(query),
             Route::AgentMembers => self.agent_members(query),
             Route::AgentServices => self.agent_services(query),
-            Route::AgentService(id) => self.agent_service(query, &id),
+            Route::AgentService(id) => self.agent_service(query, &id).await,
             Route::AgentChecks => self.agent_checks(query),
             Route::RegisterService => self.register_service(query, body).await,
             Route::DeregisterService(id) => self.deregister_service(&id).await,
@@ -122,11 +136,16 @@ impl Consul {
             Route::DeregisterCheck(id) => self.deregister_check(&id).await,
             Route::ReportCheck(status, id) => self.report_check(query, status, &id),
             Route::UpdateCheck(id) => self.update_check(body, &id),
+            Route::AgentHealthById(id) => self.agent_health_by_id(query, accept, &id),
+            Route::AgentHealthByName(name) => self.agent_health_by_name(query, accept, &name),
+            Route::CatalogRegister => self.catalog_register(query, body).await,
+            Route::CatalogDeregister => self.catalog_deregister(query, body).await,
             Route::CatalogDatacenters => status::datacenters(query),
             Route::CatalogServices => self.catalog_services(query).await,
             Route::CatalogService(name) => self.catalog_service(query, &name).await,
             Route::CatalogNodes => self.catalog_nodes(query).await,
             Route::CatalogNode(name) => self.catalog_node(query, &name).await,
+            Route::CatalogNodeServices(name) => self.catalog_node_services(query, &name).await,
             Route::HealthService(name) => self.health_service(query, &name).await,
             Route::HealthChecks(name) => self.health_checks(query, &name).await,
             Route::HealthNode(name) => self.health_node(query, &name).await,

@@ -9,6 +9,7 @@ use super::{
     duration,
     filter::{Filter, Selectors},
     refusal::Refusal,
+    shapes::DATACENTER,
 };
 use crate::catalogue::NodeView;
 
@@ -81,10 +82,22 @@ impl Query {
             (true, true) => Err(Refusal::bad(
                 "Cannot specify ?stale with ?consistent, conflicting semantics.",
             )),
+            (false, true) if self.has("cached") => Err(Refusal::bad(
+                "Cannot specify ?cached with ?consistent, conflicting semantics.",
+            )),
             (true, false) => Ok("stale"),
             (false, true) => Ok("consistent"),
             (false, false) => Ok("leader"),
         }
+    }
+
+    /// Refuses another data centre than the one there is.
+    pub(crate) fn datacenter(&self, named: &str) -> Result<(), Refusal> {
+        if named.is_empty() || named == DATACENTER {
+            return Ok(());
+        }
+        let text = "No path to datacenter";
+        Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text))
     }
 
     /// Whether only passing instances are wanted: there without a value means that they are.

@@ -21,11 +21,16 @@ pub(super) enum Route {
     DeregisterCheck(String),
     ReportCheck(Status, String),
     UpdateCheck(String),
+    AgentHealthById(String),
+    AgentHealthByName(String),
+    CatalogRegister,
+    CatalogDeregister,
     CatalogDatacenters,
     CatalogServices,
     CatalogService(String),
     CatalogNodes,
     CatalogNode(String),
+    CatalogNodeServices(String),
     HealthService(String),
     HealthChecks(String),
     HealthNode(String),
@@ -63,11 +68,19 @@ impl Route {
             ["agent", "check", "warn", id] => Self::ReportCheck(Status::Warning, check(id)?),
             ["agent", "check", "fail", id] => Self::ReportCheck(Status::Critical, check(id)?),
             ["agent", "check", "update", id] => Self::UpdateCheck(check(id)?),
+            ["agent", "health", "service", rest] => match rest.split_once('/') {
+                Some(("id", id)) => Self::AgentHealthById(service_id(id)?),
+                Some(("name", name)) => Self::AgentHealthByName(service(name)?),
+                _ => return Err(not_served()),
+            },
+            ["catalog", "register"] => Self::CatalogRegister,
+            ["catalog", "deregister"] => Self::CatalogDeregister,
             ["catalog", "datacenters"] => Self::CatalogDatacenters,
             ["catalog", "services"] => Self::CatalogServices,
             ["catalog", "service", name] => Self::CatalogService(service(name)?),
             ["catalog", "nodes"] => Self::CatalogNodes,
             ["catalog", "node", name] => Self::CatalogNode(node(name)?),
+            ["catalog", "node-services", name] => Self::CatalogNodeServices(node(name)?),
             ["health", "service", name] => Self::HealthService(service(name)?),
             ["health", "checks", name] => Self::HealthChecks(service(name)?),
             ["health", "node", name] => Self::HealthNode(node(name)?),
@@ -79,11 +92,7 @@ impl Route {
                     "There is no key-value store here: this registry serves service discovery only.",
                 ));
             }
-            _ => {
-                return Err(Refusal::not_found(
-                    "This registry does not serve that part of Consul's API; docs/CONSUL.md lists what it serves.",
-                ));
-            }
+            _ => return Err(not_served()),
         })
     }
 
@@ -94,6 +103,8 @@ impl Route {
             | Self::DeregisterService(_)
             | Self::ServiceMaintenance(_)
             | Self::NodeMaintenance
+            | Self::CatalogRegister
+            | Self::CatalogDeregister
             | Self::RegisterCheck
             | Self::DeregisterCheck(_)
             | Self::ReportCheck(..)
@@ -101,4 +112,10 @@ impl Route {
             _ => Method::GET,
         }
     }
+}
+
+fn not_served() -> Refusal {
+    Refusal::not_found(
+        "This registry does not serve that part of Consul's API; docs/CONSUL.md lists what it serves.",
+    )
 }

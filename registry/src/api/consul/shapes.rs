@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Serialize;
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::duration;
-use crate::catalogue::{CheckKind, CheckView, Entry, Instance, NodeView};
+use crate::catalogue::{CheckView, Entry, Instance, NodeView};
 
 /// The one data centre there is.
 pub(super) const DATACENTER: &str = "dc1";
@@ -68,6 +69,16 @@ pub(super) struct Service {
     peer_name: &'static str,
     create_index: u64,
     modify_index: u64,
+}
+
+/// An instance, as in `/v1/agent/service/:id`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct AgentService {
+    #[serde(flatten)]
+    service: Service,
+    /// Names what was registered: another hash, another registration.
+    pub(super) content_hash: String,
 }
 
 /// An instance with its node, as in `/v1/catalog/service`.
@@ -170,6 +181,22 @@ pub(super) fn service(entry: &Entry) -> Service {
         peer_name: "",
         create_index: entry.create_revision,
         modify_index: entry.modify_revision,
+    }
+}
+
+/// An instance with the hash of what was registered.
+pub(super) fn agent_service(entry: &Entry) -> AgentService {
+    let mut service = service(entry);
+    let indexes = (service.create_index, service.modify_index);
+    // They move with its health too.
+    (service.create_index, service.modify_index) = (0, 0);
+    let content = serde_json::to_vec(&service).unwrap_or_default();
+    (service.create_index, service.modify_index) = indexes;
+    let digest = Sha256::digest(&content);
+    let content_hash = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
+    AgentService {
+        service,
+        content_hash,
     }
 }
 
@@ -318,22 +345,10 @@ fn check(view: &CheckView) -> Check {
         status: view.status.word(),
         notes: definition.notes.clone(),
         output: view.output.clone(),
-        r#type: kind(&definition.kind),
+        r#type: definition.kind.word(),
         interval: time(definition.interval),
         timeout: time(definition.timeout),
         ..Check::empty()
-    }
-}
-
-fn kind(kind: &CheckKind) -> &'static str {
-    match kind {
-        CheckKind::Grpc { .. } => "grpc",
-        CheckKind::Http { .. } => "http",
-        CheckKind::Tcp { .. } => "tcp",
-        CheckKind::Ttl { .. } => "ttl",
-        CheckKind::Alias { .. } => "alias",
-        CheckKind::Reported => "reported",
-        CheckKind::Standing => "heartbeat",
     }
 }
 

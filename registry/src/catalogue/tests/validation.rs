@@ -180,7 +180,7 @@ fn what_a_check_asks_is_checked() {
     for url in [
         "",
         "h",
-        "https://h",
+        "https://",
         "http://",
         "http:///x",
         "http://:80",

@@ -57,12 +57,13 @@ async fn a_bad_registration_is_refused_and_changes_nothing() {
         (check(json!({"TCP": "a:1"})), "Interval must be > 0"),
         (check(json!({"TTL": "1s", "Interval": "1s"})), "cannot both"),
         (
-            check(json!({"HTTP": "https://a/", "Interval": "1s"})),
-            "TLS",
+            check(json!({"HTTP": "ftp://a/", "Interval": "1s"})),
+            "http or https URL",
         ),
         (
-            check(json!({"GRPC": "a:1", "GRPCUseTLS": true, "Interval": "1s"})),
-            "TLS",
+            check(json!({"GRPC": "a:1", "GRPCUseTLS": true, "Interval": "1s",
+                "TLSServerName": "a b"})),
+            "server_name must be",
         ),
         (
             check(json!({"Args": ["sh"], "Interval": "1s"})),

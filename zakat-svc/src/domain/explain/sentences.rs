@@ -10,6 +10,10 @@ use crate::domain::{livestock::Bundle, policy::Words};
 /// The catalogue of this build.
 const EMBEDDED: &str = include_str!("../../../data/sentences.json");
 
+/// The most alternatives that a sentence names: the largest herd has five hundred, which the answer
+/// lists and nobody reads in a sentence.
+const ALTERNATIVES_TOLD_MAX: usize = 8;
+
 /// A language of the sentences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Language {
@@ -160,8 +164,14 @@ impl Sentences {
                     });
                     animals.collect::<Vec<_>>().join(self.word("and", language))
                 };
-                let bundles: Vec<_> = alternatives.iter().map(bundle).collect();
-                bundles.join(self.word("or", language))
+                let told = alternatives.iter().take(ALTERNATIVES_TOLD_MAX);
+                let bundles: Vec<_> = told.map(bundle).collect();
+                let mut text = bundles.join(self.word("or", language));
+                if let Some(more) = alternatives.len().checked_sub(ALTERNATIVES_TOLD_MAX + 1) {
+                    let more = (more + 1).to_string();
+                    text.push_str(&self.word("or-more", language).replace("{count}", &more));
+                }
+                text
             }
         }
     }

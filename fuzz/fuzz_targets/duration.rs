@@ -1,0 +1,4 @@
+//! Go's durations.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|text: &str| registry::fuzz::duration(text));

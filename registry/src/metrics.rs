@@ -1,0 +1,224 @@
+//! What the registry counts, and shows under `GET /metrics` beside what every server does.
+//!
+//! What is so at the moment is asked when somebody looks; what happened is counted when it does.
+//! `docs/REGISTRY.md` lists the names, and a test compares it with what is shown.
+
+use std::{fmt, time::Duration};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _, MetricEncoder},
+    metrics::{MetricType, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry as Page, Unit},
+};
+
+use crate::{catalogue::Census, registry::Registry};
+
+/// Seconds: from a check on the same machine to the longest timeout; from a quick disk to one that
+/// stands still.
+const SECONDS: [f64; 14] = [
+    0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
+
+/// Whose watchers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Api {
+    /// `WatchInstances`.
+    Grpc,
+    /// Blocking queries.
+    Consul,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByApi {
+    api: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByKind {
+    kind: &'static str,
+}
+
+impl From<Api> for ByApi {
+    fn from(api: Api) -> Self {
+        let api = match api {
+            Api::Grpc => "grpc",
+            Api::Consul => "consul",
+        };
+        Self { api }
+    }
+}
+
+/// What is counted when it happens. Clones count together.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    checks: Family<ByKind, Histogram, fn() -> Histogram>,
+    store: Histogram,
+    watchers: Family<ByApi, Gauge>,
+    wakes: Family<ByApi, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let metrics = Self {
+            checks: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            store: Histogram::new(SECONDS),
+            watchers: Family::default(),
+            wakes: Family::default(),
+        };
+        for api in [Api::Grpc, Api::Consul] {
+            // Shown from the start: a rate needs a first value.
+            drop(metrics.watchers.get_or_create(&api.into()));
+            drop(metrics.wakes.get_or_create(&api.into()));
+        }
+        metrics
+    }
+}
+
+impl Metrics {
+    /// A check was run.
+    pub(crate) fn checked(&self, kind: &'static str, took: Duration) {
+        let by = ByKind { kind };
+        self.checks.get_or_create(&by).observe(took.as_secs_f64());
+    }
+
+    /// A group of changes became durable.
+    pub(crate) fn stored(&self, took: Duration) {
+        self.store.observe(took.as_secs_f64());
+    }
+
+    /// A watcher was told something.
+    pub(crate) fn woke(&self, api: Api) {
+        self.wakes.get_or_create(&api.into()).inc();
+    }
+
+    /// Somebody watches, until what this answers is dropped.
+    pub(crate) fn watching(&self, api: Api) -> Watching {
+        let watchers = self.watchers.get_or_create(&api.into()).clone();
+        watchers.inc();
+        Watching(watchers)
+    }
+
+    /// Shows all of it on this page, and what there is in the registry.
+    pub(crate) fn show(&self, page: &mut Page, registry: Registry) {
+        let seconds = || Unit::Seconds;
+        page.register_with_unit(
+            "mizan_registry_check_duration",
+            "How long one run of a check took",
+            seconds(),
+            self.checks.clone(),
+        );
+        page.register_with_unit(
+            "mizan_registry_store_duration",
+            "How long writing a group of changes took, until it was durable",
+            seconds(),
+            self.store.clone(),
+        );
+        page.register(
+            "mizan_registry_watchers",
+            "Watch streams and blocking queries that wait now",
+            self.watchers.clone(),
+        );
+        page.register(
+            "mizan_registry_wakes",
+            "Answers told to watchers that a change woke, and the first ones of watch streams",
+            self.wakes.clone(),
+        );
+        page.register_collector(Box::new(Now(registry)));
+    }
+}
+
+/// A watcher, counted until dropped.
+#[derive(Debug)]
+pub(crate) struct Watching(Gauge);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// What is so when somebody looks.
+struct Now(Registry);
+
+impl fmt::Debug for Now {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Now")
+    }
+}
+
+impl Collector for Now {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Census {
+            services,
+            nodes,
+            instances,
+            checks,
+            flapping,
+            heartbeats,
+            held,
+            revision,
+        } = self.0.census();
+        let plain = [
+            ("services", "Services with instances", services),
+            ("nodes", "Nodes", nodes),
+            (
+                "flapping",
+                "Instances held as warning because they flap",
+                flapping,
+            ),
+            ("heartbeats", "Heartbeat streams that count", heartbeats),
+            (
+                "guard_held",
+                "Expiries that the mass-expiry guard holds back",
+                held,
+            ),
+        ];
+        for (name, help, count) in plain {
+            gauge(&mut encoder, name, help, |metric| {
+                number(count).encode(metric)
+            })?;
+        }
+        gauge(&mut encoder, "revision", "The newest revision", |metric| {
+            number(usize::try_from(revision).unwrap_or(usize::MAX)).encode(metric)
+        })?;
+        gauge(
+            &mut encoder,
+            "instances",
+            "Instances by status",
+            |mut metric| {
+                instances.iter().try_for_each(|(status, count)| {
+                    number(*count).encode(metric.encode_family(&[("status", status.word())])?)
+                })
+            },
+        )?;
+        gauge(
+            &mut encoder,
+            "checks",
+            "Checks by kind and status",
+            |mut metric| {
+                checks.iter().try_for_each(|((kind, status), count)| {
+                    let labels = [("kind", *kind), ("status", status.word())];
+                    number(*count).encode(metric.encode_family(&labels)?)
+                })
+            },
+        )
+    }
+}
+
+fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl FnOnce(MetricEncoder<'_>) -> fmt::Result,
+) -> fmt::Result {
+    let name = format!("mizan_registry_{name}");
+    let help = format!("{help}.");
+    values(encoder.encode_descriptor(&name, &help, None, MetricType::Gauge)?)
+}
+
+fn number(count: usize) -> Gauge {
+    let gauge = Gauge::default();
+    gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+    gauge
+}

@@ -1,0 +1,192 @@
+//! Checks over TLS: who is trusted, and by what name.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    net::SocketAddr,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use mizan_contracts::registry::v1::{
+    CheckTls, GrpcCheck, HttpCheck, InstanceStatus, TcpCheck, health_check::Kind,
+    registry_service_client::RegistryServiceClient,
+};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use tokio_rustls::{
+    TlsAcceptor,
+    rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
+};
+
+use crate::{
+    support::{Client, Registry, Watch, checked, register},
+    target::Checked,
+};
+
+/// How often instances are checked, and how long one check may take: once, and it counts.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Who speaks TLS as `payments.example`, and the certificate that says so.
+fn identity() -> (TlsAcceptor, String) {
+    let names = vec!["payments.example".to_owned(), "127.0.0.1".to_owned()];
+    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key);
+    let mut config = config.unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    (TlsAcceptor::from(Arc::new(config)), cert.pem())
+}
+
+fn anybody() -> Option<CheckTls> {
+    Some(CheckTls {
+        skip_verify: true,
+        ..CheckTls::default()
+    })
+}
+
+fn named(name: &str) -> Option<CheckTls> {
+    Some(CheckTls {
+        server_name: name.to_owned(),
+        ..CheckTls::default()
+    })
+}
+
+fn grpc(tls: Option<CheckTls>) -> Kind {
+    Kind::Grpc(GrpcCheck {
+        tls,
+        ..GrpcCheck::default()
+    })
+}
+
+fn https(port: u16, tls: Option<CheckTls>) -> Kind {
+    Kind::Http(HttpCheck {
+        url: format!("https://127.0.0.1:{port}/health"),
+        tls,
+        ..HttpCheck::default()
+    })
+}
+
+/// What the check comes to say.
+async fn says(client: &mut Client, port: u16, kind: Kind) -> (InstanceStatus, String) {
+    // In this order: what an earlier check said of it is not heard.
+    let mut instance = checked("a", port, Some(kind), PATIENCE);
+    instance.check.as_mut().unwrap().timeout = PATIENCE.try_into().ok();
+    register(client, instance).await;
+    let mut watch = Watch::open(client, &["invoice"], true).await;
+    let snapshot = watch
+        .until(|m| {
+            m.instances
+                .first()
+                .is_some_and(|i| i.status_reason != "not checked yet")
+        })
+        .await;
+    let instance = snapshot.instances.first().unwrap();
+    (instance.status(), instance.status_reason.clone())
+}
+
+#[tokio::test]
+async fn every_kind_that_opens_a_connection_speaks_tls() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let (acceptor, _) = identity();
+    let target = Checked::start_tls(acceptor).await;
+    let tcp = Kind::Tcp(TcpCheck {
+        tls: anybody(),
+        ..TcpCheck::default()
+    });
+    for kind in [grpc(anybody()), https(target.port, anybody()), tcp] {
+        let said = says(&mut client, target.port, kind.clone()).await;
+        assert_eq!(said.0, InstanceStatus::Passing, "{kind:?}: {said:?}");
+    }
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_signed_is_refused_and_so_is_plain_text() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let (acceptor, _) = identity();
+    let target = Checked::start_tls(acceptor).await;
+    for kind in [grpc(Some(CheckTls::default())), https(target.port, None)] {
+        let (status, why) = says(&mut client, target.port, kind).await;
+        assert_eq!(status, InstanceStatus::Critical);
+        assert_eq!(
+            why,
+            "the certificate is not accepted: its issuer is not trusted"
+        );
+    }
+    let plain = Checked::start().await;
+    let (status, _) = says(&mut client, plain.port, grpc(anybody())).await;
+    assert_eq!(status, InstanceStatus::Critical);
+    registry.stop().await;
+}
+
+/// The registry as a process, which trusts one certificate.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Process {
+    fn trusting(certificate: &Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_registry"))
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--data",
+                "",
+                "--log-format",
+                "json",
+            ])
+            .env("SSL_CERT_FILE", certificate)
+            .env_remove("SSL_CERT_DIR")
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut addresses = lines.map_while(Result::ok).filter_map(|line| {
+            let line: serde_json::Value = serde_json::from_str(&line).ok()?;
+            line.get("address")?.as_str()?.parse().ok()
+        });
+        let address = addresses.next().expect("it says where it listens");
+        Self { child, address }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_trusted_certificate_passes_under_its_own_name_alone() {
+    let (acceptor, pem) = identity();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("trusted.pem");
+    std::fs::write(&file, pem).unwrap();
+    let process = Process::trusting(&file);
+    let authority = process.address.to_string();
+    let connection = mizan::Connection::open(&authority, PATIENCE).await;
+    let mut client: Client = RegistryServiceClient::new(connection.unwrap());
+    let target = Checked::start_tls(acceptor).await;
+    for (name, accepted) in [
+        ("payments.example", true),
+        // The host of the target, which is in the certificate too.
+        ("", true),
+        ("invoices.example", false),
+    ] {
+        for kind in [grpc(named(name)), https(target.port, named(name))] {
+            let (status, why) = says(&mut client, target.port, kind).await;
+            assert_eq!(status == InstanceStatus::Passing, accepted, "{name}: {why}");
+            let expected = "the certificate is not accepted: it is for another name";
+            assert!(accepted || why == expected, "{why}");
+        }
+    }
+}
