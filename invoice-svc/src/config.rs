@@ -13,6 +13,11 @@ pub struct Config {
     #[arg(long, env = "MIZAN_DATA", default_value = ".mizan")]
     pub data: PathBuf,
 
+    /// A PostgreSQL server to keep the invoices on instead, for instances on several machines:
+    /// `postgres://user:password@host/database`.
+    #[arg(long, env = "MIZAN_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+
     /// The flags that every server takes.
     #[command(flatten)]
     pub server: ServerArgs,

@@ -27,7 +27,7 @@ use tonic::{Code, Request, Response, Status};
 use crate::{
     answer,
     domain::{self, Action, Command, Micros, Record},
-    request,
+    export, request,
     store::{Invoices, Place},
 };
 
@@ -179,8 +179,19 @@ impl InvoiceService for Api {
         &self,
         request: Request<ExportInvoiceRequest>,
     ) -> Result<Response<ExportInvoiceResponse>, Status> {
-        let _ = request;
-        Err(refused(Code::Unimplemented, "INTERNAL", "not served yet"))
+        let request = request.into_inner();
+        let mut violations = Violations::new();
+        id("invoice_id", &request.invoice_id, &mut violations);
+        let form = kept(export::form(&request, &mut violations), violations)?;
+        let record = self.find("invoice_id", request.invoice_id).await?;
+        let message = message(&record)?;
+        let credited = match message.credited_invoice_id.as_str() {
+            "" => None,
+            id => Some(self.find("invoice_id", id.to_owned()).await?),
+        };
+        let credited = credited.and_then(|record| record.invoice().ok());
+        let exported = export::export(&record, &message, credited.as_ref(), &form);
+        exported.map(Response::new)
     }
 }
 

@@ -75,7 +75,7 @@ fn requests(file: &Connection, commands: &[Command]) -> Result<Vec<(Key, Vec<u8>
 
 fn save(file: &Connection, books: &Books) -> Result<(), Unavailable> {
     for record in books.added() {
-        let row = Row::of(record).map_err(damaged)?;
+        let row = Row::of(record).map_err(Unavailable::damaged)?;
         file.prepare_cached(&format!(
             "INSERT INTO invoice ({COLUMNS}) VALUES ({})",
             places(1)
@@ -84,7 +84,7 @@ fn save(file: &Connection, books: &Books) -> Result<(), Unavailable> {
     }
     let columns = COLUMNS.trim_start_matches("invoice_id, ");
     for invoice in books.changed() {
-        let row = Row::invoice(invoice).map_err(damaged)?;
+        let row = Row::invoice(invoice).map_err(Unavailable::damaged)?;
         file.prepare_cached(&format!(
             "UPDATE invoice SET ({columns}) = ({}) WHERE invoice_id = ?1",
             places(2)
@@ -100,7 +100,7 @@ fn save(file: &Connection, books: &Books) -> Result<(), Unavailable> {
         .execute(params![
             paid.invoice_id,
             paid.revision,
-            amount.map_err(|e| damaged(e.to_string()))?,
+            amount.map_err(|e| Unavailable::damaged(e.to_string()))?,
             paid.reference,
             paid.time.0
         ])?;
@@ -136,7 +136,7 @@ pub(super) fn find(file: &Connection, id: &str) -> Result<Option<Record>, Unavai
         ))?
         .query_row([id], read)
         .optional()?;
-    row.map(|(_, row)| row.record().map_err(damaged))
+    row.map(|(_, row)| row.record().map_err(Unavailable::damaged))
         .transpose()
 }
 
@@ -209,7 +209,7 @@ pub(super) fn list(file: &Connection, filter: &Filter, place: Place) -> Result<P
     let mut statement = file.prepare_cached(&sql)?;
     let rows = statement.query_map(params_from_iter(values), read)?;
     let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    Page::of(rows, place).map_err(damaged)
+    Page::of(rows, place).map_err(Unavailable::damaged)
 }
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, Row)> {
@@ -274,8 +274,4 @@ impl Row {
             &self.content,
         ]
     }
-}
-
-fn damaged(what: String) -> Unavailable {
-    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, what.into()).into()
 }

@@ -7,12 +7,15 @@ mod content;
 mod error;
 mod file;
 mod row;
+mod server;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
-use ::store::{Database, OpenError, Unavailable};
+use ::store::{
+    Location, OpenError, Query, Store, Unavailable, Writes, postgres::Session, rusqlite::Connection,
+};
 
 use crate::domain::{self, Command, DocumentType, Micros, Record, State};
 
@@ -111,20 +114,72 @@ fn number(number: &str) -> (String, i64) {
     }
 }
 
+/// The writes of both back-ends.
+#[derive(Debug)]
+enum Both {}
+
+impl Writes for Both {
+    type Command = Command;
+    type Outcome = Outcome;
+    const SQLITE: &'static [&'static str] = file::MIGRATIONS;
+    const POSTGRES: &'static [&'static str] = server::MIGRATIONS;
+
+    fn in_file(file: &Connection, commands: &[Command]) -> Result<Vec<Outcome>, Unavailable> {
+        file::execute(file, commands)
+    }
+
+    async fn on_server(
+        server: &Session,
+        commands: &[Command],
+    ) -> Result<Vec<Outcome>, Unavailable> {
+        server::execute(server, commands).await
+    }
+}
+
+/// One invoice by its id.
+struct Find(String);
+
+impl Query for Find {
+    type Output = Option<Record>;
+
+    fn in_file(self, file: &Connection) -> Result<Self::Output, Unavailable> {
+        file::find(file, &self.0)
+    }
+
+    async fn on_server(self, server: &Session) -> Result<Self::Output, Unavailable> {
+        server::find(server, &self.0).await
+    }
+}
+
+/// A page of a list.
+struct List(Filter, Place);
+
+impl Query for List {
+    type Output = Page;
+
+    fn in_file(self, file: &Connection) -> Result<Page, Unavailable> {
+        file::list(file, &self.0, self.1)
+    }
+
+    async fn on_server(self, server: &Session) -> Result<Page, Unavailable> {
+        server::list(server, &self.0, self.1).await
+    }
+}
+
 /// The invoices of a store.
 #[derive(Debug, Clone)]
 pub struct Invoices {
-    database: Database,
+    store: Store<Both>,
 }
 
 impl Invoices {
-    /// Opens the file, creating it when missing.
+    /// Opens the store, making what is missing.
     ///
     /// # Errors
-    /// When the file cannot be opened or written.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let database = Database::open(path, file::MIGRATIONS)?;
-        Ok(Self { database })
+    /// When it cannot be opened or written.
+    pub async fn open(location: &Location) -> Result<Self, OpenError> {
+        let store = Store::open(location).await?;
+        Ok(Self { store })
     }
 
     /// Does a command, unless it was done before.
@@ -132,12 +187,7 @@ impl Invoices {
     /// # Errors
     /// [`Error::Refused`], [`Error::Unavailable`].
     pub async fn execute(&self, command: Command) -> Result<Record, Error> {
-        let outcomes: Result<_, Unavailable> = self
-            .database
-            .write(move |connection| file::execute(connection, &[command]))
-            .await;
-        let outcome = outcomes?.pop().ok_or(domain::Error::NotFound)?;
-        Ok(outcome?)
+        Ok(self.store.execute(command).await??)
     }
 
     /// One invoice.
@@ -145,11 +195,8 @@ impl Invoices {
     /// # Errors
     /// [`domain::Error::NotFound`], [`Error::Unavailable`].
     pub async fn get(&self, invoice_id: String) -> Result<Record, Error> {
-        let found: Result<_, Unavailable> = self
-            .database
-            .read(move |connection| file::find(connection, &invoice_id))
-            .await;
-        Ok(found?.ok_or(domain::Error::NotFound)?)
+        let found = self.store.read(Find(invoice_id)).await?;
+        Ok(found.ok_or(domain::Error::NotFound)?)
     }
 
     /// A page of a list.
@@ -157,10 +204,6 @@ impl Invoices {
     /// # Errors
     /// [`Error::Unavailable`].
     pub async fn list(&self, filter: Filter, place: Place) -> Result<Page, Error> {
-        let page: Result<_, Unavailable> = self
-            .database
-            .read(move |connection| file::list(connection, &filter, place))
-            .await;
-        Ok(page?)
+        Ok(self.store.read(List(filter, place)).await?)
     }
 }

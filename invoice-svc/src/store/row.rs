@@ -12,7 +12,7 @@ pub(super) const COLUMNS: &str = "invoice_id, revision, state, document_type, se
     uncollectible_time, void_reason, due_time, content";
 
 /// One row.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, serde::Serialize)]
 pub(super) struct Row {
     pub(super) invoice_id: String,
     pub(super) revision: i64,

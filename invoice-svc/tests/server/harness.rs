@@ -6,8 +6,10 @@ use invoice_svc::{Config, ServeError};
 use mizan::{Connection, args::ServerArgs, status};
 use mizan_contracts::{
     invoice::v1::{
-        CreateInvoiceRequest, DocumentType, FinalizeInvoiceRequest, GetInvoiceRequest, Invoice,
-        InvoiceLine, ListInvoicesRequest, Party, RecordInvoicePaymentRequest, VoidInvoiceRequest,
+        CreateCreditNoteRequest, CreateInvoiceRequest, DocumentType, ExportInvoiceRequest,
+        ExportInvoiceResponse, FinalizeInvoiceRequest, GetInvoiceRequest, Invoice,
+        InvoiceLine, ListInvoicesRequest, Party, MarkInvoiceUncollectibleRequest, RecordInvoicePaymentRequest, UpdateInvoiceRequest,
+        VoidInvoiceRequest,
         invoice_service_client::InvoiceServiceClient,
     },
     r#type::v1::Money,
@@ -27,11 +29,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) async fn start(data: &Path) -> Self {
+    /// Over a folder, or a database if one is named.
+    pub(crate) async fn start(data: &Path, database_url: Option<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let authority = listener.local_addr().unwrap().to_string();
         let config = Config {
             data: data.to_owned(),
+            database_url,
             server: ServerArgs::with_registry(Vec::new()),
         };
         let (stop, stopped) = oneshot::channel();
@@ -53,29 +57,49 @@ impl Server {
     }
 }
 
-/// A server over a folder of its own.
+/// A server over a folder or a database of its own.
 pub(crate) struct Fresh {
     pub(crate) server: Server,
-    pub(crate) folder: TempDir,
+    folder: TempDir,
+    database_url: Option<String>,
 }
 
 impl Fresh {
     pub(crate) async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let server = Server::start(folder.path()).await;
-        Self { server, folder }
+        // Where no PostgreSQL is installed, which is said loudly, the file is tested twice.
+        let database_url = if super::POSTGRES {
+            store::testing::postgres().await
+        } else {
+            None
+        };
+        let server = Server::start(folder.path(), database_url.clone()).await;
+        Self {
+            server,
+            folder,
+            database_url,
+        }
+    }
+
+    /// Where its file is, if it has one.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub(crate) fn client(&self) -> Client {
         self.server.client.clone()
     }
 
-    /// Stops the server and starts another over the same folder.
+    /// One more instance on the same store.
+    pub(crate) async fn another(&self) -> Server {
+        Server::start(self.folder.path(), self.database_url.clone()).await
+    }
+
+    /// Stops the server and starts another on the same store.
     pub(crate) async fn restart(self) -> Self {
-        let Self { server, folder } = self;
-        server.stop().await;
-        let server = Server::start(folder.path()).await;
-        Self { server, folder }
+        self.server.stop().await;
+        let server = Server::start(self.folder.path(), self.database_url.clone()).await;
+        Self { server, ..self }
     }
 }
 
@@ -107,6 +131,52 @@ pub(crate) async fn pay(client: &Client, request: RecordInvoicePaymentRequest) -
 pub(crate) async fn void(client: &Client, request: VoidInvoiceRequest) -> Answer {
     let answer = client.clone().void_invoice(request).await?;
     Ok(answer.into_inner())
+}
+
+pub(crate) async fn update(client: &Client, request_id: &str, invoice: Invoice) -> Answer {
+    let request = UpdateInvoiceRequest {
+        request_id: request_id.to_owned(),
+        invoice: Some(invoice),
+    };
+    let answer = client.clone().update_invoice(request).await?;
+    Ok(answer.into_inner())
+}
+
+pub(crate) async fn give_up(client: &Client, request_id: &str, id: &str) -> Answer {
+    let request = MarkInvoiceUncollectibleRequest {
+        request_id: request_id.to_owned(),
+        invoice_id: id.to_owned(),
+        etag: String::new(),
+    };
+    let answer = client.clone().mark_invoice_uncollectible(request).await?;
+    Ok(answer.into_inner())
+}
+
+pub(crate) async fn credit(client: &Client, request: CreateCreditNoteRequest) -> Answer {
+    let answer = client.clone().create_credit_note(request).await?;
+    Ok(answer.into_inner())
+}
+
+pub(crate) async fn export(
+    client: &Client,
+    request: ExportInvoiceRequest,
+) -> Result<ExportInvoiceResponse, Status> {
+    let answer = client.clone().export_invoice(request).await?;
+    Ok(answer.into_inner())
+}
+
+/// Credits so much, or all.
+pub(crate) fn crediting(
+    request_id: &str,
+    id: &str,
+    amount: Option<Money>,
+) -> CreateCreditNoteRequest {
+    CreateCreditNoteRequest {
+        request_id: request_id.to_owned(),
+        invoice_id: id.to_owned(),
+        amount,
+        ..CreateCreditNoteRequest::default()
+    }
 }
 
 /// One page: the ids, and the token of the next.

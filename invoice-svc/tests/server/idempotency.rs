@@ -5,7 +5,7 @@ use mizan_contracts::invoice::v1::{
 };
 use tonic::Code;
 
-use crate::harness::*;
+use super::harness::*;
 
 fn reused() -> (Code, String) {
     (Code::AlreadyExists, "REQUEST_ID_REUSED".to_owned())

@@ -2,7 +2,7 @@
 
 use mizan_contracts::invoice::v1::{DocumentType, InvoiceState, VoidInvoiceRequest};
 
-use crate::harness::*;
+use super::harness::*;
 
 #[tokio::test]
 async fn a_draft_says_all_that_was_asked_and_what_it_adds_up_to() {

@@ -3,7 +3,7 @@
 use mizan_contracts::invoice::v1::{InvoiceState, ListInvoicesRequest, VoidInvoiceRequest};
 use tonic::Code;
 
-use crate::harness::*;
+use super::harness::*;
 
 /// Seven drafts i0 to i6; the even ones have the reference "even", i2 and i3 are open.
 async fn seven(client: &Client) {

@@ -5,7 +5,7 @@ use mizan_contracts::invoice::v1::{
 };
 use tonic::Code;
 
-use crate::harness::*;
+use super::harness::*;
 
 /// One invoice in each state, under ids that say so.
 async fn one_of_each(client: &Client) {

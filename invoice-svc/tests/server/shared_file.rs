@@ -7,12 +7,12 @@ use mizan_contracts::invoice::v1::{
 };
 use tokio::task::JoinHandle;
 
-use crate::harness::*;
+use super::harness::*;
 
 /// Two instances that share a folder.
 async fn two() -> (Fresh, Server) {
     let fresh = Fresh::start().await;
-    let other = Server::start(fresh.folder.path()).await;
+    let other = fresh.another().await;
     (fresh, other)
 }
 

@@ -8,14 +8,14 @@ use store::rusqlite::Connection;
 use tokio::net::TcpListener;
 use tonic::Code;
 
-use crate::harness::*;
+use crate::file::harness::*;
 
 #[tokio::test]
 async fn an_unusable_file_is_unavailable_and_leaves_nothing_half_done() {
     let fresh = Fresh::start().await;
     let client = fresh.client();
     let open = open(&client, "i-1").await;
-    let file = Connection::open(fresh.folder.path().join("invoice.db")).unwrap();
+    let file = Connection::open(fresh.folder().join("invoice.db")).unwrap();
     // The last statement of a payment fails, and so must the payment as a whole.
     file.execute_batch("ALTER TABLE payment RENAME TO away")
         .unwrap();
@@ -47,6 +47,7 @@ async fn a_data_folder_that_cannot_be_is_named_at_the_start() {
     fs::write(&data, "").unwrap();
     let config = Config {
         data: data.clone(),
+        database_url: None,
         server: ServerArgs::with_registry(Vec::new()),
     };
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -5,7 +5,7 @@ use mizan_contracts::invoice::v1::{
 };
 use tonic::Code;
 
-use crate::harness::*;
+use super::harness::*;
 
 const ID_MAX: usize = 128;
 

@@ -102,6 +102,7 @@ impl World {
 
     pub(crate) async fn invoice(&self) -> Server {
         let config = invoice_svc::Config {
+            database_url: None,
             data: self.data().to_owned(),
             server: self.args(),
         };
