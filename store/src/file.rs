@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Unavailable,
-    group::{self, Asked, GROUP_MAX, Group, Queue},
+    group::{self, Asked, Group, Queue},
     seam::Writes,
 };
 
@@ -27,7 +27,7 @@ pub(crate) fn start<W: Writes>(connection: Connection) -> io::Result<Queue<W>> {
 /// While one group commits, the next one gathers in the queue.
 fn write_groups<W: Writes>(connection: &Connection, mut waiting: mpsc::Receiver<Asked<W>>) {
     let mut asked = Vec::new();
-    while waiting.blocking_recv_many(&mut asked, GROUP_MAX) > 0 {
+    while waiting.blocking_recv_many(&mut asked, group::most()) > 0 {
         let group = Group::of(&mut asked);
         if group.is_empty() {
             continue;
