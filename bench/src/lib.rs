@@ -8,20 +8,28 @@
 //!   of their own.
 //! - [`decisions`]: what one decision costs (breaker, limiter, pick), without a call.
 //! - [`rolling`]: whether callers notice that all instances are replaced.
+//! - [`books`]: ledger transactions a second, durable, beside plain SQL.
+//! - [`payments`]: whole payments a second, durable, beside the same with a commit a call.
 //! - [`allocations`]: how often a call or a decision allocates; a program of its own, since the
 //!   counting allocator slows everything else down.
 
 pub mod allocations;
+pub mod books;
 pub mod channel;
 pub mod contender;
 pub mod decisions;
 pub mod echo;
 pub mod load;
 pub mod machine;
+pub mod payments;
 pub mod processes;
 pub mod rolling;
+pub mod services;
+pub mod sql;
 pub mod stats;
 pub mod table;
+pub mod usage;
+pub mod work;
 
 /// What goes wrong with a measurement: nothing that the caller could mend, so a text is enough.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;

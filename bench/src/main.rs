@@ -10,10 +10,10 @@ use std::{
 use clap::{Parser, Subcommand};
 use mizan::args::{ProcessArgs, ServerArgs};
 use mizan_bench::{
-    Error,
+    Error, books,
     channel::{self, Plan},
     contender::Kind,
-    decisions, processes, rolling,
+    decisions, payments, processes, rolling,
 };
 
 /// Measures the channel beside its peers; prints markdown.
@@ -54,6 +54,24 @@ enum Measure {
         /// A short run, for a first look.
         #[arg(long)]
         quick: bool,
+    },
+    /// Ledger transactions a second, durable, beside plain SQL on PostgreSQL and SQLite.
+    Books {
+        /// A short run, for a first look: 3 rounds of half a second.
+        #[arg(long)]
+        quick: bool,
+        /// How many callers at once.
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 384])]
+        concurrency: Vec<usize>,
+    },
+    /// Whole payments a second, durable, beside the same with a commit a call.
+    Payments {
+        /// A short run, for a first look: 3 rounds of half a second.
+        #[arg(long)]
+        quick: bool,
+        /// How many callers at once.
+        #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 256])]
+        concurrency: Vec<usize>,
     },
     /// All of these, one after another.
     All {
@@ -127,6 +145,14 @@ fn run(command: Measure) -> Result<ExitCode, Error> {
             counted("calls")?;
             rolling(quick)?;
             channel::run(&plan(quick, vec![1, 64, 256]), &mut io::stdout())?;
+            books::run(&durable(quick, vec![1, 64, 384]), &mut io::stdout())?;
+            payments::run(&durable(quick, vec![1, 64, 256]), &mut io::stdout())?;
+        }
+        Measure::Books { quick, concurrency } => {
+            books::run(&durable(quick, concurrency), &mut io::stdout())?;
+        }
+        Measure::Payments { quick, concurrency } => {
+            payments::run(&durable(quick, concurrency), &mut io::stdout())?;
         }
         Measure::Calls {
             only,
@@ -147,6 +173,15 @@ fn run(command: Measure) -> Result<ExitCode, Error> {
 fn rolling(quick: bool) -> Result<(), Error> {
     let pause = Duration::from_millis(if quick { 500 } else { 3_000 });
     rolling::run(pause, &mut io::stdout())
+}
+
+fn durable(quick: bool, concurrencies: Vec<usize>) -> books::Plan {
+    let (rounds, length) = if quick { (3, 500) } else { (5, 3_000) };
+    books::Plan {
+        concurrencies,
+        rounds,
+        length: Duration::from_millis(length),
+    }
 }
 
 fn plan(quick: bool, concurrencies: Vec<usize>) -> Plan {

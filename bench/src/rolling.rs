@@ -59,15 +59,19 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A process of ours, killed when this is dropped.
 #[derive(Debug)]
-struct Running {
+pub(crate) struct Running {
     process: Child,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Running {
     fn start(arguments: &[&str]) -> Result<Self, Error> {
-        let mut process = Command::new(env::current_exe()?)
-            .args(arguments)
+        Self::of(Command::new(env::current_exe()?).args(arguments))
+    }
+
+    /// Starts any program that runs as our services do.
+    pub(crate) fn of(command: &mut Command) -> Result<Self, Error> {
+        let mut process = command
             .args(["--log-format", "json", "--stop-with-stdin"])
             .stdin(Stdio::piped())
             .stderr(Stdio::piped())
@@ -90,6 +94,10 @@ impl Running {
             return Err("a process did not say where it serves".into());
         };
         Ok(Self { process, address })
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Asks it to end, as who deploys does, and waits until it has.

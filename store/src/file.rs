@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Unavailable,
-    group::{self, Asked, GROUP_MAX, Group, Queue},
+    group::{self, Asked, Group, Queue},
     inline,
     seam::Writes,
 };
@@ -32,7 +32,7 @@ pub(crate) fn start<W: Writes>(connection: Connection) -> io::Result<Queue<W>> {
 /// While one group commits, the next one gathers in the queue.
 fn write_groups<W: Writes>(connection: &Connection, mut waiting: mpsc::Receiver<Asked<W>>) {
     let mut asked = Vec::new();
-    while waiting.blocking_recv_many(&mut asked, GROUP_MAX) > 0 {
+    while waiting.blocking_recv_many(&mut asked, group::most()) > 0 {
         let group = Group::of(&mut asked);
         if group.is_empty() {
             continue;
@@ -52,7 +52,7 @@ fn write_groups<W: Writes>(connection: &Connection, mut waiting: mpsc::Receiver<
 /// The same as a task, with the time that a commit takes on the simulated clock.
 async fn simulate_groups<W: Writes>(connection: Connection, mut waiting: mpsc::Receiver<Asked<W>>) {
     let mut asked = Vec::new();
-    while waiting.recv_many(&mut asked, GROUP_MAX).await > 0 {
+    while waiting.recv_many(&mut asked, group::most()).await > 0 {
         let group = Group::of(&mut asked);
         if group.is_empty() {
             continue;

@@ -1,5 +1,7 @@
 //! Commands that wait, gathered into one transaction.
 
+use std::{env, sync::OnceLock};
+
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{Unavailable, seam::Writes};
@@ -7,6 +9,17 @@ use crate::{Unavailable, seam::Writes};
 /// The most commands in one transaction: bounds how long the first of them waits for its answer,
 /// and how much a failed group has to do again.
 pub(crate) const GROUP_MAX: usize = 512;
+
+/// The most commands in one transaction of this process. `MIZAN_BENCH_GROUP_MAX` makes it smaller, so
+/// that `mizan-bench` can measure what grouping is worth; nothing else is to set it.
+pub(crate) fn most() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    *MOST.get_or_init(|| {
+        let asked = env::var("MIZAN_BENCH_GROUP_MAX").ok();
+        let asked = asked.and_then(|asked| asked.parse().ok());
+        asked.unwrap_or(GROUP_MAX).clamp(1, GROUP_MAX)
+    })
+}
 
 /// The most commands that may wait; further callers wait for a place before they are queued. Two
 /// groups: one that is being written, and the next.

@@ -10,7 +10,7 @@ use std::{
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Unavailable, inline};
+use crate::{Unavailable, group, inline};
 
 /// The most writes in one transaction: bounds how long the first of them waits for its answer.
 const GROUP_MAX: usize = 256;
@@ -160,7 +160,7 @@ fn write_group(
         }
         execute(connection, "RELEASE job")?;
         done += 1;
-        if group.len() < GROUP_MAX
+        if group.len() < GROUP_MAX.min(group::most())
             && let Ok(next) = jobs.try_recv()
         {
             group.push(next);

@@ -7,7 +7,7 @@ use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
     Unavailable,
-    group::{self, Asked, GROUP_MAX, Group},
+    group::{self, Asked, Group},
     seam::Writes,
 };
 
@@ -34,7 +34,7 @@ pub(super) async fn write_groups<W: Writes>(
         session: Some(session),
     };
     let mut asked = Vec::new();
-    while waiting.recv_many(&mut asked, GROUP_MAX).await > 0 {
+    while waiting.recv_many(&mut asked, group::most()).await > 0 {
         let group = Group::of(&mut asked);
         if !group.is_empty() {
             writer.write_group::<W>(group).await;
