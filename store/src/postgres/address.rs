@@ -216,7 +216,7 @@ mod tests {
         for url in [
             "postgres://me:s3cret@db.example:99999/x",
             "postgres://me:s3cret@db.example/x?nonsense=s3cret",
-            "postgres://me:pa?s3cret=x@db.example/x",
+            "postgres://me:pa?s3cret=x@db.example:99999/x",
             "postgres://me:s3cret@db.example/x?sslmode=prefer",
             "postgres://me:s3cret@db.example/x?sslmode=require&sslrootcert=/no/such/file",
             "s3cret",
