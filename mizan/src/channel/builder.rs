@@ -93,6 +93,10 @@ enum Source {
 impl Source {
     fn opened(
         self,
+        #[cfg_attr(
+            not(feature = "registry"),
+            expect(unused_variables, reason = "only registries are reached by it")
+        )]
         connector: &Arc<dyn connection::Connector>,
     ) -> Result<Box<dyn Discover>, discover::InvalidAuthority> {
         Ok(match self {
