@@ -44,6 +44,23 @@ pub(crate) struct Record {
     pub(crate) finished: usize,
 }
 
+impl Record {
+    /// Notes how an attempt to cancel ended.
+    fn cancel(&mut self, payment_id: &str, answer: Result<(), Status>) {
+        self.calls += 1;
+        match answer {
+            Ok(()) => {
+                self.cancelled.insert(payment_id.to_owned());
+            }
+            Err(status) if is_refusal(&status) => {}
+            Err(_) => {
+                self.unknown += 1;
+                self.perhaps_cancelled.insert(payment_id.to_owned());
+            }
+        }
+    }
+}
+
 type Shared = Rc<RefCell<Record>>;
 
 /// One client's payments, all at once.
@@ -196,21 +213,15 @@ impl One {
                 Ok(answer) => answer.map(drop),
                 Err(_) => Err(Status::cancelled("the client lost patience")),
             };
-            let mut record = self.record.borrow_mut();
-            record.calls += 1;
-            match answer {
-                Ok(()) => {
-                    record.cancelled.insert(payment_id);
-                    return;
-                }
+            if answer.as_ref().is_err_and(is_refusal) {
                 // Not accepted yet, or at the ledger just now, or over.
-                Err(status) if is_refusal(&status) => refused += 1,
-                Err(_) => {
-                    record.unknown += 1;
-                    record.perhaps_cancelled.insert(payment_id.clone());
-                }
+                refused += 1;
             }
-            drop(record);
+            let is_done = answer.is_ok();
+            self.record.borrow_mut().cancel(&payment_id, answer);
+            if is_done {
+                return;
+            }
             self.pause().await;
         }
     }
