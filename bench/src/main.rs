@@ -75,11 +75,7 @@ enum Measure {
     },
     /// The registry beside etcd and r-nacos, as far as they are installed.
     #[command(name = "registry")]
-    Registries {
-        /// A short run, for a first look.
-        #[arg(long)]
-        quick: bool,
-    },
+    Registries(registries::Plan),
     /// All of these, one after another.
     All {
         /// A short run, for a first look.
@@ -157,7 +153,7 @@ fn run(command: Measure) -> Result<ExitCode, Error> {
         Measure::Decisions { quick } => decisions(quick)?,
         Measure::Allocations => counted("calls")?,
         Measure::Rolling { quick } => rolling(quick)?,
-        Measure::Registries { quick } => registry_beside(quick)?,
+        Measure::Registries(plan) => registries::run(&plan, &mut io::stdout())?,
         Measure::Dying { port, heartbeat } => {
             let runtime = processes::one_worker("instance")?;
             runtime.block_on(registries::instance(port, heartbeat))?;
@@ -166,7 +162,11 @@ fn run(command: Measure) -> Result<ExitCode, Error> {
             decisions(quick)?;
             counted("calls")?;
             rolling(quick)?;
-            registry_beside(quick)?;
+            let beside = registries::Plan {
+                quick,
+                ..registries::Plan::default()
+            };
+            registries::run(&beside, &mut io::stdout())?;
             channel::run(&plan(quick, vec![1, 64, 256]), &mut io::stdout())?;
             books::run(&durable(quick, vec![1, 64, 384]), &mut io::stdout())?;
             payments::run(&durable(quick, vec![1, 64, 256]), &mut io::stdout())?;
@@ -191,10 +191,6 @@ fn run(command: Measure) -> Result<ExitCode, Error> {
         Measure::Server { core } => processes::serve(core)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn registry_beside(quick: bool) -> Result<(), Error> {
-    registries::run(registries::Plan { quick }, &mut io::stdout())
 }
 
 fn rolling(quick: bool) -> Result<(), Error> {

@@ -25,7 +25,7 @@ use crate::{
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Measures and writes what it saw.
-pub(super) async fn run(plan: Plan, out: &mut impl Write) -> Result<(), Error> {
+pub(super) async fn run(plan: &Plan, out: &mut impl Write) -> Result<(), Error> {
     let (count, length) = if plan.quick {
         (500, Duration::from_secs(3))
     } else {
@@ -33,7 +33,7 @@ pub(super) async fn run(plan: Plan, out: &mut impl Write) -> Result<(), Error> {
     };
     writeln!(out, "### {count} checks every {INTERVAL:?}\n")?;
     for name in ["TCP", "HTTP"] {
-        let server = Server::start(Kind::MizanMemory)?;
+        let server = Server::start(Kind::MizanMemory, &plan.programs)?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let target = tokio::spawn(answer(listener));

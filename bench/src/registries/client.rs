@@ -69,7 +69,7 @@ impl Client {
             let granted: wire::LeaseGrantResponse =
                 wire::unary(&client.channel, path, request).await?;
             client.lease = granted.id;
-        } else if kind == Kind::Nacos {
+        } else if kind.is_nacos() {
             client.set_up(|_| {}).await?;
         }
         Ok(client)
@@ -114,13 +114,13 @@ impl Client {
                 let _: Ignored =
                     wire::unary(&self.channel, "/etcdserverpb.KV/Put", request).await?;
             }
-            Kind::Nacos => {
+            Kind::NacosPersistent | Kind::Nacos => {
                 let body = json!({
                     "namespace": "public", "serviceName": service, "groupName": "DEFAULT_GROUP",
                     "type": "registerInstance", "module": "naming",
                     "instance": {
                         "ip": "127.0.0.1", "port": instance.port(), "weight": 1.0, "healthy": true,
-                        "enabled": true, "ephemeral": true, "clusterName": "DEFAULT",
+                        "enabled": true, "ephemeral": self.kind == Kind::Nacos, "clusterName": "DEFAULT",
                         "metadata": {CHANGE: change},
                     },
                 });
@@ -149,7 +149,7 @@ impl Client {
                     wire::unary(&self.channel, path, prefix(&service)).await?;
                 answer.kvs.len()
             }
-            Kind::Nacos => {
+            Kind::NacosPersistent | Kind::Nacos => {
                 let body = json!({
                     "namespace": "public", "serviceName": service, "groupName": "DEFAULT_GROUP",
                     "healthyOnly": true,
@@ -212,7 +212,7 @@ impl Client {
                     }
                 });
             }
-            Kind::Nacos => {
+            Kind::NacosPersistent | Kind::Nacos => {
                 client
                     .set_up(move |said| {
                         let hosts = said["serviceInfo"]["hosts"].as_array();

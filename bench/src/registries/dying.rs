@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    io::Write,
+    io::{self, BufRead as _, BufReader, Write},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -37,9 +37,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 type Client = RegistryServiceClient<Channel>;
 
 /// Measures and writes what it saw.
-pub(super) async fn run(plan: Plan, out: &mut impl Write) -> Result<(), Error> {
+pub(super) async fn run(plan: &Plan, out: &mut impl Write) -> Result<(), Error> {
     let (with, without) = if plan.quick { (3, 1) } else { (50, 10) };
-    let server = Server::start(Kind::Mizan)?;
+    let server = Server::start(Kind::Mizan, &plan.programs)?;
     let figures = |times: &[f64]| {
         let longest = times.iter().copied().fold(0.0, f64::max);
         format!(
@@ -104,12 +104,23 @@ fn start(port: u16, heartbeat: bool) -> Result<Child, Error> {
     if heartbeat {
         command.arg("--heartbeat");
     }
-    Ok(command.stdin(Stdio::null()).spawn()?)
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    // It passes from registering on; until its stream counts, nobody would miss it.
+    let said = child.stdout.take().ok_or("an instance without a voice")?;
+    BufReader::new(said).read_line(&mut String::new())?;
+    Ok(child)
 }
 
 pub(super) async fn connect(port: u16) -> Result<Client, Error> {
     let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}"))?;
     Ok(RegistryServiceClient::new(endpoint.connect().await?))
+}
+
+fn say_ready() -> Result<(), Error> {
+    Ok(writeln!(io::stdout(), "ready")?)
 }
 
 /// What a child does: registers, with a heartbeat stream or a port that can be checked, and stays.
@@ -150,7 +161,11 @@ pub async fn instance(port: u16, heartbeat: bool) -> Result<(), Error> {
         };
         let beats = futures_util::stream::iter([beat]).chain(futures_util::stream::pending());
         let mut answers = client.heartbeat(beats).await?.into_inner();
+        answers.message().await?;
+        say_ready()?;
         while answers.message().await?.is_some() {}
+    } else {
+        say_ready()?;
     }
     std::future::pending().await
 }

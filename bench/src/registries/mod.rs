@@ -17,6 +17,7 @@ mod wire;
 use std::io::Write;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use hdrhistogram::Histogram;
 use tokio::runtime;
 
 use crate::{
@@ -25,29 +26,58 @@ use crate::{
     table::Table,
 };
 
-pub use self::dying::{INSTANCE, instance};
 use self::{
     client::{Client, Instance},
     server::{Kind, Server},
     throughput::Rounds,
-    watchers::Watchers,
+    watchers::{Latency, Watchers},
+};
+pub use self::{
+    dying::{INSTANCE, instance},
+    server::Programs,
 };
 
 /// How many instances a service has.
 const SIZE: usize = 10;
 
-/// How long and how often to measure.
-#[derive(Debug, Clone, Copy)]
+/// What to measure, and for how long.
+#[derive(Debug, Clone, Default, clap::Args)]
 pub struct Plan {
-    /// A first look: everything once, and small.
+    /// A short run, for a first look: everything once, and small.
+    #[arg(long)]
     pub quick: bool,
+    /// Only these parts.
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<Part>,
+    /// Where the others are.
+    #[command(flatten)]
+    pub programs: Programs,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Registering and looking up.
+    Throughput,
+    /// A change until every watcher has seen it, and memory.
+    Watchers,
+    /// A killed process until every watcher knows.
+    Dying,
+    /// What many checks cost.
+    Checks,
+}
+
+impl Plan {
+    fn has(&self, part: Part) -> bool {
+        self.only.is_empty() || self.only.contains(&part)
+    }
 }
 
 /// Measures and writes the tables.
 ///
 /// # Errors
 /// A registry that does not start or refuses, or a writer that fails.
-pub fn run(plan: Plan, out: &mut impl Write) -> Result<(), Error> {
+pub fn run(plan: &Plan, out: &mut impl Write) -> Result<(), Error> {
     writeln!(
         out,
         "## The registry\n\n{}\n{}\n",
@@ -55,7 +85,7 @@ pub fn run(plan: Plan, out: &mut impl Write) -> Result<(), Error> {
         machine::repeat()
     )?;
     let mut kinds = Kind::ALL.to_vec();
-    kinds.retain(|kind| match kind.missing() {
+    kinds.retain(|kind| match plan.programs.missing(*kind) {
         None => true,
         Some(why) => {
             // The table without it must not be taken for the whole.
@@ -68,14 +98,23 @@ pub fn run(plan: Plan, out: &mut impl Write) -> Result<(), Error> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        throughput(plan, &kinds, out).await?;
-        watched(plan, &kinds, out).await?;
-        dying::run(plan, out).await?;
-        checks::run(plan, out).await
+        if plan.has(Part::Throughput) {
+            throughput(plan, &kinds, out).await?;
+        }
+        if plan.has(Part::Watchers) {
+            watched(plan, &kinds, out).await?;
+        }
+        if plan.has(Part::Dying) {
+            dying::run(plan, out).await?;
+        }
+        if plan.has(Part::Checks) {
+            checks::run(plan, out).await?;
+        }
+        Ok(())
     })
 }
 
-async fn throughput(plan: Plan, kinds: &[Kind], out: &mut impl Write) -> Result<(), Error> {
+async fn throughput(plan: &Plan, kinds: &[Kind], out: &mut impl Write) -> Result<(), Error> {
     writeln!(
         out,
         "### Registering and looking up\n\nClosed loop over 8 connections, {} instances in \
@@ -103,6 +142,7 @@ async fn throughput(plan: Plan, kinds: &[Kind], out: &mut impl Write) -> Result<
     writeln!(out, "{}", table.render())?;
     let pairs = [
         (Kind::Mizan, Kind::Etcd),
+        (Kind::Mizan, Kind::NacosPersistent),
         (Kind::MizanMemory, Kind::EtcdMemory),
         (Kind::MizanMemory, Kind::Nacos),
     ];
@@ -126,7 +166,16 @@ async fn throughput(plan: Plan, kinds: &[Kind], out: &mut impl Write) -> Result<
     Ok(())
 }
 
-async fn watched(plan: Plan, kinds: &[Kind], out: &mut impl Write) -> Result<(), Error> {
+/// What one registry showed with so many watchers.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    kind: Kind,
+    watchers: usize,
+    latency: Latency,
+    kib: u64,
+}
+
+async fn watched(plan: &Plan, kinds: &[Kind], out: &mut impl Write) -> Result<(), Error> {
     let (instances, counts): (usize, &[usize]) = if plan.quick {
         (1_000, &[10, 100])
     } else {
@@ -138,47 +187,73 @@ async fn watched(plan: Plan, kinds: &[Kind], out: &mut impl Write) -> Result<(),
          watch one service of {SIZE} of them, each on a connection of its own; from asking for the \
          change to seeing it, in milliseconds. Memory is the server's resident set.\n"
     )?;
+    let mib = |kib: u64| format!("{:.1}", float(kib) / 1024.0);
+    let millis = |micros: u64| format!("{:.1}", float(micros) / 1000.0);
     let mut table = Table::new(&["who", "watchers", "p50", "p99", "the last", "MiB"]);
+    let mut all = Vec::new();
     for kind in kinds {
         // Each durability tells other writes apart, not other watchers.
-        if matches!(kind, Kind::EtcdMemory | Kind::MizanMemory) {
+        if matches!(
+            kind,
+            Kind::EtcdMemory | Kind::MizanMemory | Kind::NacosPersistent
+        ) {
             continue;
         }
-        let server = Server::start(*kind)?;
+        let server = Server::start(*kind, &plan.programs)?;
         let client = Client::connect(*kind, server.port()).await?;
         fill(&client, instances).await?;
-        let mib = |kib: u64| format!("{:.1}", float(kib) / 1024.0);
-        table.row(vec![
-            kind.to_string(),
-            "0".to_owned(),
-            String::new(),
-            String::new(),
-            String::new(),
-            mib(server.resident()?),
-        ]);
+        let mut idle = vec![kind.to_string(), "0".to_owned()];
+        idle.resize(5, String::new());
+        idle.push(mib(server.resident()?));
+        table.row(idle);
         let mut watchers = Watchers::new(&server)?;
         for count in counts {
             watchers.open(*count).await?;
-            let resident = server.resident()?;
+            let kib = server.resident()?;
             let changes = match (plan.quick, *count) {
                 (true, _) => 5,
                 (false, ..=1_000) => 50,
                 (false, _) => 10,
             };
             let latency = watchers.measure(&client, changes).await?;
-            let millis = |micros: u64| format!("{:.1}", float(micros) / 1000.0);
             table.row(vec![
                 kind.to_string(),
                 count.to_string(),
                 millis(latency.p50),
                 millis(latency.p99),
                 millis(latency.last),
-                mib(resident),
+                mib(kib),
+            ]);
+            all.push(Seen {
+                kind: *kind,
+                watchers: *count,
+                latency,
+                kib,
+            });
+        }
+    }
+    writeln!(out, "{}", table.render())?;
+    let mut table = Table::new(&["ratio", "watchers", "p50", "p99", "memory"]);
+    for ours in all.iter().filter(|seen| seen.kind == Kind::Mizan) {
+        let same = |seen: &&Seen| seen.kind != ours.kind && seen.watchers == ours.watchers;
+        for theirs in all.iter().filter(same) {
+            let ratio = |a: u64, b: u64| format!("{:.2}", float(a) / float(b));
+            table.row(vec![
+                format!("{} / {}", ours.kind, theirs.kind),
+                ours.watchers.to_string(),
+                ratio(ours.latency.p50, theirs.latency.p50),
+                ratio(ours.latency.p99, theirs.latency.p99),
+                ratio(ours.kib, theirs.kib),
             ]);
         }
     }
     writeln!(out, "{}", table.render())?;
     Ok(())
+}
+
+/// For latencies in microseconds, up to a minute.
+fn histogram() -> Result<Histogram<u64>, Error> {
+    Ok(Histogram::new_with_bounds(1, 60_000_000, 3)?)
 }
 
 /// Registers so many instances, in services of [`SIZE`].

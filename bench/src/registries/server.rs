@@ -3,7 +3,7 @@
 use std::{
     env, fmt, fs,
     net::{Ipv4Addr, TcpListener, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -27,8 +27,58 @@ pub(super) enum Kind {
     Etcd,
     /// etcd with its folder in memory.
     EtcdMemory,
+    /// r-nacos with persistent instances: it answers before it writes them, and never syncs.
+    NacosPersistent,
     /// r-nacos with ephemeral instances, which it never writes.
     Nacos,
+}
+
+/// Where the others are: names to be found in `PATH`, or paths.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Programs {
+    /// The program of etcd.
+    #[arg(long, value_name = "PROGRAM", default_value = "etcd")]
+    etcd: PathBuf,
+    /// The program of r-nacos.
+    #[arg(long, value_name = "PROGRAM", default_value = "rnacos")]
+    rnacos: PathBuf,
+}
+
+impl Default for Programs {
+    fn default() -> Self {
+        Self {
+            etcd: "etcd".into(),
+            rnacos: "rnacos".into(),
+        }
+    }
+}
+
+impl Programs {
+    /// The program of one of them, if it is not this one.
+    fn of(&self, kind: Kind) -> Option<&Path> {
+        match kind {
+            Kind::Mizan | Kind::MizanMemory => None,
+            Kind::Etcd | Kind::EtcdMemory => Some(&self.etcd),
+            Kind::NacosPersistent | Kind::Nacos => Some(&self.rnacos),
+        }
+    }
+
+    /// Why it cannot take part.
+    pub(super) fn missing(&self, kind: Kind) -> Option<String> {
+        let program = self.of(kind)?;
+        let paths = env::var_os("PATH").unwrap_or_default();
+        // A path with a folder in it stays as it is.
+        let found = match program.components().nth(1) {
+            Some(_) => program.is_file(),
+            None => env::split_paths(&paths).any(|path| path.join(program).is_file()),
+        };
+        let memory = kind != Kind::EtcdMemory || Path::new(MEMORY).is_dir();
+        match (found, memory) {
+            (false, _) => Some(format!("there is no `{}`", program.display())),
+            (_, false) => Some(format!("there is no {MEMORY}")),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Kind {
@@ -38,6 +88,7 @@ impl fmt::Display for Kind {
             Self::MizanMemory => "Mizan, in memory",
             Self::Etcd => "etcd, durable",
             Self::EtcdMemory => "etcd, folder in memory",
+            Self::NacosPersistent => "r-nacos, persistent",
             Self::Nacos => "r-nacos, ephemeral",
         })
     }
@@ -45,11 +96,12 @@ impl fmt::Display for Kind {
 
 impl Kind {
     /// All of them, by durability.
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Mizan,
         Self::Etcd,
         Self::MizanMemory,
         Self::EtcdMemory,
+        Self::NacosPersistent,
         Self::Nacos,
     ];
 
@@ -58,26 +110,9 @@ impl Kind {
         matches!(self, Self::Etcd | Self::EtcdMemory)
     }
 
-    /// The program, if it is not this one.
-    fn program(self) -> Option<&'static str> {
-        match self {
-            Self::Mizan | Self::MizanMemory => None,
-            Self::Etcd | Self::EtcdMemory => Some("etcd"),
-            Self::Nacos => Some("rnacos"),
-        }
-    }
-
-    /// Why it cannot take part.
-    pub(super) fn missing(self) -> Option<String> {
-        let program = self.program()?;
-        let paths = env::var_os("PATH").unwrap_or_default();
-        let found = env::split_paths(&paths).any(|path| path.join(program).is_file());
-        let memory = self != Self::EtcdMemory || Path::new(MEMORY).is_dir();
-        match (found, memory) {
-            (false, _) => Some(format!("there is no `{program}` in PATH")),
-            (_, false) => Some(format!("there is no {MEMORY}")),
-            _ => None,
-        }
+    /// Whether it is r-nacos, however durable.
+    pub(super) fn is_nacos(self) -> bool {
+        matches!(self, Self::Nacos | Self::NacosPersistent)
     }
 }
 
@@ -95,13 +130,13 @@ impl Server {
     ///
     /// # Errors
     /// A process that could not be started or does not come up.
-    pub(super) fn start(kind: Kind) -> Result<Self, Error> {
+    pub(super) fn start(kind: Kind, programs: &Programs) -> Result<Self, Error> {
         let folder = match kind {
             Kind::EtcdMemory => TempDir::new_in(MEMORY)?,
             _ => TempDir::new()?,
         };
         let (port, further) = free_ports()?;
-        let mut command = match kind.program() {
+        let mut command = match programs.of(kind) {
             None => Command::new(env::current_exe()?),
             Some(program) => Command::new(program),
         };
@@ -132,7 +167,7 @@ impl Server {
                 command.args(["--initial-cluster", &format!("default={other}")]);
                 command.args(["--log-level", "error"]);
             }
-            Kind::Nacos => {
+            Kind::NacosPersistent | Kind::Nacos => {
                 let console = free_ports()?.0;
                 command.current_dir(folder.path());
                 command.env("RNACOS_DATA_DIR", folder.path());
@@ -140,6 +175,11 @@ impl Server {
                 command.env("RNACOS_HTTP_PORT", further.to_string());
                 command.env("RNACOS_GRPC_PORT", port.to_string());
                 command.env("RNACOS_HTTP_CONSOLE_PORT", console.to_string());
+                // It probes persistent instances itself; not while it is measured.
+                command.env(
+                    "RNACOS_NAMING_PERPETUAL_INSTANCE_PROBE_INTERVAL_SECOND",
+                    "3600",
+                );
                 command.env("RUST_LOG", "error");
             }
         }

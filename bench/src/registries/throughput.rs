@@ -3,12 +3,11 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use hdrhistogram::Histogram;
 
 use super::{
     Plan, SIZE,
     client::{Client, Instance},
-    fill,
+    fill, histogram,
     server::{Kind, Server},
 };
 use crate::{
@@ -59,14 +58,14 @@ enum What {
 }
 
 impl Rounds {
-    pub(super) async fn measure(plan: Plan, kinds: &[Kind]) -> Result<Self, Error> {
+    pub(super) async fn measure(plan: &Plan, kinds: &[Kind]) -> Result<Self, Error> {
         let (rounds, length) = match plan.quick {
             true => (1, Duration::from_millis(300)),
             false => (5, Duration::from_millis(1_500)),
         };
         let mut servers = Vec::new();
         for kind in kinds {
-            let server = Server::start(*kind)?;
+            let server = Server::start(*kind, &plan.programs)?;
             let mut clients = Vec::new();
             for _ in 0..CONNECTIONS {
                 clients.push(Client::connect(*kind, server.port()).await?);
@@ -108,7 +107,7 @@ async fn looped(
     let begun = Instant::now();
     let loops = (0..callers).zip(clients.iter().cycle());
     let loops = loops.map(|(caller, client)| async move {
-        let mut latencies = Histogram::<u64>::new(3)?;
+        let mut latencies = histogram()?;
         // Each caller has instances of its own: nobody waits for another's.
         let mut number = caller;
         let mut change = 1;
@@ -137,7 +136,7 @@ async fn looped(
         }
         Ok(latencies)
     });
-    let mut all = Histogram::<u64>::new(3)?;
+    let mut all = histogram()?;
     for latencies in try_join_all(loops).await? {
         all.add(latencies)?;
     }

@@ -15,6 +15,7 @@ use tokio::{sync::Notify, time::timeout};
 
 use super::{
     client::{Client, Instance},
+    histogram,
     server::Server,
 };
 use crate::Error;
@@ -48,7 +49,7 @@ impl Board {
     pub(super) fn new() -> Result<Arc<Self>, Error> {
         Ok(Arc::new(Self {
             current: AtomicU64::new(0),
-            times: Mutex::new((Instant::now(), Histogram::new(3)?)),
+            times: Mutex::new((Instant::now(), histogram()?)),
             watchers: AtomicUsize::new(0),
             seen: AtomicUsize::new(0),
             all: Notify::new(),

@@ -3,6 +3,7 @@
 
 mod books;
 mod faults;
+mod look;
 mod rolling;
 mod starting;
 mod story;
