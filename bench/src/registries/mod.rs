@@ -30,7 +30,7 @@ use self::{
     client::{Client, Instance},
     server::{Kind, Server},
     throughput::Rounds,
-    watchers::{Latency, Watchers},
+    watchers::{GAP, Latency, Watchers},
 };
 pub use self::{
     dying::{INSTANCE, instance},
@@ -185,7 +185,8 @@ async fn watched(plan: &Plan, kinds: &[Kind], out: &mut impl Write) -> Result<()
         out,
         "### A change until every watcher has seen it, and memory\n\n{instances} instances; all \
          watch one service of {SIZE} of them, each on a connection of its own; from asking for the \
-         change to seeing it, in milliseconds. Memory is the server's resident set.\n"
+         change to seeing it, in milliseconds, each change {GAP:?} after all have seen the one \
+         before. Memory is the server's resident set.\n"
     )?;
     let mib = |kib: u64| format!("{:.1}", float(kib) / 1024.0);
     let millis = |micros: u64| format!("{:.1}", float(micros) / 1000.0);

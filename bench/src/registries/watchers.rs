@@ -11,7 +11,10 @@ use std::{
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{sleep, timeout},
+};
 
 use super::{
     client::{Client, Instance},
@@ -25,6 +28,9 @@ const OPENING: usize = 64;
 
 /// Longer than any change takes; one that takes longer is an error.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two changes: each is one by itself, and no part of a burst that may be told together.
+pub(super) const GAP: Duration = Duration::from_millis(20);
 
 /// Where watchers say what they saw.
 #[derive(Debug)]
@@ -131,6 +137,7 @@ impl<'a> Watchers<'a> {
     pub(super) async fn measure(&mut self, client: &Client, count: u64) -> Result<Latency, Error> {
         self.board.times.lock().1.reset();
         for _ in 0..count {
+            sleep(GAP).await;
             self.change += 1;
             self.board.seen.store(0, Ordering::SeqCst);
             self.board.times.lock().0 = Instant::now();

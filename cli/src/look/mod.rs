@@ -125,9 +125,7 @@ pub(crate) async fn instances(args: InstancesArgs) -> ExitCode {
 
 async fn list_services(args: &ServicesArgs) -> Result<(), LookError> {
     let services = list_all(&mut client(&args.common).await?).await?;
-    put(&args.common, &services, |services| {
-        show::services(services)
-    })
+    put(&args.common, &services, |services| show::services(services))
 }
 
 async fn list_all(

@@ -100,6 +100,11 @@ fn a_person_sees_and_steers_the_registry() {
     assert_eq!(said.lines().count(), 1, "{said}");
     assert!(said.contains("instance_id"), "{said}");
 
+    let neither = String::from_utf8(up.run(&["maint", "on"]).stderr).unwrap();
+    assert!(neither.contains("<ID|--node <NODE>>"), "{neither}");
+    let unknown = up.run(&["maint", "on", "--node", "nowhere"]);
+    assert_eq!(unknown.status.code(), Some(1));
+
     let top = Following::start(&up, &["top"]);
     let summary = "4 services, 8 of 8 instances passing";
     top.1.wait_for(|line| line == summary);

@@ -4,6 +4,7 @@
 mod books;
 mod faults;
 mod look;
+mod registry;
 mod rolling;
 mod starting;
 mod story;

@@ -144,7 +144,9 @@ fn changes(
 
 /// Waits until a burst is over.
 async fn pause(last: Option<Instant>) {
-    if let Some(last) = last {
+    if let Some(last) = last
+        && last.elapsed() < BURST
+    {
         sleep_until(last + BURST).await;
     }
 }
