@@ -17,10 +17,7 @@ use super::{
     dying::connect,
     server::{Kind, Server},
 };
-use crate::{
-    Error,
-    stats::{each, float},
-};
+use crate::{Error, stats::each};
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -33,7 +30,7 @@ pub(super) async fn run(plan: &Plan, out: &mut impl Write) -> Result<(), Error> 
     };
     writeln!(out, "### {count} checks every {INTERVAL:?}\n")?;
     for name in ["TCP", "HTTP"] {
-        let server = Server::start(Kind::MizanMemory, &plan.programs)?;
+        let server = Server::start(Kind::MizanMemory, &plan.programs).await?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
         let target = tokio::spawn(answer(listener));
@@ -53,10 +50,11 @@ pub(super) async fn run(plan: &Plan, out: &mut impl Write) -> Result<(), Error> 
         let (cpu, begun) = (server.cpu_time()?, Instant::now());
         sleep(length).await;
         let cpu = server.cpu_time()?.saturating_sub(cpu);
-        let share = cpu.as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
+        let (micros, passed) = (cpu.as_micros(), begun.elapsed().as_micros());
+        let share = each(u64::try_from(micros * 100)?, u64::try_from(passed)?);
         let runs = u64::try_from(count)? * length.as_secs() / INTERVAL.as_secs();
         let micros = each(u64::try_from(cpu.as_micros())?, runs);
-        let resident = float(server.resident()?) / 1024.0;
+        let resident = each(server.resident()?, 1024);
         writeln!(
             out,
             "- {name}: {share:.1} % of a core, {micros:.0} µs a check, {resident:.0} MiB resident"

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     Error,
-    stats::{float, median},
+    stats::{each, median},
 };
 
 /// The name of the subcommand that registers, and lives until it is killed.
@@ -39,7 +39,7 @@ type Client = RegistryServiceClient<Channel>;
 /// Measures and writes what it saw.
 pub(super) async fn run(plan: &Plan, out: &mut impl Write) -> Result<(), Error> {
     let (with, without) = if plan.quick { (3, 1) } else { (50, 10) };
-    let server = Server::start(Kind::Mizan, &plan.programs)?;
+    let server = Server::start(Kind::Mizan, &plan.programs).await?;
     let figures = |times: &[f64]| {
         let longest = times.iter().copied().fold(0.0, f64::max);
         format!(
@@ -80,7 +80,7 @@ async fn killed(server: &Server, heartbeat: bool, times: usize) -> Result<Vec<f6
         child.kill()?;
         try_join_all(watches.iter_mut().map(|watch| until(watch, 0))).await?;
         let micros = u64::try_from(begun.elapsed().as_micros())?;
-        taken.push(float(micros) / 1000.0);
+        taken.push(each(micros, 1000));
         child.wait()?;
     }
     Ok(taken)

@@ -22,7 +22,7 @@ use tokio::runtime;
 
 use crate::{
     Error, machine,
-    stats::{float, median_ratio},
+    stats::{each, median_ratio},
     table::Table,
 };
 
@@ -188,8 +188,8 @@ async fn watched(plan: &Plan, kinds: &[Kind], out: &mut impl Write) -> Result<()
          change to seeing it, in milliseconds, each change {GAP:?} after all have seen the one \
          before. Memory is the server's resident set.\n"
     )?;
-    let mib = |kib: u64| format!("{:.1}", float(kib) / 1024.0);
-    let millis = |micros: u64| format!("{:.1}", float(micros) / 1000.0);
+    let mib = |kib: u64| format!("{:.1}", each(kib, 1024));
+    let millis = |micros: u64| format!("{:.1}", each(micros, 1000));
     let mut table = Table::new(&["who", "watchers", "p50", "p99", "the last", "MiB"]);
     let mut all = Vec::new();
     for kind in kinds {
@@ -200,7 +200,7 @@ async fn watched(plan: &Plan, kinds: &[Kind], out: &mut impl Write) -> Result<()
         ) {
             continue;
         }
-        let server = Server::start(*kind, &plan.programs)?;
+        let server = Server::start(*kind, &plan.programs).await?;
         let client = Client::connect(*kind, server.port()).await?;
         fill(&client, instances).await?;
         let mut idle = vec![kind.to_string(), "0".to_owned()];
@@ -238,7 +238,7 @@ async fn watched(plan: &Plan, kinds: &[Kind], out: &mut impl Write) -> Result<()
     for ours in all.iter().filter(|seen| seen.kind == Kind::Mizan) {
         let same = |seen: &&Seen| seen.kind != ours.kind && seen.watchers == ours.watchers;
         for theirs in all.iter().filter(same) {
-            let ratio = |a: u64, b: u64| format!("{:.2}", float(a) / float(b));
+            let ratio = |a: u64, b: u64| format!("{:.2}", each(a, b));
             table.row(vec![
                 format!("{} / {}", ours.kind, theirs.kind),
                 ours.watchers.to_string(),

@@ -2,14 +2,14 @@
 
 use std::{
     env, fmt, fs,
-    net::{Ipv4Addr, TcpListener, TcpStream},
+    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    thread::sleep,
     time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
+use tokio::{net::TcpStream, time::sleep};
 
 use crate::{Error, rolling};
 
@@ -130,7 +130,7 @@ impl Server {
     ///
     /// # Errors
     /// A process that could not be started or does not come up.
-    pub(super) fn start(kind: Kind, programs: &Programs) -> Result<Self, Error> {
+    pub(super) async fn start(kind: Kind, programs: &Programs) -> Result<Self, Error> {
         let folder = match kind {
             Kind::EtcdMemory => TempDir::new_in(MEMORY)?,
             _ => TempDir::new()?,
@@ -195,14 +195,17 @@ impl Server {
             _folder: folder,
         };
         let end = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err() {
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, port))
+            .await
+            .is_err()
+        {
             if let Some(status) = server.child.try_wait()? {
                 return Err(format!("{kind} ended with {status}").into());
             }
             if Instant::now() > end {
                 return Err(format!("{kind} does not accept connections").into());
             }
-            sleep(Duration::from_millis(20));
+            sleep(Duration::from_millis(20)).await;
         }
         Ok(server)
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     Error,
-    stats::{float, median, per_second},
+    stats::{each, median, per_second},
 };
 
 /// How many there are.
@@ -65,7 +65,7 @@ impl Rounds {
         };
         let mut servers = Vec::new();
         for kind in kinds {
-            let server = Server::start(*kind, &plan.programs)?;
+            let server = Server::start(*kind, &plan.programs).await?;
             let mut clients = Vec::new();
             for _ in 0..CONNECTIONS {
                 clients.push(Client::connect(*kind, server.port()).await?);
@@ -120,7 +120,7 @@ async fn looped(
                         service: number / SIZE,
                         number,
                         // Another one each time, in every round.
-                        change: change + u64::try_from(begun.elapsed().subsec_nanos())?,
+                        change: change + u64::from(begun.elapsed().subsec_nanos()),
                     };
                     client.register(instance).await?;
                 }
@@ -140,6 +140,6 @@ async fn looped(
     for latencies in try_join_all(loops).await? {
         all.add(latencies)?;
     }
-    let p99 = float(all.value_at_quantile(0.99)) / 1000.0;
+    let p99 = each(all.value_at_quantile(0.99), 1000);
     Ok((per_second(all.len(), begun.elapsed()), p99))
 }

@@ -121,7 +121,7 @@ fn who_follows_the_registry_waits_for_it_to_come_back() {
     let up = Up::start();
     let watch = Following::start(&up, &["watch", "zakat", "--json"]);
     let top = Following::start(&up, &["top"]);
-    watch.1.next();
+    watch.1.wait_for(|line| line.contains("zakat-2"));
     top.1.wait_for(|line| line.starts_with("zakat "));
     // `mizan up` starts it again.
     up.signal("registry", e2e::Signal::KILL);
