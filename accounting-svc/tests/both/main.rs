@@ -1,6 +1,7 @@
 //! One suite on both stores: a SQLite file, and PostgreSQL where there is one.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod fifteen;
 mod kills;
 
 use std::{path::Path, time::Duration};
