@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use futures_util::future::{join, join_all};
 
+use crate::Random;
+
 use super::ledger::{Accounts, Answer, Entry, Ledger, Move, Proof, State, Step};
 
 /// One call: it began before, and ended after, every one with numbers between its own.
@@ -45,22 +47,9 @@ impl History {
     }
 }
 
-/// SplitMix64: the same numbers from the same seed for ever.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((z ^ (z >> 31)) % u64::try_from(bound).unwrap()).unwrap()
-    }
-
-    /// From 2 on: one smallest unit is for the tenth scene alone.
-    fn amount(&mut self, most: usize) -> i64 {
-        i64::try_from(2 + self.below(most - 1)).unwrap()
-    }
+/// From 2 on: one smallest unit is for the tenth scene alone.
+fn amount(random: &mut Random, most: u64) -> i64 {
+    i64::try_from(2 + random.below(most - 1)).unwrap()
 }
 
 fn leg(account: &str, debit: bool, minor: i64, currency: &'static str) -> Move {
@@ -124,6 +113,10 @@ pub(super) async fn run(ledger: Ledger, other: Ledger, seed: u64) -> History {
 }
 
 impl Driver {
+    fn index(&mut self, bound: u64) -> usize {
+        usize::try_from(self.random.below(bound)).unwrap()
+    }
+
     async fn open(&self, ids: &[&str]) {
         for id in ids {
             self.ledger.create(id, "GBP", false).await;
@@ -172,7 +165,7 @@ impl Driver {
             self.ledger.create(id, "USD", false).await;
         }
         for n in 0..20 {
-            let (p, q) = (self.random.amount(900), self.random.amount(900));
+            let (p, q) = (amount(&mut self.random, 900), amount(&mut self.random, 900));
             let mut legs = pair("01-a", "01-b", p);
             legs.push(leg("01-c", true, q, "GBP"));
             legs.push(leg("01-a", false, q, "GBP"));
@@ -181,7 +174,7 @@ impl Driver {
             self.ask(&format!("01-good-{n}"), Step::Record(legs.clone()))
                 .await;
             match n % 3 {
-                0 => legs[self.random.below(6)].minor += 1,
+                0 => legs[self.index(6)].minor += 1,
                 1 => drop(legs.pop()),
                 // As many smallest units on both sides, in two currencies.
                 _ => {
@@ -197,7 +190,7 @@ impl Driver {
         let (a, b) = (format!("{scene}-a"), format!("{scene}-b"));
         self.open(&[&a, &b]).await;
         for n in 0..20 {
-            let minor = self.random.amount(900);
+            let minor = amount(&mut self.random, 900);
             let step = match n % 2 {
                 0 => transfer(&a, &b, minor),
                 _ => transfer(&b, &a, minor),
@@ -212,7 +205,7 @@ impl Driver {
         self.open(&[&a, &b]).await;
         let mut all = Vec::new();
         for n in 0..count {
-            let minor = self.random.amount(900);
+            let minor = amount(&mut self.random, 900);
             all.push((format!("{scene}-{n}"), transfer(&a, &b, minor)));
         }
         self.ask_all(all).await;
@@ -221,8 +214,8 @@ impl Driver {
     async fn sent_twice(&mut self) {
         self.open(&["04-a", "04-b"]).await;
         for n in 0..20 {
-            let step = transfer("04-a", "04-b", self.random.amount(900));
-            for _ in 0..2 + self.random.below(2) {
+            let step = transfer("04-a", "04-b", amount(&mut self.random, 900));
+            for _ in 0..2 + self.index(2) {
                 self.ask(&format!("04-{n}"), step.clone()).await;
             }
         }
@@ -230,7 +223,7 @@ impl Driver {
 
     async fn sent_at_once(&mut self) {
         self.open(&["05-a", "05-b"]).await;
-        let step = transfer("05-a", "05-b", self.random.amount(900));
+        let step = transfer("05-a", "05-b", amount(&mut self.random, 900));
         self.ask_all(vec![("05-same".to_owned(), step); 64]).await;
     }
 
@@ -242,7 +235,7 @@ impl Driver {
         self.open(&["06-hot"]).await;
         let mut all = Vec::new();
         for n in 0..500 {
-            let step = transfer(&payers[n % 10], "06-hot", self.random.amount(900));
+            let step = transfer(&payers[n % 10], "06-hot", amount(&mut self.random, 900));
             all.push((format!("06-{n}"), step));
         }
         self.ask_all(all).await;
@@ -258,9 +251,9 @@ impl Driver {
         }
         let mut all = Vec::new();
         for n in 0..400 {
-            let from = self.random.below(8);
-            let to = (from + 1 + self.random.below(7)) % 8;
-            let step = transfer(&accounts[from], &accounts[to], self.random.amount(5));
+            let from = self.index(8);
+            let to = (from + 1 + self.index(7)) % 8;
+            let step = transfer(&accounts[from], &accounts[to], amount(&mut self.random, 5));
             all.push((format!("07-{n}"), step));
         }
         let ledger = self.ledger.clone();
@@ -284,9 +277,9 @@ impl Driver {
         let mut all = Vec::new();
         for n in 0..120 {
             let mut legs = Vec::new();
-            for _ in 0..=self.random.below(3) {
-                let (from, to) = (self.random.below(6), self.random.below(6));
-                let minor = self.random.amount(900);
+            for _ in 0..=self.index(3) {
+                let (from, to) = (self.index(6), self.index(6));
+                let minor = amount(&mut self.random, 900);
                 legs.extend(pair(&accounts[from], &accounts[to], minor));
             }
             all.push((format!("08-{n}"), Step::Record(legs)));
@@ -297,7 +290,7 @@ impl Driver {
     async fn drained(&mut self) {
         self.open(&["09-bank"]).await;
         self.ledger.create("09-purse", "GBP", true).await;
-        let each = self.random.amount(90);
+        let each = amount(&mut self.random, 90);
         // Enough for seven of them, and not for an eighth.
         let given = each * 8 - 1;
         self.ask("09-fill", transfer("09-bank", "09-purse", given))
@@ -324,7 +317,7 @@ impl Driver {
         self.open(&["11-a", "11-b"]).await;
         self.ledger.create("11-usd", "USD", false).await;
         for n in 0..10 {
-            let minor = self.random.amount(900);
+            let minor = amount(&mut self.random, 900);
             self.ask(&format!("11-good-{n}"), transfer("11-a", "11-b", minor))
                 .await;
             let (debited, credited) = match n % 2 {
@@ -339,7 +332,7 @@ impl Driver {
     async fn reversed(&mut self) {
         self.open(&["12-a", "12-b"]).await;
         for n in 0..10 {
-            let step = transfer("12-a", "12-b", self.random.amount(900));
+            let step = transfer("12-a", "12-b", amount(&mut self.random, 900));
             self.ask(&format!("12-{n}"), step).await;
             for time in ["once", "twice"] {
                 let step = Step::Reverse(format!("12-{n}"));
@@ -355,7 +348,7 @@ impl Driver {
         self.open(&["13-a", "13-b"]).await;
         for n in 0..25 {
             // Even, so that half of it is whole.
-            let legs = pair("13-a", "13-b", 2 * self.random.amount(400));
+            let legs = pair("13-a", "13-b", 2 * amount(&mut self.random, 400));
             let id = format!("13-{n}");
             let then = format!("13-then-{n}");
             match n % 5 {
@@ -381,7 +374,7 @@ impl Driver {
     async fn refused(&mut self) {
         self.open(&["15-bank"]).await;
         self.ledger.create("15-purse", "GBP", true).await;
-        let minor = self.random.amount(900);
+        let minor = amount(&mut self.random, 900);
         let step = transfer("15-purse", "15-bank", minor);
         let same = vec![("15-same".to_owned(), step); 32];
         self.ask_all(same.clone()).await;
