@@ -137,6 +137,10 @@ async fn contenders(
     let mut contenders = Vec::new();
     let mut processes = Vec::new();
     for name in ["Mizan on SQLite, gRPC", "Mizan on PostgreSQL, gRPC"] {
+        let on_server = name.contains("PostgreSQL");
+        if on_server && !services::takes_a_server(program, "accounting") {
+            continue;
+        }
         let mut command = Command::new(program);
         command
             .args([
@@ -148,7 +152,7 @@ async fn contenders(
             ])
             .args(["--registry", &registry.address, "--data"])
             .arg(folder);
-        if name.contains("PostgreSQL") {
+        if on_server {
             command.args(["--database-url", &postgres.database().await]);
         }
         let running = Running::of(&mut command)?;
