@@ -46,6 +46,8 @@ pub struct Plan {
     pub rounds: usize,
     /// How long a round is.
     pub length: Duration,
+    /// Only the contenders whose name holds this text.
+    pub only: String,
 }
 
 /// Which accounts the transfers move.
@@ -116,6 +118,7 @@ async fn measure(plan: &Plan, output: &mut impl Write) -> Result<(), Error> {
     ]))?;
     let (mut contenders, _processes) =
         contenders(&program, folder.path(), &postgres, &registry).await?;
+    contenders.retain(|contender| contender.name.contains(&plan.only));
     for &concurrency in &plan.concurrencies {
         for spread in [Spread::Thousand, Spread::Hot] {
             let table = rounds(plan, concurrency, spread, &mut contenders, &postgres).await?;
