@@ -63,6 +63,9 @@ enum Measure {
         /// How many callers at once.
         #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 384])]
         concurrency: Vec<usize>,
+        /// Only the contenders whose name holds this text.
+        #[arg(long, default_value = "")]
+        only: String,
     },
     /// Whole payments a second, durable, beside the same with a commit a call.
     Payments {
@@ -171,8 +174,16 @@ fn run(command: Measure) -> Result<ExitCode, Error> {
             books::run(&durable(quick, vec![1, 64, 384]), &mut io::stdout())?;
             payments::run(&durable(quick, vec![1, 64, 256]), &mut io::stdout())?;
         }
-        Measure::Books { quick, concurrency } => {
-            books::run(&durable(quick, concurrency), &mut io::stdout())?;
+        Measure::Books {
+            quick,
+            concurrency,
+            only,
+        } => {
+            let plan = books::Plan {
+                only,
+                ..durable(quick, concurrency)
+            };
+            books::run(&plan, &mut io::stdout())?;
         }
         Measure::Payments { quick, concurrency } => {
             payments::run(&durable(quick, concurrency), &mut io::stdout())?;
@@ -204,6 +215,7 @@ fn durable(quick: bool, concurrencies: Vec<usize>) -> books::Plan {
         concurrencies,
         rounds,
         length: Duration::from_millis(length),
+        only: String::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The `mizan` command: runs everything, pays files of payments, looks at the registry.
 
 mod look;
+mod payments;
 mod reach;
 mod replay;
 mod signals;
@@ -24,6 +25,7 @@ struct Cli {
 enum Command {
     Up(up::Args),
     Replay(replay::Args),
+    Payments(payments::Args),
     Services(look::ServicesArgs),
     Instances(look::InstancesArgs),
     Watch(look::WatchArgs),
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Up(args) => block_on(up::run(args)),
         Command::Replay(args) => block_on(replay::run(args)),
+        Command::Payments(args) => block_on(payments::run(args)),
         Command::Services(args) => block_on(look::services(args)),
         Command::Instances(args) => block_on(look::instances(args)),
         Command::Watch(args) => block_on(look::watch(args)),

@@ -25,6 +25,7 @@ fn the_version_and_the_help_are_told() {
     for command in [
         "up",
         "replay",
+        "payments",
         "services",
         "instances",
         "watch",

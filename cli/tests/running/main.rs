@@ -1,0 +1,5 @@
+//! Commands against a registry and services that run in this process.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod payments;
+mod world;
