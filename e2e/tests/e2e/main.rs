@@ -3,6 +3,8 @@
 
 mod books;
 mod faults;
+mod look;
+mod registry;
 mod rolling;
 mod starting;
 mod story;
