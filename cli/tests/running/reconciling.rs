@@ -1,6 +1,6 @@
 //! `mizan replay`: what it has done it does not do again, and what differs it finds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mizan_contracts::accounting::v1::{
     Leg, RecordTransactionRequest, ReverseTransactionRequest, Side,
@@ -19,7 +19,7 @@ impl World {
         path
     }
 
-    async fn replay(&self, file: &PathBuf, flags: &[&str]) -> Told {
+    async fn replay(&self, file: &Path, flags: &[&str]) -> Told {
         let file = file.to_str().unwrap();
         self.run(&[&["replay", "--json", file], flags].concat())
             .await
