@@ -20,7 +20,7 @@ use std::{
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
 
-use crate::telemetry::TraceContext;
+use crate::telemetry::{TraceContext, unindexed};
 
 tokio::task_local! {
     static CURRENT: CallContext;
@@ -134,10 +134,10 @@ impl CallContext {
         let inherited = Self::look(|context| {
             let inner = &*context.0;
             if !headers.contains_key(REQUEST_ID) {
-                headers.insert(REQUEST_ID, inner.request_id.clone());
+                headers.insert(REQUEST_ID, unindexed(inner.request_id.clone()));
             }
             if let Some(state) = &inner.state {
-                headers.insert(TRACE_STATE, state.clone());
+                headers.insert(TRACE_STATE, unindexed(state.clone()));
             }
             inner.trace.child()
         });
@@ -207,6 +207,8 @@ mod tests {
                 assert_eq!(span.trace_id(), trace.trace_id());
                 assert_ne!(span.span_id(), trace.span_id());
                 assert_eq!(outgoing, caller);
+                // Another on the next call: neither is put into HPACK's table.
+                assert!(outgoing.values().all(HeaderValue::is_sensitive));
                 let mut own = headers(b"mine");
                 CallContext::send_on(&mut own);
                 assert_eq!(own[REQUEST_ID], "mine");

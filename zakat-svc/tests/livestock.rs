@@ -285,6 +285,50 @@ fn more_animals_never_owe_less_and_a_waqs_is_never_taxed() {
     }
 }
 
+/// What is due on a decade of `tens` above 120: of ways to make it up by `older` and `younger` tens
+/// the most of the older, and how many there are. By counting up from nothing, and not as the code
+/// does.
+fn ways(tens: u32, older: u32, younger: u32) -> (u32, usize) {
+    let mut most = (0, 0);
+    for younger_ones in 0..=tens / younger {
+        let rest = tens - younger_ones * younger;
+        if rest.is_multiple_of(older) {
+            most = (most.0.max(rest / older), most.1 + 1);
+        }
+    }
+    most
+}
+
+/// Each herd by itself, from one head to the largest, in every school.
+#[test]
+fn every_herd_of_one_to_a_hundred_thousand() {
+    std::thread::scope(|scope| {
+        for (species, rules, from, older, younger) in [
+            (Species::Camels, MAJORITY, 130, 5, 4),
+            (Species::Cattle, MAJORITY, 60, 4, 3),
+        ] {
+            scope.spawn(move || {
+                let mut expected = (0, 0);
+                for count in from..=HERD_MAX {
+                    if count % 10 == 0 {
+                        expected = ways(count / 10, older, younger);
+                    }
+                    let here = due(species, count, rules);
+                    assert_eq!(here.band, (count / 10 * 10, count / 10 * 10 + 9));
+                    assert_eq!(here.alternatives.len(), expected.1, "{count}");
+                    let (animal, first) = here.alternatives[0][0];
+                    if expected.0 > 0 {
+                        assert_eq!(first, Ratio::whole(expected.0.into()), "{count}");
+                    } else {
+                        assert!([BintLabun, Tabi].contains(&animal));
+                        assert_eq!(first, Ratio::whole((count / 10 / younger).into()));
+                    }
+                }
+            });
+        }
+    });
+}
+
 /// From 130 camels or 60 cattle, every decade to 20,000 and then one of thirteen to the largest
 /// herd: each alternative makes up its decade exactly, no two are the same, and none is left out.
 /// (The heads above a decade add nothing: the test before.)

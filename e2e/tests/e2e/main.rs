@@ -4,6 +4,8 @@
 mod books;
 mod chaos;
 mod faults;
+mod look;
+mod registry;
 mod rolling;
 mod starting;
 mod story;

@@ -51,6 +51,10 @@ pub(crate) use member::Ready;
 pub(crate) use settings::Settings;
 pub use stats::{InstanceState, InstanceStats};
 
+/// How often a pick that found nobody looks again, at once, while somebody is usable: breakers
+/// change beside it. More would be a policy that picks nobody.
+const LOOKS_MAX: u32 = 8;
+
 /// The instances of one service, as they are now.
 #[derive(Debug)]
 pub(crate) struct Balancer {
@@ -161,16 +165,25 @@ impl Balancer {
 
     async fn wait(&self, call: &Call, tried: &[Arc<str>], wait: Wait) -> Result<Picked, Status> {
         let mut changed = self.changed.clone();
+        let mut looks = 0;
         loop {
             // Marked before looking, so that no change falls between.
             changed.borrow_and_update();
             let snapshot = self.snapshot.load_full();
-            if let Some(picked) = snapshot.pick(call, tried) {
+            // Anew: a wait may have been long, and a breaker goes by this time.
+            let now = Instant::now().into_std();
+            if let Some(picked) = snapshot.pick(&Call { now, ..*call }, tried) {
                 return Ok(picked);
             }
-            if let Some(open) = snapshot.spared(call.now) {
+            if let Some(open) = snapshot.spared(now) {
                 return Err(open.into());
             }
+            // A breaker admitted nobody a moment ago and does now; of that no change will tell.
+            if looks < LOOKS_MAX && snapshot.has_usable(now) {
+                looks += 1;
+                continue;
+            }
+            looks = 0;
             let standing = match snapshot.rest() {
                 Rest::Failed(reason) if !wait.for_ready => return Err(self.nobody(reason)),
                 Rest::Failed(standing) | Rest::Connecting(standing) => standing,

@@ -85,6 +85,11 @@ impl Snapshot {
         self.ready.get(index?).cloned().map(Picked)
     }
 
+    /// Whether somebody could carry a call now.
+    pub(super) fn has_usable(&self, now: Instant) -> bool {
+        self.ready.iter().any(|ready| ready.is_usable(now))
+    }
+
     pub(super) fn breakers(&self) -> Vec<Breaker> {
         let breakers = self.ready.iter().filter_map(|ready| ready.breaker.clone());
         breakers.collect()

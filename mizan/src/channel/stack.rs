@@ -22,7 +22,7 @@ use std::{
     time::Instant as StdInstant,
 };
 
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, body::Body};
@@ -207,7 +207,7 @@ impl Call<'_> {
         };
         ending.carried_by(picked.load.clone());
         let ended = match send(&picked, head, payload, until).await {
-            Ok(response) => self.answered(response, ending),
+            Ok(response) => self.answered(response, &picked.authority, ending),
             Err(error) => failed(error, own_limit, ending),
         };
         if ended.end != End::Answered && !matches!(self.route.settings.retry, Policy::Hedge(_)) {
@@ -253,6 +253,8 @@ impl Call<'_> {
         if let Some(breaker) = &picked.breaker {
             // It was open a moment ago: another instance may do.
             let open = |open: crate::breaker::Open| (End::NeverSent, open.into());
+            // Anew: waiting for the instance is no slowness of its own.
+            let now = Instant::now().into_std();
             ending.permits[1] = Some(breaker.admit_owned(now).map_err(open)?);
         }
         Ok(picked)
@@ -317,9 +319,25 @@ impl Call<'_> {
 
     /// A response began. One without a body carries its status in the headers and may still be
     /// retried; any other commits the call.
-    fn answered(&self, response: Response<Incoming>, ending: AttemptEnding) -> Ended<Answer> {
-        let end = End::of_response(response.headers());
+    fn answered(
+        &self,
+        response: Response<Incoming>,
+        authority: &str,
+        mut ending: AttemptEnding,
+    ) -> Ended<Answer> {
         let status = response.headers().get(Status::GRPC_STATUS);
+        if status.is_none()
+            && let Some(code) = code_of_http(response.status())
+        {
+            // A proxy's page: it is no message, so it commits nothing.
+            ending.finish(code);
+            let message = format!("{authority}: HTTP status {}, no gRPC", response.status());
+            return Ended {
+                end: End::of_foreign(code, response.headers()),
+                answer: Err(status::refused(code, "HTTP_STATUS", message)),
+            };
+        }
+        let end = End::of_response(response.headers());
         let code = status.map(|code| Code::from_bytes(code.as_bytes()));
         let max = self.route.settings.response_bytes_max;
         let response = response.map(|body| match code {
@@ -377,6 +395,20 @@ async fn send(
         SendError::Unknown(deadline::elapsed(&waiting))
     };
     timeout_at(until.into(), sent).await.map_err(late)?
+}
+
+/// gRPC's reading of an HTTP status that came without one of its own ("HTTP to gRPC Status Code
+/// Mapping"), as proxies and load balancers answer; `None` for 200.
+fn code_of_http(status: StatusCode) -> Option<Code> {
+    Some(match status.as_u16() {
+        200 => return None,
+        400 => Code::Internal,
+        401 => Code::Unauthenticated,
+        403 => Code::PermissionDenied,
+        404 => Code::Unimplemented,
+        429 | 502 | 503 | 504 => Code::Unavailable,
+        _ => Code::Unknown,
+    })
 }
 
 /// A failure of ours, with the instances that were tried.

@@ -38,6 +38,14 @@ impl End {
         }
     }
 
+    /// How an attempt ended that was answered by something that does not speak gRPC.
+    pub(crate) fn of_foreign(code: Code, headers: &HeaderMap) -> Self {
+        Self::Failed {
+            code,
+            pushback: Pushback::read(headers),
+        }
+    }
+
     /// How an attempt ended that got no response.
     pub(crate) fn of_code(code: Code) -> Self {
         let pushback = Pushback::None;

@@ -202,6 +202,39 @@ async fn a_failure_lists_the_instances_that_were_tried() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_proxys_page_is_read_as_grpc_says_and_retried_like_a_status() {
+    for (http, code, attempts) in [
+        (503, Code::Unavailable, 3),
+        (429, Code::Unavailable, 3),
+        (404, Code::Unimplemented, 1),
+        (401, Code::Unauthenticated, 1),
+        (500, Code::Unknown, 1),
+    ] {
+        let proxy = Wire::start(move |call| async move { call.page(http) }).await;
+        let channel = channel(&[&proxy]).no_breaker().connect().unwrap();
+        let failed = call(&RegistryServiceClient::new(channel))
+            .await
+            .unwrap_err();
+        assert_eq!((failed.code(), proxy.calls()), (code, attempts), "{http}");
+        assert_eq!(status::reason(&failed).as_deref(), Some("HTTP_STATUS"));
+        let told = failed.message();
+        assert!(
+            told.contains(&proxy.authority) && told.contains(&http.to_string()),
+            "{told}"
+        );
+    }
+    let recovering = Wire::start(|call| async move {
+        match call.number {
+            0 => call.page(502),
+            _ => call.ok(),
+        }
+    })
+    .await;
+    let channel = channel(&[&recovering]).connect().unwrap();
+    call(&RegistryServiceClient::new(channel)).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn wait_for_ready_waits_for_the_first_instance() {
     let authority = nowhere().await;
     let channel = Channel::builder("scripted").fixed(vec![authority.clone()]);

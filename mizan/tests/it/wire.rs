@@ -59,6 +59,17 @@ impl Received {
         let _ = self.respond.send_response(response.body(()).unwrap(), true);
     }
 
+    /// What a proxy says in plain HTTP, with a page.
+    pub(crate) fn page(mut self, status: u16) {
+        let response = Response::builder()
+            .status(status)
+            .header("content-type", "text/html");
+        let page = self
+            .respond
+            .send_response(response.body(()).unwrap(), false);
+        let _ = page.unwrap().send_data("<html>".into(), true);
+    }
+
     pub(crate) fn reset(mut self, reason: h2::Reason) {
         self.respond.send_reset(reason);
     }

@@ -7,6 +7,7 @@
 
 use std::{path::PathBuf, sync::LazyLock};
 
+use mizan::status;
 use mizan_contracts::{
     r#type::v1::Money,
     zakat::v1::{
@@ -15,6 +16,8 @@ use mizan_contracts::{
         metal_holding::Purity,
     },
 };
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 use zakat_svc::Assessor;
 
 /// The policies of this build and those of the tests.
@@ -133,4 +136,26 @@ pub(crate) fn due(answer: &AssessResponse, kind: PartKind) -> (String, String) {
 
 pub(crate) fn decimal(amount: Option<&Money>) -> String {
     Money::read(amount).unwrap().to_decimal()
+}
+
+pub(crate) fn hundred_grams() -> AssessRequest {
+    request(
+        "majority-gold-85",
+        &[(Metal::Gold, "100")],
+        vec![gold("100", 24)],
+    )
+}
+
+pub(crate) fn violations(refused: &Status) -> Vec<(String, String)> {
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(
+        status::reason(refused).as_deref(),
+        Some(status::INVALID_REQUEST)
+    );
+    let told = refused.get_details_bad_request().unwrap().field_violations;
+    told.into_iter().map(|v| (v.field, v.description)).collect()
+}
+
+pub(crate) fn told(request: &AssessRequest) -> Vec<(String, String)> {
+    violations(&assessor().assess(request).unwrap_err())
 }

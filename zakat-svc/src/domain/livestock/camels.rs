@@ -50,9 +50,10 @@ fn agreed(count: u32) -> Due {
 /// A bint labun for every 40 and a hiqqah for every 50 of the tens.
 fn decades(count: u32) -> Due {
     let tens = count / 10;
-    let ways = made_up_of(tens, 5, 4).into_iter();
-    let bundles = ways.map(|(hiqqahs, labuns)| vec![(Hiqqah, hiqqahs), (BintLabun, labuns)]);
-    Due::any((tens * 10, tens * 10 + 9), bundles.collect())
+    Due {
+        alternatives: made_up_of(tens, (Hiqqah, 5), (BintLabun, 4)),
+        band: (tens * 10, tens * 10 + 9),
+    }
 }
 
 /// What the heads above the last fifty add, as in the first reckoning, but that from 46 on they

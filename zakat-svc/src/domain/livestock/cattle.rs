@@ -14,9 +14,10 @@ pub(super) fn due(count: u32, rule: CattleRule) -> Due {
         (40..=59, CattleRule::ProRata) => pro_rata(count),
         _ => {
             let tens = count / 10;
-            let ways = made_up_of(tens, 4, 3).into_iter();
-            let bundles = ways.map(|(musinnahs, tabis)| vec![(Musinnah, musinnahs), (Tabi, tabis)]);
-            Due::any((tens * 10, tens * 10 + 9), bundles.collect())
+            Due {
+                alternatives: made_up_of(tens, (Musinnah, 4), (Tabi, 3)),
+                band: (tens * 10, tens * 10 + 9),
+            }
         }
     }
 }

@@ -117,12 +117,27 @@ pub fn due(species: Species, count: u32, rules: Rules) -> Due {
     }
 }
 
-/// All ways to make up `tens` tens of `older` tens for each of one and `younger` tens for each of
-/// the other, most of the older first. Solvable for whatever the callers ask.
-fn made_up_of(tens: u32, older: u32, younger: u32) -> Vec<(u32, u32)> {
-    (0..=tens / older)
-        .rev()
-        .filter(|count| (tens - count * older).is_multiple_of(younger))
-        .map(|count| (count, (tens - count * older) / younger))
-        .collect()
+/// All ways to make up `tens` tens of so many tens for each of the older and of the younger animal,
+/// most of the older first. Solvable for whatever the callers ask. The two numbers of tens share no
+/// factor, so each way has of the older as many fewer than the one before as the younger has tens.
+fn made_up_of(
+    tens: u32,
+    (older, older_tens): (Animal, u32),
+    (younger, younger_tens): (Animal, u32),
+) -> Vec<Bundle> {
+    let rest = |count: u32| tens - count * older_tens;
+    let mut counts = (0..=tens / older_tens).rev();
+    let mut next = counts.find(|count| rest(*count).is_multiple_of(younger_tens));
+    let mut ways = Vec::new();
+    while let Some(count) = next {
+        let pair = [(older, count), (younger, rest(count) / younger_tens)];
+        let present = pair.into_iter().filter(|(_, count)| *count > 0);
+        ways.push(
+            present
+                .map(|(animal, count)| (animal, Ratio::whole(count.into())))
+                .collect(),
+        );
+        next = count.checked_sub(younger_tens);
+    }
+    ways
 }
