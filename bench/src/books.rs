@@ -46,6 +46,8 @@ pub struct Plan {
     pub rounds: usize,
     /// How long a round is.
     pub length: Duration,
+    /// Only the contenders whose name holds this text.
+    pub only: String,
 }
 
 /// Which accounts the transfers move.
@@ -116,6 +118,7 @@ async fn measure(plan: &Plan, output: &mut impl Write) -> Result<(), Error> {
     ]))?;
     let (mut contenders, _processes) =
         contenders(&program, folder.path(), &postgres, &registry).await?;
+    contenders.retain(|contender| contender.name.contains(&plan.only));
     for &concurrency in &plan.concurrencies {
         for spread in [Spread::Thousand, Spread::Hot] {
             let table = rounds(plan, concurrency, spread, &mut contenders, &postgres).await?;
@@ -137,6 +140,10 @@ async fn contenders(
     let mut contenders = Vec::new();
     let mut processes = Vec::new();
     for name in ["Mizan on SQLite, gRPC", "Mizan on PostgreSQL, gRPC"] {
+        let on_server = name.contains("PostgreSQL");
+        if on_server && !services::takes_a_server(program, "accounting") {
+            continue;
+        }
         let mut command = Command::new(program);
         command
             .args([
@@ -148,7 +155,7 @@ async fn contenders(
             ])
             .args(["--registry", &registry.address, "--data"])
             .arg(folder);
-        if name.contains("PostgreSQL") {
+        if on_server {
             command.args(["--database-url", &postgres.database().await]);
         }
         let running = Running::of(&mut command)?;

@@ -7,6 +7,7 @@
 //! - [`channel`]: calls a second and latency of whole unary calls, client and servers in processes
 //!   of their own.
 //! - [`decisions`]: what one decision costs (breaker, limiter, pick), without a call.
+//! - [`registries`]: the registry beside etcd and r-nacos, and by itself.
 //! - [`rolling`]: whether callers notice that all instances are replaced.
 //! - [`books`]: ledger transactions a second, durable, beside plain SQL.
 //! - [`payments`]: whole payments a second, durable, beside the same with a commit a call.
@@ -23,6 +24,7 @@ pub mod load;
 pub mod machine;
 pub mod payments;
 pub mod processes;
+pub mod registries;
 pub mod rolling;
 pub mod services;
 pub mod sql;

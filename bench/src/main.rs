@@ -13,7 +13,7 @@ use mizan_bench::{
     Error, books,
     channel::{self, Plan},
     contender::Kind,
-    decisions, payments, processes, rolling,
+    decisions, payments, processes, registries, rolling,
 };
 
 /// Measures the channel beside its peers; prints markdown.
@@ -63,6 +63,9 @@ enum Measure {
         /// How many callers at once.
         #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 384])]
         concurrency: Vec<usize>,
+        /// Only the contenders whose name holds this text.
+        #[arg(long, default_value = "")]
+        only: String,
     },
     /// Whole payments a second, durable, beside the same with a commit a call.
     Payments {
@@ -73,6 +76,9 @@ enum Measure {
         #[arg(long, value_delimiter = ',', default_values_t = [1, 64, 256])]
         concurrency: Vec<usize>,
     },
+    /// The registry beside etcd and r-nacos, as far as they are installed.
+    #[command(name = "registry")]
+    Registries(registries::Plan),
     /// All of these, one after another.
     All {
         /// A short run, for a first look.
@@ -105,6 +111,16 @@ enum Measure {
         server: ServerArgs,
         #[command(flatten)]
         process: ProcessArgs,
+    },
+    /// What registers with a registry until it is killed.
+    #[command(name = registries::INSTANCE, hide = true)]
+    Dying {
+        /// Where the registry is.
+        #[arg(long)]
+        port: u16,
+        /// Whether it holds a heartbeat stream, or is only checked.
+        #[arg(long)]
+        heartbeat: bool,
     },
     /// The registry that they register with.
     #[command(name = rolling::REGISTRY, hide = true)]
@@ -140,16 +156,34 @@ fn run(command: Measure) -> Result<ExitCode, Error> {
         Measure::Decisions { quick } => decisions(quick)?,
         Measure::Allocations => counted("calls")?,
         Measure::Rolling { quick } => rolling(quick)?,
+        Measure::Registries(plan) => registries::run(&plan, &mut io::stdout())?,
+        Measure::Dying { port, heartbeat } => {
+            let runtime = processes::one_worker("instance")?;
+            runtime.block_on(registries::instance(port, heartbeat))?;
+        }
         Measure::All { quick } => {
             decisions(quick)?;
             counted("calls")?;
             rolling(quick)?;
+            let beside = registries::Plan {
+                quick,
+                ..registries::Plan::default()
+            };
+            registries::run(&beside, &mut io::stdout())?;
             channel::run(&plan(quick, vec![1, 64, 256]), &mut io::stdout())?;
             books::run(&durable(quick, vec![1, 64, 384]), &mut io::stdout())?;
             payments::run(&durable(quick, vec![1, 64, 256]), &mut io::stdout())?;
         }
-        Measure::Books { quick, concurrency } => {
-            books::run(&durable(quick, concurrency), &mut io::stdout())?;
+        Measure::Books {
+            quick,
+            concurrency,
+            only,
+        } => {
+            let plan = books::Plan {
+                only,
+                ..durable(quick, concurrency)
+            };
+            books::run(&plan, &mut io::stdout())?;
         }
         Measure::Payments { quick, concurrency } => {
             payments::run(&durable(quick, concurrency), &mut io::stdout())?;
@@ -181,6 +215,7 @@ fn durable(quick: bool, concurrencies: Vec<usize>) -> books::Plan {
         concurrencies,
         rounds,
         length: Duration::from_millis(length),
+        only: String::new(),
     }
 }
 

@@ -168,7 +168,11 @@ async fn measure(plan: &Plan, output: &mut impl Write) -> Result<(), Error> {
         Up::start("SQLite", &program, folder.path(), &[]).await?,
         Up::start("SQLite, a commit a call", &program, folder.path(), &alone).await?,
     ];
-    if let Some(server) = &postgres {
+    let services = ["invoice", "accounting", "payment"];
+    let everywhere = services
+        .iter()
+        .all(|service| services::takes_a_server(&program, service));
+    if let Some(server) = postgres.as_ref().filter(|_| everywhere) {
         for (name, more) in [
             ("PostgreSQL", None),
             ("PostgreSQL, a commit a call", Some(alone[0])),

@@ -38,3 +38,10 @@ pub fn program() -> Result<PathBuf, Error> {
         Err(format!("there is no {}", program.display()).into())
     }
 }
+
+/// Whether a service of the program can keep its state on PostgreSQL.
+#[must_use]
+pub fn takes_a_server(program: &Path, service: &str) -> bool {
+    let help = Command::new(program).args([service, "--help"]).output();
+    help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--database-url"))
+}

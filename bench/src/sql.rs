@@ -159,7 +159,8 @@ async fn connect(url: &str) -> Result<Client, Error> {
 async fn prepared(url: &str) -> Result<Client, Error> {
     let client = connect(url).await?;
     client.batch_execute(TABLES).await?;
-    let accounts = "INSERT INTO account SELECT n, 0, 0 FROM generate_series(0, $1 - 1) AS n";
+    let accounts =
+        "INSERT INTO account SELECT n, 0, 0 FROM generate_series(0, $1::bigint - 1) AS n";
     client.execute(accounts, &[&ACCOUNTS]).await?;
     Ok(client)
 }

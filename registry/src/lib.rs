@@ -26,14 +26,13 @@ mod registry;
 use std::process::ExitCode;
 
 use mizan::{Server, server::ServeError};
-use mizan_contracts::registry::v1::registry_service_server::RegistryServiceServer;
 use tokio_util::sync::CancellationToken;
 
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub use crate::api::consul::fuzz;
 use crate::{
-    api::{consul, grpc::Api},
+    api::{consul, encoded, grpc::Api},
     check::Networks,
     metrics::Metrics,
     registry::Registry,
@@ -93,7 +92,7 @@ pub async fn serve(
         .args(&config.server())
         .unregistered()
         .metrics(page)
-        .add_service(RegistryServiceServer::new(Api::new(registry.clone())))
+        .add_service(encoded::Server::new(Api::new(registry.clone())))
         .routes(consul::router(registry.clone(), address))
         .serve(listener, async move {
             shutdown.await;

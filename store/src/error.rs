@@ -77,6 +77,29 @@ impl Unavailable {
         Self::store("the writer has stopped")
     }
 
+    /// Whether what is kept cannot be what was written: trying again does not help, restoring does.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match &*self.cause {
+            Cause::Damaged(_) => true,
+            Cause::File(error) => {
+                let corrupt = [ErrorCode::DatabaseCorrupt, ErrorCode::NotADatabase];
+                let code = error.sqlite_error_code();
+                code.is_some_and(|code| corrupt.contains(&code))
+                    || matches!(
+                        error,
+                        rusqlite::Error::FromSqlConversionFailure(..)
+                            | rusqlite::Error::IntegralValueOutOfRange(..)
+                            | rusqlite::Error::InvalidColumnType(..)
+                    )
+            }
+            Cause::Server(error) => error.code().is_some_and(|code| {
+                [SqlState::DATA_CORRUPTED, SqlState::INDEX_CORRUPTED].contains(code)
+            }),
+            Cause::Command(_) | Cause::Store(_) => false,
+        }
+    }
+
     /// Whether one command of a group may have caused this, so that the others deserve a try of
     /// their own. What the storage itself says, full or locked or away, would only be said again.
     pub(crate) fn is_a_commands_doing(&self) -> bool {

@@ -159,6 +159,9 @@ pub(super) fn no_account() -> Status {
 }
 
 pub(super) fn unavailable(unavailable: Unavailable) -> Status {
+    if unavailable.is_damage() {
+        return damaged(&unavailable);
+    }
     tracing::error!(cause = %chain(&unavailable), "ledger not reached");
     retry_later(
         Code::Unavailable,
@@ -168,7 +171,7 @@ pub(super) fn unavailable(unavailable: Unavailable) -> Status {
     )
 }
 
-pub(super) fn damaged(unreadable: &Unreadable) -> Status {
+pub(super) fn damaged(unreadable: &(dyn std::error::Error + 'static)) -> Status {
     tracing::error!(cause = %chain(unreadable), "ledger damaged");
     let message = "the ledger holds a record that cannot be read";
     refused(Code::DataLoss, "STORE_DAMAGED", message)

@@ -254,7 +254,7 @@ async fn check_balances(reader: impl Reader, verifier: &mut Verifier) -> Result<
             AND NOT EXISTS (SELECT 1 FROM hold h WHERE h.sequence = j.sequence)
         UNION
         SELECT h.sequence FROM hold h LEFT JOIN journal j ON j.sequence = h.sequence
-        WHERE j.kind IS NULL OR j.kind <> 2
+        WHERE j.kind IS NULL OR j.kind <> 2 OR h.expire_time IS DISTINCT FROM j.expire_time
             OR EXISTS (SELECT 1 FROM journal s WHERE s.target = h.sequence AND s.kind IN (4, 5))
         ORDER BY 1 LIMIT 100";
     const TOTALS: &str =

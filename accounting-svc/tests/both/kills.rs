@@ -1,73 +1,39 @@
-//! `kill -9` of real servers while they write: what was acknowledged is there, and nothing half.
+//! `kill -9` of real servers at random moments while 64 callers write: what was acknowledged is
+//! there, and nothing half. `MIZAN_TEST_KILLS` says how often, `MIZAN_TEST_SEED` when.
 
-use std::{
-    collections::BTreeMap,
-    net::TcpListener,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use mizan::Connection;
 use mizan_contracts::accounting::v1::*;
+use tokio::sync::watch;
 
-use crate::{Client, create, sound, transfer};
+use crate::{
+    Random, create,
+    process::{PATIENCE, Process, asked, sound_after},
+    transfer,
+};
 
 /// How many times, unless the environment says otherwise.
 const KILLS: u32 = 5;
 const CALLERS: u32 = 64;
 
-fn start(data: &Path, url: Option<&str>, port: u16) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_accounting-svc"));
-    command
-        .args(["--listen", &format!("127.0.0.1:{port}")])
-        .arg("--data")
-        .arg(data)
-        .args(["--registry", "127.0.0.1:1"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    if let Some(url) = url {
-        command.args(["--database-url", url]);
-    }
-    command.spawn().unwrap()
-}
-
-async fn connect(port: u16) -> Client {
-    let mut tries = tokio::time::interval(Duration::from_millis(10));
-    let asking = async {
-        loop {
-            tries.tick().await;
-            let address = format!("127.0.0.1:{port}");
-            if let Ok(connection) = Connection::open(&address, Duration::from_secs(5)).await {
-                return Client::new(connection);
-            }
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), asking)
-        .await
-        .unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_every_kill_and_nothing_is_half_done() {
-    let kills = std::env::var("MIZAN_TEST_KILLS").ok();
-    let kills = kills.and_then(|n| n.parse().ok()).unwrap_or(KILLS);
+    let kills = asked("MIZAN_TEST_KILLS", KILLS);
+    let mut random = Random(asked("MIZAN_TEST_SEED", 42).into());
     let mut urls = vec![None];
     urls.extend(store::testing::postgres().await.map(Some));
     for url in urls {
         let data = tempfile::tempdir().unwrap();
-        // Free now; the server takes it a moment later.
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
+        let mut server = Process::new(data.path(), url.as_deref());
+        let mut client = server.start().await;
         let mut acknowledged: BTreeMap<String, i64> = BTreeMap::new();
-        let mut server = start(data.path(), url.as_deref(), port);
-        let mut client = connect(port).await;
         create(&mut client, "a", AccountLimit::Unspecified).await;
         create(&mut client, "b", AccountLimit::Unspecified).await;
+        let mut checked = 0;
         for kill in 0..kills {
+            let (tell, mut told) = watch::channel(0);
             let callers = (0..CALLERS).map(|caller| {
-                let mut client = client.clone();
+                let (mut client, tell) = (client.clone(), tell.clone());
                 tokio::spawn(async move {
                     let mut done = Vec::new();
                     for n in 0.. {
@@ -77,26 +43,40 @@ async fn what_was_acknowledged_survives_every_kill_and_nothing_is_half_done() {
                             break;
                         };
                         done.push((id, answer.into_inner().sequence));
+                        tell.send_modify(|count| *count += 1);
                     }
                     done
                 })
             });
             let callers: Vec<_> = callers.collect();
-            // Somewhere in the middle of it: other moments each time.
-            let mut probe = client.clone();
-            for n in 0..=(kill * 7 % 13) {
-                let request = transfer(&format!("probe-{kill}-{n}"), "a", "b", 1);
-                let _ = probe.record_transaction(request).await;
-            }
-            server.kill().unwrap();
-            server.wait().unwrap();
+            // After so many, and then at any moment: right after an acknowledgement only, the
+            // server would always be at the same place in its work.
+            let enough = random.below(400);
+            let waited = told.wait_for(|count| *count >= enough);
+            tokio::time::timeout(PATIENCE, waited)
+                .await
+                .unwrap()
+                .unwrap();
+            let moment = Duration::from_millis(random.below(20));
+            let _ = tokio::time::timeout(moment, std::future::pending::<()>()).await;
+            server.kill();
             for caller in callers {
                 acknowledged.extend(caller.await.unwrap());
             }
-            server = start(data.path(), url.as_deref(), port);
-            client = connect(port).await;
-            sound(&mut client).await;
+            client = server.start().await;
+            checked = sound_after(&mut client, checked).await;
+            // All of this life, each time; of all lives, at the end.
+            let list = ListTransactionsRequest {
+                page_size: 1,
+                order_by: "sequence desc".to_owned(),
+                ..ListTransactionsRequest::default()
+            };
+            let last = client.list_transactions(list).await.unwrap().into_inner();
+            let last = last.transactions.first().map_or(0, |t| t.sequence);
+            let told = acknowledged.values().max().copied().unwrap_or_default();
+            assert!(last >= told, "{last}, {told} was acknowledged");
         }
+        sound_after(&mut client, 0).await;
         let mut found: BTreeMap<String, i64> = BTreeMap::new();
         let mut list = ListTransactionsRequest {
             page_size: 1000,
@@ -105,8 +85,10 @@ async fn what_was_acknowledged_survives_every_kill_and_nothing_is_half_done() {
         loop {
             let page = client.list_transactions(list.clone()).await.unwrap();
             let page = page.into_inner();
-            let ids = page.transactions.into_iter();
-            found.extend(ids.map(|t| (t.transaction_id, t.sequence)));
+            for one in page.transactions {
+                assert_eq!(one.legs.len(), 2, "{one:?}");
+                found.insert(one.transaction_id, one.sequence);
+            }
             if page.next_page_token.is_empty() {
                 break;
             }
@@ -124,7 +106,5 @@ async fn what_was_acknowledged_survives_every_kill_and_nothing_is_half_done() {
             acknowledged.len(),
             found.len()
         );
-        server.kill().unwrap();
-        server.wait().unwrap();
     }
 }

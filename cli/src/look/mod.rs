@@ -6,7 +6,7 @@ mod steer;
 mod top;
 mod watch;
 
-use std::{io, process::ExitCode};
+use std::{io, process::ExitCode, time::Duration};
 
 use mizan::Connection;
 use mizan_contracts::registry::v1::{
@@ -14,6 +14,7 @@ use mizan_contracts::registry::v1::{
     registry_service_client::RegistryServiceClient,
 };
 use serde::Serialize;
+use tokio::time::sleep;
 use tonic::Status;
 
 use crate::{
@@ -156,14 +157,23 @@ async fn list_instances(args: &InstancesArgs) -> Result<(), LookError> {
     let mut client = client(&args.common).await?;
     let answer = client.list_instances(request).await?.into_inner();
     let listing = show::Listing::new(args.service.clone(), answer.revision, answer.instances);
-    put(&args.common, &listing, |listing| {
-        show::instances(&listing.instances)
-    })
+    put(&args.common, &listing, show::instances)
 }
 
 async fn client(common: &Common) -> Result<RegistryServiceClient<Connection>, Unreachable> {
     let connection = common.registry.connect().await?;
     Ok(RegistryServiceClient::new(connection))
+}
+
+/// The registry again, whenever it comes back: whoever follows it waits for it, after a `pause`.
+async fn again(common: &Common, pause: Duration) -> RegistryServiceClient<Connection> {
+    loop {
+        sleep(pause).await;
+        // Why not is said by the connecting already.
+        if let Ok(client) = client(common).await {
+            return client;
+        }
+    }
 }
 
 fn put<T: Serialize>(

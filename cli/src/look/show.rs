@@ -135,8 +135,21 @@ fn status(status: pb::InstanceStatus) -> &'static str {
     }
 }
 
+/// All services in a line.
+pub(super) fn total(services: &[Service]) -> String {
+    let sum = |of: fn(&Service) -> u32| services.iter().map(|service| u64::from(of(service))).sum();
+    let (passing, instances): (u64, u64) = (sum(|s| s.passing), sum(|s| s.instances));
+    format!(
+        "{} services, {passing} of {instances} instances passing",
+        services.len()
+    )
+}
+
 /// The table of `mizan services`. What is wrong with a service is said beside it.
 pub(super) fn services(services: &[Service]) -> String {
+    if services.is_empty() {
+        return "no service is registered\n".to_owned();
+    }
     let head = ["SERVICE", "PASSING", "INSTANCES", ""];
     let mut lines = vec![head.map(str::to_owned)];
     lines.extend(services.iter().map(|service| {
@@ -167,9 +180,12 @@ impl Service {
 }
 
 /// The table of `mizan instances`.
-pub(super) fn instances(instances: &[Instance]) -> String {
+pub(super) fn instances(listing: &Listing) -> String {
+    if listing.instances.is_empty() {
+        return format!("no such instance of {}\n", listing.service);
+    }
     let mut lines = vec![["INSTANCE", "ADDRESS", "STATUS", "ZONE", "WHY"].map(str::to_owned)];
-    lines.extend(instances.iter().map(|instance| {
+    lines.extend(listing.instances.iter().map(|instance| {
         [
             instance.instance_id.clone(),
             instance.address.clone(),
@@ -260,6 +276,13 @@ mod tests {
             "SERVICE  PASSING  INSTANCES\na        1        3\n\
              b        1        3          1 critical, 1 in maintenance\n"
         );
+        assert_eq!(
+            total(&[one("a", 0, 0), one("b", 1, 1)]),
+            "2 services, 2 of 6 instances passing"
+        );
+        assert_eq!(services(&[]), "no service is registered\n");
+        let nobody = Listing::new("gone".to_owned(), 7, Vec::new());
+        assert_eq!(instances(&nobody), "no such instance of gone\n");
     }
 
     #[test]

@@ -29,17 +29,18 @@ pub(crate) struct DrainArgs {
 
 /// Takes an instance or a whole node out, or puts it back.
 #[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
 pub(crate) struct MaintArgs {
     /// Out or back.
     #[arg(value_name = "on|off")]
     switch: Switch,
 
     /// The instance's id; without one, the whole node.
-    #[arg(value_name = "ID", required_unless_present = "node")]
+    #[arg(value_name = "ID", group = "what")]
     instance_id: Option<String>,
 
     /// The node.
-    #[arg(long)]
+    #[arg(long, group = "what")]
     node: Option<String>,
 
     /// Why, for people.

@@ -4,10 +4,9 @@
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use mizan_contracts::registry::v1::{WatchInstancesRequest, WatchInstancesResponse};
+use tonic::Code;
 
-use tokio::time::sleep;
-
-use super::{Common, LookError, Which, client, exit, show};
+use super::{Common, LookError, Which, again, client, exit, show};
 use crate::terminal::{say, try_print};
 
 /// Before watching again: a registry that ends every watch at once is not stormed.
@@ -41,6 +40,7 @@ pub(crate) async fn watch(args: WatchArgs) -> ExitCode {
 
 async fn follow(args: &WatchArgs) -> Result<(), LookError> {
     let mut known = Known::new();
+    let mut registry = client(&args.common).await?;
     loop {
         let request = WatchInstancesRequest {
             services: args.services.clone(),
@@ -49,13 +49,19 @@ async fn follow(args: &WatchArgs) -> Result<(), LookError> {
             filter: Some(args.which.filter()),
             ..WatchInstancesRequest::default()
         };
-        let mut client = client(&args.common).await?;
-        let mut stream = client.watch_instances(request).await?.into_inner();
-        while let Ok(Some(snapshot)) = stream.message().await {
-            tell(args, snapshot, &mut known)?;
+        match registry.watch_instances(request).await {
+            Ok(stream) => {
+                let mut stream = stream.into_inner();
+                while let Ok(Some(snapshot)) = stream.message().await {
+                    tell(args, snapshot, &mut known)?;
+                }
+                say("the registry ended the watch; watching again");
+            }
+            // It went away again before it heard what to watch.
+            Err(status) if status.code() == Code::Unavailable => {}
+            Err(status) => return Err(status.into()),
         }
-        say("the registry ended the watch; watching again");
-        sleep(PAUSE).await;
+        registry = again(&args.common, PAUSE).await;
     }
 }
 
@@ -85,7 +91,7 @@ fn tell(
             let lines = show::changes(before, &listing.instances).into_iter();
             head(lines.map(|line| line + "\n").collect())
         }
-        None => head(show::instances(&listing.instances)),
+        None => head(show::instances(&listing)),
     };
     known.insert(service, listing.instances);
     Ok(try_print(&text)?)

@@ -2,7 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod books;
+mod chaos;
 mod faults;
+mod look;
+mod registry;
 mod rolling;
 mod starting;
 mod story;

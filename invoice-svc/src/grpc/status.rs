@@ -36,6 +36,12 @@ pub(super) fn of_mutation(error: Error, name: &str, request: &impl Message) -> S
 /// The status of an error.
 pub(super) fn of(error: Error) -> Status {
     match error {
+        Error::Unavailable(damaged) if damaged.is_damage() => {
+            let cause = std::error::Error::source(&damaged).map(ToString::to_string);
+            tracing::error!(cause, "store damaged");
+            let message = "the store holds a record that cannot be read";
+            refused(Code::DataLoss, "STORE_DAMAGED", message)
+        }
         Error::Unavailable(unavailable) => {
             let cause = std::error::Error::source(&unavailable).map(ToString::to_string);
             tracing::error!(cause, "store unavailable");

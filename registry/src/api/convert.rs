@@ -2,10 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use mizan_contracts::registry::v1 as pb;
+use prost::Message as _;
 
-use crate::catalogue::{
-    CheckDefinition, CheckKind, CheckView, Entry, Holding, Status, Summary, UnixMillis, View,
+use crate::{
+    api::watch::Answer,
+    catalogue::{
+        CheckDefinition, CheckKind, CheckView, Entry, Form, Holding, Snapshot, Status, Summary,
+        UnixMillis, View,
+    },
 };
 
 /// An instance with its output-only fields. What its checks say is left out in the view of passing
@@ -50,9 +56,50 @@ pub(crate) fn instance(entry: &Entry, view: View) -> pb::Instance {
     }
 }
 
-/// Several of them.
-pub(crate) fn instances(entries: &[Arc<Entry>], view: View) -> Vec<pb::Instance> {
-    entries.iter().map(|entry| instance(entry, view)).collect()
+/// What is sent to a watcher, encoded: once for all who watch the same without a filter.
+pub(crate) fn watched(answer: &Answer, view: View, epoch: &str) -> Bytes {
+    let write = |snapshot: &Snapshot, instances: Vec<pb::Instance>| {
+        let response = pb::WatchInstancesResponse {
+            service: snapshot.service().to_owned(),
+            instances,
+            revision: snapshot.revision(view),
+            registry_epoch: epoch.to_owned(),
+        };
+        response.encode_to_vec().into()
+    };
+    let snapshot = &answer.snapshot;
+    match &answer.kept {
+        Some(kept) => write(snapshot, instances(kept, view)),
+        None => snapshot.written(Form::Watched, view, |snapshot| {
+            write(snapshot, instances(snapshot.entries(view), view))
+        }),
+    }
+}
+
+/// What is answered to one who lists, encoded: once for all who list the same without a filter.
+pub(crate) fn listed(answer: &Answer, view: View) -> Bytes {
+    let write = |snapshot: &Snapshot, instances: Vec<pb::Instance>| {
+        let response = pb::ListInstancesResponse {
+            instances,
+            revision: snapshot.revision(view),
+        };
+        response.encode_to_vec().into()
+    };
+    let snapshot = &answer.snapshot;
+    match &answer.kept {
+        Some(kept) => write(snapshot, instances(kept, View::All)),
+        None => snapshot.written(Form::Listed, view, |snapshot| {
+            write(snapshot, instances(snapshot.entries(view), View::All))
+        }),
+    }
+}
+
+fn instances<'a>(
+    entries: impl IntoIterator<Item = &'a Arc<Entry>>,
+    view: View,
+) -> Vec<pb::Instance> {
+    let entries = entries.into_iter();
+    entries.map(|entry| instance(entry, view)).collect()
 }
 
 /// A service in a list.

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::{StreamExt as _, stream::BoxStream};
 use mizan::{
     request::{page_size, text},
@@ -19,11 +20,17 @@ use mizan_contracts::registry::v1::{
     SetMaintenanceRequest, SetMaintenanceResponse, WatchInstancesRequest, WatchInstancesResponse,
     registry_service_server::RegistryService,
 };
+use prost::Message;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
-    api::{convert, heartbeat, page, request, request::Filter, watch, watch::Wanted},
+    api::{
+        convert, heartbeat, page, request,
+        request::Filter,
+        watch,
+        watch::{Answer, Wanted},
+    },
     catalogue::{
         CheckRef, Key, NotReported, Owner, View, Violation, check_instance_id, check_lookup,
         limits::MAINTENANCE_CHARS_MAX,
@@ -56,6 +63,9 @@ const STREAM_RETRY: Duration = Duration::from_secs(1);
 
 /// When to try again what could not be made durable.
 const STORE_RETRY: Duration = Duration::from_secs(1);
+
+/// The encoded answers of a watch.
+pub(super) type Watched = BoxStream<'static, Result<Bytes, Status>>;
 
 /// What the generated server serves.
 #[derive(Debug)]
@@ -155,66 +165,22 @@ impl RegistryService for Api {
         }))
     }
 
+    // On the wire it is the encoded answer that is given out, by `encoded`.
     async fn list_instances(
         &self,
         request: Request<ListInstancesRequest>,
     ) -> Result<Response<ListInstancesResponse>, Status> {
-        let request = request.into_inner();
-        allow(check_lookup("service", &request.service))?;
-        let mut violations = Violations::new();
-        let unhealthy = request.include_unhealthy;
-        let (filter, view) = Filter::read(request.filter, unhealthy, &mut violations);
-        violations.check()?;
-        let wanted = Wanted { view, filter };
-        let snapshot = self.registry.snapshot(&request.service);
-        Ok(Response::new(ListInstancesResponse {
-            instances: convert::instances(&wanted.entries(&snapshot), View::All),
-            revision: snapshot.revision(view),
-        }))
+        let bytes = self.list(request.into_inner())?;
+        Ok(Response::new(decoded(&bytes)?))
     }
 
+    // As is this.
     async fn watch_instances(
         &self,
         request: Request<WatchInstancesRequest>,
     ) -> Result<Response<Self::WatchInstancesStream>, Status> {
-        let request = request.into_inner();
-        let mut violations = Violations::new();
-        let unhealthy = request.include_unhealthy;
-        let (filter, view) = Filter::read(request.filter, unhealthy, &mut violations);
-        let few = request.after_revision.len() <= RESUMED_MAX;
-        violations.require(few, "after_revision", "has too many entries");
-        violations.check()?;
-        let epoch = self.registry.epoch().to_owned();
-        let held = if request.registry_epoch == epoch {
-            request.after_revision
-        } else {
-            BTreeMap::new()
-        };
-        let wanted = Wanted { view, filter };
-        let registry = &self.registry;
-        let answers = if request.all_services {
-            if !request.services.is_empty() {
-                return Err(invalid("services", "must be empty with all_services"));
-            }
-            watch::all(registry, wanted, held, admit(&self.watches, "watches")?)
-        } else {
-            let services = watched(request.services)?;
-            let admission = admit(&self.watches, "watches")?;
-            watch::some(registry, services, &wanted, &held, admission)
-        };
-        let metrics = registry.metrics().clone();
-        let watching = metrics.watching(Counted::Grpc);
-        let answers = answers.map(move |answer| {
-            // Held for as long as the stream is.
-            let _ = &watching;
-            metrics.woke(Counted::Grpc);
-            Ok(WatchInstancesResponse {
-                instances: convert::instances(&answer.entries, view),
-                service: answer.service,
-                revision: answer.revision,
-                registry_epoch: epoch.clone(),
-            })
-        });
+        let answers = self.watch(request.into_inner())?;
+        let answers = answers.map(|bytes| decoded(&bytes?));
         Ok(Response::new(answers.boxed()))
     }
 
@@ -284,9 +250,61 @@ impl RegistryService for Api {
 }
 
 impl Api {
+    /// The answer to ListInstances, encoded.
+    pub(super) fn list(&self, request: ListInstancesRequest) -> Result<Bytes, Status> {
+        allow(check_lookup("service", &request.service))?;
+        let mut violations = Violations::new();
+        let unhealthy = request.include_unhealthy;
+        let (filter, view) = Filter::read(request.filter, unhealthy, &mut violations);
+        violations.check()?;
+        let snapshot = self.registry.snapshot(&request.service);
+        let kept = Wanted { view, filter }.kept(&snapshot);
+        Ok(convert::listed(&Answer { snapshot, kept }, view))
+    }
+
+    /// The answers of WatchInstances, encoded.
+    pub(super) fn watch(&self, request: WatchInstancesRequest) -> Result<Watched, Status> {
+        let mut violations = Violations::new();
+        let unhealthy = request.include_unhealthy;
+        let (filter, view) = Filter::read(request.filter, unhealthy, &mut violations);
+        let few = request.after_revision.len() <= RESUMED_MAX;
+        violations.require(few, "after_revision", "has too many entries");
+        violations.check()?;
+        let held = if request.registry_epoch == self.registry.epoch() {
+            request.after_revision
+        } else {
+            BTreeMap::new()
+        };
+        let wanted = Wanted { view, filter };
+        let registry = &self.registry;
+        let answers = if request.all_services {
+            if !request.services.is_empty() {
+                return Err(invalid("services", "must be empty with all_services"));
+            }
+            watch::all(registry, wanted, held, admit(&self.watches, "watches")?)
+        } else {
+            let services = watched(request.services)?;
+            let admission = admit(&self.watches, "watches")?;
+            watch::some(registry, services, &wanted, &held, admission)
+        };
+        let watching = registry.metrics().watching(Counted::Grpc);
+        let registry = registry.clone();
+        let answers = answers.map(move |answer| {
+            // Held for as long as the stream is.
+            let _ = &watching;
+            registry.metrics().woke(Counted::Grpc);
+            Ok(convert::watched(&answer, view, registry.epoch()))
+        });
+        Ok(answers.boxed())
+    }
+
     fn find(&self, node: &str, id: &str) -> Result<Key, Status> {
         self.registry.find(node, id).ok_or_else(unknown)
     }
+}
+
+fn decoded<M: Message + Default>(bytes: &[u8]) -> Result<M, Status> {
+    M::decode(bytes).map_err(|error| Status::internal(error.to_string()))
 }
 
 fn unknown() -> Status {

@@ -2,6 +2,7 @@
 
 pub(crate) mod consul;
 mod convert;
+pub(crate) mod encoded;
 pub(crate) mod grpc;
 mod heartbeat;
 mod page;

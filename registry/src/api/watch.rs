@@ -31,9 +31,9 @@ const BURST: Duration = Duration::from_millis(5);
 /// What is sent of one service.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) service: String,
-    pub(crate) entries: Vec<Arc<Entry>>,
-    pub(crate) revision: u64,
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// What a filter keeps of it; nothing when there is no filter.
+    pub(crate) kept: Option<Vec<Arc<Entry>>>,
 }
 
 /// What a watcher asks of each service.
@@ -44,13 +44,14 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    /// The instances of a snapshot that are asked for.
-    pub(crate) fn entries(&self, snapshot: &Snapshot) -> Vec<Arc<Entry>> {
+    /// What the filter keeps of a snapshot; nothing when there is no filter.
+    pub(crate) fn kept(&self, snapshot: &Snapshot) -> Option<Vec<Arc<Entry>>> {
+        if self.filter.is_empty() {
+            return None;
+        }
         let entries = snapshot.entries(self.view);
-        entries
-            .filter(|entry| self.filter.keeps(entry))
-            .cloned()
-            .collect()
+        let kept = entries.filter(|entry| self.filter.keeps(entry));
+        Some(kept.cloned().collect())
     }
 }
 
@@ -65,25 +66,24 @@ struct Sent {
 impl Sent {
     /// The next answer, if it differs from the one before. By revision it differs, not exceeds: a
     /// watcher that is ahead is answered at once.
-    fn next(&mut self, snapshot: &Snapshot, wanted: &Wanted) -> Option<Answer> {
+    fn next(&mut self, snapshot: &Arc<Snapshot>, wanted: &Wanted) -> Option<Answer> {
         let revision = snapshot.revision(wanted.view);
         if std::mem::replace(&mut self.revision, revision) == revision {
             return None;
         }
-        let entries = wanted.entries(snapshot);
-        if !wanted.filter.is_empty() {
+        let kept = wanted.kept(snapshot);
+        if let Some(kept) = &kept {
             let same = |a: &[Arc<Entry>], b: &[Arc<Entry>]| {
                 a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same_answer(b))
             };
-            let before = self.entries.replace(entries.clone());
-            if before.is_some_and(|before| same(&before, &entries)) {
+            let before = self.entries.replace(kept.clone());
+            if before.is_some_and(|before| same(&before, kept)) {
                 return None;
             }
         }
         Some(Answer {
-            service: snapshot.service().to_owned(),
-            entries,
-            revision,
+            snapshot: Arc::clone(snapshot),
+            kept,
         })
     }
 }
@@ -144,7 +144,9 @@ fn changes(
 
 /// Waits until a burst is over.
 async fn pause(last: Option<Instant>) {
-    if let Some(last) = last {
+    if let Some(last) = last
+        && last.elapsed() < BURST
+    {
         sleep_until(last + BURST).await;
     }
 }

@@ -44,7 +44,7 @@ pub(crate) use effects::{
 };
 pub(crate) use entry::{Entry, NodeView};
 pub(crate) use guard::Holding;
-pub(crate) use snapshot::{Counts, Snapshot, View};
+pub(crate) use snapshot::{Counts, Form, Snapshot, View};
 pub(crate) use state::Catalogue;
 pub(crate) use status::Status;
 pub(crate) use sweep::SWEEP;

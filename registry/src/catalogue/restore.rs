@@ -50,6 +50,9 @@ impl Catalogue {
                 Stored::Instance(stored) => self.restore_instance(stored, now, &mut effects),
             }
         }
+        // Every answer, also of those whose status is the one that they began with.
+        let snapshots = self.services.values();
+        effects.snapshots = snapshots.map(|held| (Arc::clone(held), true)).collect();
         // Nothing of it is news to the store, or to an operator.
         effects.stale.clear();
         effects.turned.clear();

@@ -1,6 +1,8 @@
 //! What the registry answers about one service at one moment.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
 
 use crate::catalogue::{Entry, Key, Status};
 
@@ -23,7 +25,29 @@ pub(crate) struct Snapshot {
     /// By node and instance id.
     entries: Vec<Arc<Entry>>,
     revisions: Revisions,
+    written: Written,
 }
+
+/// How a snapshot is written for whoever asks; each view differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// For one who asks once.
+    Listed,
+    /// For one who watches.
+    Watched,
+}
+
+/// A snapshot as it was written: once for all who ask. No part of what it says.
+#[derive(Debug, Default)]
+struct Written([OnceLock<Bytes>; 4]);
+
+impl PartialEq for Written {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Written {}
 
 /// The revision of each view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +84,7 @@ impl Snapshot {
                 all: revision,
                 registered: revision,
             },
+            written: Written::default(),
         }
     }
 
@@ -166,7 +191,25 @@ impl Snapshot {
             service: self.service.clone(),
             entries,
             revisions,
+            written: Written::default(),
         }
+    }
+
+    /// The snapshot in this form and view, written by `write` if nobody asked for it before.
+    pub(crate) fn written(
+        &self,
+        form: Form,
+        view: View,
+        write: impl FnOnce(&Self) -> Bytes,
+    ) -> Bytes {
+        let [listed_passing, listed, watched_passing, watched] = &self.written.0;
+        let cell = match (form, view) {
+            (Form::Listed, View::Passing) => listed_passing,
+            (Form::Listed, View::All | View::Registered) => listed,
+            (Form::Watched, View::Passing) => watched_passing,
+            (Form::Watched, View::All | View::Registered) => watched,
+        };
+        cell.get_or_init(|| write(self)).clone()
     }
 
     fn position(&self, key: &Key) -> Result<usize, usize> {

@@ -154,7 +154,12 @@ fn spread(interval: Duration, random: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use tokio::{sync::mpsc, time::advance};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::{
+        sync::mpsc,
+        time::{advance, sleep},
+    };
 
     use super::*;
 
@@ -221,6 +226,82 @@ mod tests {
         times.recv().await.unwrap();
         drop(polled);
         assert_eq!(times.recv().await, None);
+    }
+
+    /// A check that takes its time, counted while it is under way.
+    struct Slow {
+        takes: Duration,
+        under_way: Arc<AtomicUsize>,
+        most: Arc<AtomicUsize>,
+    }
+
+    impl Run for Slow {
+        async fn check(&mut self) -> Outcome {
+            let now = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(now, Ordering::SeqCst);
+            sleep(self.takes).await;
+            self.under_way.fetch_sub(1, Ordering::SeqCst);
+            Outcome::passing("")
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_target_delays_nobody_and_is_not_asked_twice_at_once() {
+        let turns = Arc::new(Semaphore::new(2));
+        let most = Arc::new(AtomicUsize::new(0));
+        let slow = Slow {
+            takes: 3 * INTERVAL,
+            under_way: Arc::default(),
+            most: Arc::clone(&most),
+        };
+        let (tell, mut slow_times) = mpsc::unbounded_channel();
+        let report = move |_, _| tell.send(Instant::now()).is_ok();
+        tokio::spawn(poll(
+            slow,
+            INTERVAL,
+            Arc::clone(&turns),
+            Arc::default(),
+            report,
+        ));
+        let (tell, mut times) = mpsc::unbounded_channel();
+        let report = move |_, _| tell.send(Instant::now()).is_ok();
+        tokio::spawn(poll(Passes, INTERVAL, turns, Arc::default(), report));
+        let mut last = times.recv().await.unwrap();
+        for _ in 0..10 {
+            let next = times.recv().await.unwrap();
+            assert!(next - last <= INTERVAL + Duration::from_millis(1));
+            last = next;
+        }
+        let first = slow_times.recv().await.unwrap();
+        assert!(slow_times.recv().await.unwrap() - first >= 3 * INTERVAL);
+        assert_eq!(most.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_run_at_once_than_there_are_turns_and_everybody_gets_one() {
+        let turns = Arc::new(Semaphore::new(3));
+        let (under_way, most) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
+        let (tell, mut done) = mpsc::unbounded_channel();
+        for number in 0..10 {
+            let slow = Slow {
+                takes: Duration::from_secs(1),
+                under_way: Arc::clone(&under_way),
+                most: Arc::clone(&most),
+            };
+            let tell = tell.clone();
+            // Over after the first.
+            let report = move |_, _| tell.send(number).is_err();
+            let turns = Arc::clone(&turns);
+            tokio::spawn(poll(slow, INTERVAL, turns, Arc::default(), report));
+        }
+        drop(tell);
+        let mut checked = Vec::new();
+        while let Some(number) = done.recv().await {
+            checked.push(number);
+        }
+        checked.sort_unstable();
+        assert_eq!(checked, Vec::from_iter(0..10));
+        assert_eq!(most.load(Ordering::SeqCst), 3);
     }
 
     #[test]

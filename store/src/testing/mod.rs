@@ -5,8 +5,10 @@
 //! that need it say so on stderr and pass; with `MIZAN_TEST_POSTGRES=required` they fail.
 //! `MIZAN_TEST_DATABASE_URL` names another server to use; its fresh databases are left behind.
 
+mod limits;
 mod server;
 
+pub use limits::{limit_file_size, unprivileged};
 pub use server::{Server, Settings};
 
 use std::{

@@ -64,7 +64,7 @@ impl Server {
             super::skip("there is no /usr/lib/postgresql/*/bin/postgres");
             return None;
         };
-        let user = geteuid().is_root().then(unprivileged);
+        let user = geteuid().is_root().then(somebody);
         let folder = tempfile::Builder::new()
             .prefix("mizan-postgres-")
             .tempdir()
@@ -242,8 +242,8 @@ fn programs() -> Option<PathBuf> {
     installed.max().map(|(_, programs)| programs)
 }
 
-/// User and group that the server runs as when we are root.
-fn unprivileged() -> (u32, u32) {
+/// User and group of one who is not root, for what is to run as such when we are.
+pub(super) fn somebody() -> (u32, u32) {
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     for name in ["postgres", "nobody"] {
         for line in users.lines() {

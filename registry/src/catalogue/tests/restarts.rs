@@ -42,6 +42,28 @@ fn everybody_has_the_status_it_had_and_checks_run_at_once() {
 }
 
 #[test]
+fn every_service_is_published_whatever_its_instances_are_like() {
+    let mut before = catalogue();
+    let unchecked = |id: &str| checked(id, id, &[]);
+    register(&mut before, unchecked("plain"), START.0);
+    register(&mut before, standing("standing", "standing"), START.0);
+    let ttl = CheckKind::Ttl {
+        ttl: Duration::from_secs(60),
+    };
+    let silent = checked("silent", "silent", &[definition("ttl", ttl)]);
+    register(&mut before, silent, START.0);
+    passing(&mut before, instance("checked", "checked"));
+    let ids = ["checked", "plain", "silent", "standing"];
+    let (after, effects) = restarted(&before, &ids.map(own));
+    let published = effects.snapshots.iter();
+    let published: Vec<_> = published.map(|(held, _)| Arc::clone(held)).collect();
+    assert_eq!(published, ids.map(|id| after.snapshot(id)));
+    for id in ids {
+        assert_eq!(after.snapshot(id).len(), 1, "{id}");
+    }
+}
+
+#[test]
 fn a_heartbeat_must_come_back_within_the_grace_period() {
     let mut before = catalogue();
     for id in ["back", "gone", "never"] {

@@ -1,0 +1,114 @@
+//! The service as a process of its own, to be killed.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use mizan::Connection;
+
+use crate::{Client, verified};
+
+/// Longer than any of this takes: a hang fails instead of lasting.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a number of the environment says, or what is enough for every day.
+pub(crate) fn asked(variable: &str, otherwise: u32) -> u32 {
+    let asked = std::env::var(variable).ok();
+    asked.map_or(otherwise, |number| number.parse().unwrap())
+}
+
+/// One at a time, on the same port and the same store.
+pub(crate) struct Process {
+    data: PathBuf,
+    url: Option<String>,
+    port: u16,
+    /// A user that is not root, if it is to be run as one.
+    user: Option<u32>,
+    child: Option<Child>,
+}
+
+impl Process {
+    pub(crate) fn new(data: &Path, url: Option<&str>) -> Self {
+        // Free now; the server takes it a moment later.
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self {
+            data: data.to_owned(),
+            url: url.map(str::to_owned),
+            port: free.local_addr().unwrap().port(),
+            user: None,
+            child: None,
+        }
+    }
+
+    pub(crate) fn run_by(mut self, user: u32) -> Self {
+        self.user = Some(user);
+        self
+    }
+
+    /// Starts it, and waits until it serves.
+    pub(crate) async fn start(&mut self) -> Client {
+        // A file that may not grow is an error to the service, not its death.
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+            .arg(env!("CARGO_BIN_EXE_accounting-svc"))
+            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .arg("--data")
+            .arg(&self.data)
+            // Nobody listens on port 1: it serves without a registry.
+            .args(["--registry", "127.0.0.1:1"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        if let Some(url) = &self.url {
+            command.args(["--database-url", url]);
+        }
+        if let Some(user) = self.user {
+            std::os::unix::process::CommandExt::uid(&mut command, user);
+        }
+        self.child = Some(command.spawn().unwrap());
+        let mut tries = tokio::time::interval(Duration::from_millis(10));
+        let address = format!("127.0.0.1:{}", self.port);
+        let asking = async {
+            loop {
+                tries.tick().await;
+                if let Ok(connection) = Connection::open(&address, Duration::from_secs(30)).await {
+                    return Client::new(connection);
+                }
+            }
+        };
+        tokio::time::timeout(PATIENCE, asking).await.unwrap()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.as_ref().map_or(0, Child::id)
+    }
+
+    /// As `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Checks the journal after an entry that was checked before, to its end; returns the last entry.
+pub(crate) async fn sound_after(client: &mut Client, mut after: i64) -> i64 {
+    loop {
+        let found = verified(client, after).await;
+        assert!(found.valid, "{found:?}");
+        after = found.verified_sequence;
+        if found.complete {
+            return after;
+        }
+    }
+}

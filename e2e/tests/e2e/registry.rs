@@ -1,0 +1,128 @@
+//! The registry as a process that is killed.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+};
+
+use e2e::{Lines, mizan};
+use serde_json::{Value, json};
+
+struct Registry {
+    process: Child,
+    address: String,
+    _stderr: Lines,
+}
+
+impl Registry {
+    fn start(data: &Path) -> Self {
+        let mut process = Command::new(mizan())
+            .args([
+                "registry",
+                "--listen",
+                "127.0.0.1:0",
+                "--log-format",
+                "json",
+            ])
+            .arg("--data")
+            .arg(data)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = Lines::of(process.stderr.take().unwrap());
+        let line = stderr.wait_for(|line| line.contains("\"serving\""));
+        let line: Value = serde_json::from_str(&line).unwrap();
+        Self {
+            process,
+            address: line["address"].as_str().unwrap().to_owned(),
+            _stderr: stderr,
+        }
+    }
+
+    fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The answer to one request, whole; nothing when the registry is gone.
+fn ask(address: &str, method: &str, path: &str, body: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    let length = body.len();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: registry\r\nConnection: close\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer).filter(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// Registers one after the other until the registry is gone; answers what was acknowledged.
+fn register_on(address: &str, caller: usize, told: impl Fn(usize)) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    for number in 0.. {
+        let id = format!("{caller}-{number}");
+        let body = json!({"Name": "kept", "ID": id, "Port": 80, "Check": {"TTL": "1h"}});
+        let path = "/v1/agent/service/register";
+        if ask(address, "PUT", path, &body.to_string()).is_none() {
+            break;
+        }
+        acknowledged.push(id);
+        told(number);
+    }
+    acknowledged
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_kill() {
+    let data = tempfile::tempdir().unwrap();
+    let mut registry = Registry::start(data.path());
+    let address = registry.address.clone();
+    let (tell, heard) = std::sync::mpsc::channel();
+    let callers: Vec<_> = (0..4)
+        .map(|caller| {
+            let (address, tell) = (address.clone(), tell.clone());
+            // Nobody listens any more once there are enough.
+            let told = move |number| tell.send(number).unwrap_or_default();
+            thread::spawn(move || register_on(&address, caller, told))
+        })
+        .collect();
+    // In the middle of it, whoever is how far.
+    heard.iter().take(100).for_each(drop);
+    registry.kill();
+    let acknowledged: Vec<_> = callers
+        .into_iter()
+        .flat_map(|caller| caller.join().unwrap())
+        .collect();
+    assert!(acknowledged.len() >= 100);
+
+    let registry = Registry::start(data.path());
+    let read = |path: &str| -> Value {
+        let answer = ask(&registry.address, "GET", path, "").unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        serde_json::from_str(body).unwrap()
+    };
+    let services = read("/v1/agent/services");
+    let given_out = read("/v1/health/service/kept");
+    let given_out: Vec<_> = given_out.as_array().unwrap().iter().collect();
+    for id in acknowledged {
+        assert_eq!(services[&id]["Service"], "kept", "{id} is gone");
+        let same = |entry: &&&Value| entry["Service"]["ID"] == *id;
+        assert!(
+            given_out.iter().any(|entry| same(&entry)),
+            "{id} is not given out"
+        );
+    }
+}
