@@ -1,6 +1,7 @@
 //! One suite on both stores: a SQLite file, and PostgreSQL where there is one.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod as_of;
 mod bank;
 mod closed;
 mod fifteen;
