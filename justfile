@@ -24,6 +24,10 @@ fmt:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
+# Pay files while a random process is killed every second, and judge the books: `--seed N` to repeat.
+chaos +FILES:
+    cargo run --release --locked -p e2e --bin chaos -- {{FILES}}
+
 # Beside the peers: `just bench channel`, `decisions`, `rolling` or `all`; `--quick` for a try.
 bench *ARGS:
     cargo run --release --locked -p mizan-bench -- {{ARGS}}

@@ -13,9 +13,13 @@ use std::{
 pub fn mizan() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        // …/target/PROFILE/deps/TEST, and the binary is in …/target/PROFILE.
-        let test = env::current_exe().unwrap();
-        let folder = test.parent().and_then(Path::parent).unwrap();
+        // …/target/PROFILE/deps/TEST or …/target/PROFILE/PROGRAM; the binary is in …/target/PROFILE.
+        let this = env::current_exe().unwrap();
+        let folder = this.parent().unwrap();
+        let folder = match folder.ends_with("deps") {
+            true => folder.parent().unwrap(),
+            false => folder,
+        };
         let mut build = Command::new(env!("CARGO"));
         build.args([
             "build",

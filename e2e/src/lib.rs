@@ -5,10 +5,12 @@
 )]
 
 mod binary;
+mod chaos;
 mod lines;
 mod up;
 
 pub use binary::mizan;
+pub use chaos::Chaos;
 pub use lines::Lines;
 pub use rustix::process::{Pid, Signal, kill_process};
 pub use up::{Up, pid, report};

@@ -38,6 +38,11 @@ impl Lines {
         self.0.recv_timeout(LIMIT).expect("no more lines")
     }
 
+    /// The next line, if there is one already.
+    pub fn ready(&self) -> Option<String> {
+        self.0.try_recv().ok()
+    }
+
     /// The next line of which this is true.
     ///
     /// # Panics

@@ -1,6 +1,7 @@
 //! A running `mizan up`, on free ports and with a folder of its own.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     process::{Child, Command, Output, Stdio},
 };
@@ -22,6 +23,8 @@ pub struct Up {
     pub registry: String,
     /// Name, address and process id of each process, as first started.
     pub table: Vec<[String; 3]>,
+    /// The processes of which it is known that they run.
+    running: BTreeMap<String, Pid>,
     data: tempfile::TempDir,
 }
 
@@ -64,6 +67,10 @@ impl Up {
             process,
             _stdout: stdout,
             stderr,
+            running: table
+                .iter()
+                .map(|row| (row[0].clone(), pid(&row[2])))
+                .collect(),
             table,
             data,
         }
@@ -108,6 +115,25 @@ impl Up {
     pub fn signal(&self, name: &str, signal: Signal) {
         let row = self.table.iter().find(|row| row[0] == name).unwrap();
         kill_process(pid(&row[2]), signal).unwrap();
+    }
+
+    /// The processes that run, as far as `mizan up` has told. Reads what it said so far.
+    ///
+    /// # Panics
+    /// When it says what it never says.
+    pub fn running(&mut self) -> &BTreeMap<String, Pid> {
+        while let Some(line) = self.stderr.ready() {
+            let Some((name, said)) = line.split_once('|') else {
+                continue;
+            };
+            let (name, said) = (name.trim(), said.trim());
+            if said.starts_with(&format!("{name} died (")) {
+                self.running.remove(name);
+            } else if let Some(number) = said.strip_prefix(&format!("{name} runs again, PID ")) {
+                self.running.insert(name.to_owned(), pid(number));
+            }
+        }
+        &self.running
     }
 
     /// Kills `mizan up` itself, and nothing else.

@@ -225,6 +225,16 @@ pub(crate) fn unfinished(trouble: &Status) -> Status {
     status::retry_later(code, &reason, message, after)
 }
 
+/// The end of a watch whose instance stops before the payment is final.
+pub(crate) fn watch_again() -> Status {
+    status::retry_later(
+        Code::Unavailable,
+        "PAYMENT_UNFINISHED",
+        "this instance stops; the payment goes on, watch it again",
+        Duration::from_millis(100),
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

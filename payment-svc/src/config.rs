@@ -28,7 +28,8 @@ pub struct Config {
     pub ledger_burst: u32,
 
     /// How many times in a row a step may fail before its payment is parked as NEEDS_ATTENTION.
-    /// The pauses between grow to 5 s, so the default is about a quarter of an hour.
+    /// The pauses between grow to 5 s, so the default is about a quarter of an hour. Once the money
+    /// has moved, and once it is certain that it will not, a payment is never parked for that.
     #[arg(long, env = "MIZAN_ATTEMPTS_MAX", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     pub attempts_max: u32,
 

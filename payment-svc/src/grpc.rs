@@ -15,6 +15,7 @@ use mizan_contracts::payment::v1::{
 use prost::Message as _;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -42,6 +43,8 @@ const MARGIN: Duration = Duration::from_millis(300);
 pub(crate) struct Payments {
     pub(crate) store: Store,
     pub(crate) coordinator: Coordinator,
+    /// Cancelled when the service begins to stop: what would last longer ends.
+    pub(crate) closing: CancellationToken,
 }
 
 impl Payments {
@@ -167,8 +170,12 @@ impl PaymentService for Payments {
     ) -> Result<Response<Self::WatchPaymentStream>, Status> {
         let id = request::payment_id(request.into_inner().payment_id)?;
         let payment = self.find(&id).await?;
-        let stream = watching::watch(self.store.clone(), self.coordinator.clone(), payment);
-        Ok(Response::new(stream))
+        Ok(Response::new(watching::watch(
+            self.store.clone(),
+            self.coordinator.clone(),
+            payment,
+            self.closing.clone(),
+        )))
     }
 
     async fn cancel_payment(

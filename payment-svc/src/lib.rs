@@ -97,9 +97,15 @@ where
         coordinator.clone(),
         stop.clone(),
     ));
+    let closing = CancellationToken::new();
     let payments = grpc::Payments {
         store,
         coordinator: coordinator.clone(),
+        closing: closing.clone(),
+    };
+    let shutdown = async move {
+        shutdown.await;
+        closing.cancel();
     };
     let served = Server::builder("payment")
         .args(&config.server)

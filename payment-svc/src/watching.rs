@@ -1,10 +1,12 @@
-//! Watching a payment: sent as it is, and again whenever it changed, until it is final.
+//! Watching a payment: sent as it is, and again whenever it changed, until it is final. An instance
+//! that stops says so, and the watcher asks another one.
 
 use std::time::Duration;
 
 use mizan_contracts::payment::v1 as wire;
 use tokio::{sync::mpsc, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{answer, domain::Payment, saga::Coordinator, store::Store};
@@ -22,11 +24,12 @@ pub(crate) fn watch(
     store: Store,
     coordinator: Coordinator,
     payment: Payment,
+    closing: CancellationToken,
 ) -> ReceiverStream<Result<wire::Payment, Status>> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         // Nobody watches any more: then there is nothing left to do.
-        let _ = follow(store, coordinator, payment, sender).await;
+        let _ = follow(store, coordinator, payment, closing, sender).await;
     });
     ReceiverStream::new(receiver)
 }
@@ -35,6 +38,7 @@ async fn follow(
     store: Store,
     coordinator: Coordinator,
     mut payment: Payment,
+    closing: CancellationToken,
     sender: mpsc::Sender<Result<wire::Payment, Status>>,
 ) -> Option<()> {
     loop {
@@ -52,6 +56,9 @@ async fn follow(
             };
             tokio::select! {
                 () = sender.closed() => return None,
+                () = closing.cancelled() => {
+                    return sender.send(Err(answer::watch_again())).await.ok();
+                }
                 () = sleep(pause) => {}
                 () = came_to_rest(&coordinator, &id) => {}
             }

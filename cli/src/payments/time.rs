@@ -5,7 +5,12 @@ use prost_types::Timestamp as Wire;
 
 /// Reads `2026-11-25T07:30:00Z`, with any offset, or `2026-11-25`, which is its midnight in UTC.
 pub(super) fn read(text: &str) -> Result<Wire, String> {
-    let time = text.parse::<Timestamp>().or_else(|_| {
+    // A day alone: `parse` would take it from a time without an offset too, and forget the time.
+    let is_day = text.len() == "2026-11-25".len();
+    let time = text.parse::<Timestamp>().or_else(|error| {
+        if !is_day {
+            return Err(error);
+        }
         let day = text.parse::<Date>()?;
         Ok::<_, jiff::Error>(day.to_zoned(TimeZone::UTC)?.timestamp())
     });

@@ -3,21 +3,24 @@
 //! ```text
 //! bytes ─ text ─ records ─ sheet (words, roles, columns) ─ row (reference, amount, date) ─ request
 //!                                                                                      │
-//!                          report ◄── tally ◄── run (answer, patience) ◄── sources ◄───┘
+//!    report ◄── reconcile ◄── tally ◄── run (services, answer, patience) ◄── sources ◄──┘
 //! ```
 //!
 //! Everything up to the request is pure. A row's request id derives from its transaction number
-//! alone, so a run can be repeated and nothing is paid twice. *Already paid* is what came to the
-//! payment service no later than the latest of the payments it had when the run began. Both times
-//! are the service's own, so the clock of this machine does not matter; those of the payment
-//! instances' machines do.
+//! alone, so a run can be repeated and nothing is paid twice. A run keeps no state: it begins by
+//! listing the payments that there are (`expected`, `services`), and asks only for rows that are not
+//! completed among them. So it resumes where an earlier one stopped, wherever that ran and however
+//! it ended. At the end, `reconcile` holds files, payments and ledger against each other.
 
 mod amount;
 pub(crate) mod answer;
 mod columns;
 mod date;
+mod expected;
 pub(crate) mod patience;
 mod progress;
+mod reconcile;
+mod reconcile_report;
 mod records;
 mod reference;
 mod report;
@@ -25,6 +28,7 @@ mod request;
 mod roles;
 mod row;
 mod run;
+mod services;
 mod sheet;
 mod sources;
 mod tally;
@@ -42,9 +46,11 @@ use mizan::process::chain;
 use money::Currency;
 
 use self::{
+    expected::Rows,
     progress::Progress,
-    report::Report,
-    run::{Payer, RunError, trial_balance},
+    report::{Books, Report},
+    run::{Payer, RunError, reconcile, trial_balance},
+    services::Services,
     sheet::Sheet,
 };
 use crate::{
@@ -52,15 +58,23 @@ use crate::{
     terminal::{print, say},
 };
 
+/// How long to look for a registry at most: one that is killed again and again is started again by
+/// `mizan up` after up to 5 s.
+const REGISTRY_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Some rows were refused.
 const REFUSED: u8 = 3;
+
+/// Files, payments and ledger do not agree.
+const DIFFERENT: u8 = 4;
 
 /// Pays every row of spending files; each transaction number is paid once, however often it is run.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Exit codes:\n  \
     0  every row is paid, was paid before, or repeats the number of another\n  \
+    1  the run could not finish; run it again\n  \
     3  rows were refused; the report names each\n  \
-    1  the run could not finish; run it again")]
+    4  files, payments and ledger differ; the report names each difference")]
 pub(crate) struct Args {
     /// The files: CSV, separated by commas, semicolons, tabs or bars. Columns are found by meaning.
     #[arg(required = true, value_name = "FILE")]
@@ -80,6 +94,14 @@ pub(crate) struct Args {
     /// How long to go on asking for one payment whose end is not known, in seconds.
     #[arg(long = "patience", default_value_t = 120, value_name = "SECONDS")]
     patience_seconds: u64,
+
+    /// Pay nothing; only hold files, payments and ledger against each other.
+    #[arg(long)]
+    check: bool,
+
+    /// Count whatever else the payments and the ledger hold as a difference.
+    #[arg(long)]
+    nothing_else: bool,
 
     /// Print the report as one JSON document.
     #[arg(long)]
@@ -135,21 +157,38 @@ async fn replay(
     names: &[String],
     mut problems: Vec<String>,
 ) -> Result<Report, String> {
-    args.registry.connect().await.map_err(|e| e.to_string())?;
+    let registry = args
+        .registry
+        .connect_within(args.patience().min(REGISTRY_PATIENCE));
+    registry.await.map_err(|e| e.to_string())?;
     let progress = Progress::new(sheets.iter().map(Sheet::row_count).sum());
     let said = |error: RunError| {
         progress.finish();
         chain(&error)
     };
-    let payer = Payer::new(args, &progress).await.map_err(said)?;
+    let services = Services::new(args, &progress).map_err(|e| e.to_string())?;
+    let rows = Rows::of(sheets, args.currency);
+    let payer = Payer::new(args, &services, &rows, &progress).await;
+    let payer = payer.map_err(said)?;
     let began = Instant::now();
     let tally = payer.pay_all(sheets).await.map_err(said)?;
     let elapsed = began.elapsed();
-    let books = trial_balance(args, &progress).await;
+    let mut books = Books {
+        failed_calls: services.failed_calls(),
+        ..Books::default()
+    };
+    match trial_balance(&services).await {
+        Ok(balance) => books.trial_balance = Some(balance),
+        Err(why) => problems.push(format!("the trial balance is not to be had: {why}")),
+    }
+    // A run that was stopped has rows that are not paid, and says so.
+    if tally.is_whole() {
+        match reconcile(&services, &rows, args.nothing_else).await {
+            Ok(found) => books.reconciliation = Some(found),
+            Err(why) => problems.push(format!("the books cannot be read: {why}")),
+        }
+    }
     progress.finish();
-    let books = books
-        .map_err(|why| problems.push(format!("the trial balance is not to be had: {why}")))
-        .ok();
     Ok(Report::new(tally, names, books, problems, elapsed))
 }
 
@@ -163,6 +202,8 @@ fn show(report: &Report, json: bool) {
 fn code(report: &Report) -> ExitCode {
     if !report.finished() {
         ExitCode::FAILURE
+    } else if report.differs() {
+        ExitCode::from(DIFFERENT)
     } else if report.refused > 0 {
         ExitCode::from(REFUSED)
     } else {

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, time::Duration};
 use money::Money;
 use serde::Serialize;
 
-use super::tally::{FileTally, Outcome, Place, Tally, percentile};
+use super::{
+    reconcile::Reconciliation,
+    reconcile_report::ReconciliationReport,
+    tally::{FileTally, Outcome, Place, Tally, percentile},
+};
 
 /// What a run did. Amounts are exact decimal strings.
 #[derive(Debug, Serialize)]
@@ -27,6 +31,11 @@ pub(crate) struct Report {
     pub(crate) refused_rows: Vec<NotedRow>,
     pub(crate) unfinished_rows: Vec<NotedRow>,
     pub(crate) trial_balance: Option<TrialBalance>,
+    /// Files, payments and ledger against each other; none when the run could not finish.
+    pub(crate) reconciliation: Option<ReconciliationReport>,
+    /// How many calls ended without telling the end of their payment, whatever the channel tried,
+    /// by reason. Their rows asked again.
+    pub(crate) failed_calls: BTreeMap<String, u64>,
     /// Why the run could not finish; empty when it did.
     pub(crate) problems: Vec<String>,
     pub(crate) elapsed_ms: u128,
@@ -95,21 +104,37 @@ pub(crate) struct CurrencyTotal {
     pub(crate) difference: String,
 }
 
+/// What was learned after the rows.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    pub(crate) trial_balance: Option<TrialBalance>,
+    pub(crate) reconciliation: Option<Reconciliation>,
+    pub(crate) failed_calls: BTreeMap<String, u64>,
+}
+
 impl Report {
     /// The report of a tally. `names` are the files' names, in the order of the tally.
     pub(crate) fn new(
         mut tally: Tally,
         names: &[String],
-        trial_balance: Option<TrialBalance>,
+        books: Books,
         mut problems: Vec<String>,
         elapsed: Duration,
     ) -> Self {
+        let Books {
+            trial_balance,
+            reconciliation,
+            failed_calls,
+        } = books;
         tally.notes.sort_by_key(|(at, _)| (at.file, at.line));
         tally.latencies.sort_unstable();
         let totals = tally.totals().unwrap_or_else(|_| {
             tally.overflow = true;
             BTreeMap::new()
         });
+        if reconciliation.as_ref().is_some_and(|found| found.overflow) {
+            problems.push("a sum of the reconciliation is too large to be told".to_owned());
+        }
         if tally.overflow {
             problems.push("the total paid is too large to be told".to_owned());
         }
@@ -117,7 +142,7 @@ impl Report {
             problems.push("the books do not balance".to_owned());
         }
         let micros = |percent| percentile(&tally.latencies, percent).map(|d| d.as_micros());
-        let answered = u128::from(tally.sum(|f| f.paid + f.already_paid));
+        let answered = u128::try_from(tally.latencies.len()).unwrap_or(u128::MAX);
         let notes = Notes::sort(&tally.notes, names);
         Self {
             rows: tally.sum(|f| f.rows),
@@ -134,12 +159,21 @@ impl Report {
             refused_rows: notes.refused,
             unfinished_rows: notes.unknown,
             trial_balance,
+            reconciliation: reconciliation.map(|found| ReconciliationReport::new(found, names)),
+            failed_calls,
             problems,
             elapsed_ms: elapsed.as_millis(),
             payments_per_second: answered * 1_000_000 / elapsed.as_micros().max(1),
             p50_micros: micros(50),
             p99_micros: micros(99),
         }
+    }
+
+    /// Whether files, payments and ledger differ in anything.
+    pub(crate) fn differs(&self) -> bool {
+        self.reconciliation
+            .as_ref()
+            .is_some_and(|found| !found.agree)
     }
 
     /// Whether the run was carried to its end.
@@ -216,7 +250,10 @@ impl Notes {
                 }),
                 Outcome::Refused(reason) => sorted.refused.push(noted(reason)),
                 Outcome::Unknown(reason) => sorted.unknown.push(noted(reason)),
-                Outcome::Paid { .. } | Outcome::AlreadyPaid { .. } | Outcome::NotSent => {}
+                Outcome::Paid { .. }
+                | Outcome::AlreadyPaid { .. }
+                | Outcome::OnlyChecked
+                | Outcome::NotSent => {}
             }
         }
         sorted

@@ -21,8 +21,12 @@ pub(crate) struct Place {
 pub(crate) enum Outcome {
     /// Paid in this run.
     Paid { amount: Money, took: Duration },
-    /// Paid before this run.
-    AlreadyPaid { amount: Money, took: Duration },
+    /// Paid, or at least accepted, before this run. `took` is none when it was known to be completed
+    /// and so not asked for.
+    AlreadyPaid {
+        amount: Money,
+        took: Option<Duration>,
+    },
     /// The transaction number of an earlier row of this run.
     Duplicate {
         reference: Reference,
@@ -36,6 +40,8 @@ pub(crate) enum Outcome {
     Unknown(String),
     /// Not asked for: the run was stopped before.
     NotSent,
+    /// Not paid, and not to be: the run only checks.
+    OnlyChecked,
 }
 
 /// The transaction numbers of the run so far, each with the row that had it first.
@@ -111,13 +117,20 @@ impl Tally {
             Outcome::AlreadyPaid { amount, took } => {
                 file.already_paid += 1;
                 self.overflow |= add_to(&mut file.totals, amount).is_err();
-                self.latencies.push(took);
+                self.latencies.extend(took);
             }
+            Outcome::OnlyChecked => {}
             noted => {
                 file.not_sent += u64::from(noted == Outcome::NotSent);
                 self.notes.push((place, noted));
             }
         }
+    }
+
+    /// Whether every row has its end.
+    pub(crate) fn is_whole(&self) -> bool {
+        let open = |outcome: &Outcome| matches!(outcome, Outcome::Unknown(_) | Outcome::NotSent);
+        !self.notes.iter().any(|(_, outcome)| open(outcome))
     }
 
     /// The sum over all files of one of their counts.
@@ -184,7 +197,7 @@ mod tests {
             at(1, 2),
             Outcome::AlreadyPaid {
                 amount: gbp(50),
-                took,
+                took: Some(took),
             },
         );
         tally.add(at(1, 3), Outcome::Refused("amount is zero".to_owned()));

@@ -2,7 +2,10 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::report::{DuplicateRow, FileReport, NotedRow, Report, Total, TrialBalance};
+use super::{
+    reconcile_report,
+    report::{DuplicateRow, FileReport, NotedRow, Report, Total, TrialBalance},
+};
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -16,8 +19,10 @@ impl Display for Report {
             f,
         )?;
         not_sent(&self.files, f)?;
+        reconcile_report::text(self.reconciliation.as_ref(), f)?;
         trial_balance(self.trial_balance.as_ref(), f)?;
         speed(self, f)?;
+        failed_calls(self, f)?;
         for problem in &self.problems {
             writeln!(f, "Could not finish: {problem}")?;
         }
@@ -150,6 +155,18 @@ fn speed(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
     )
 }
 
+/// Calls whose rows had to ask again. Nothing when all were answered.
+fn failed_calls(report: &Report, f: &mut Formatter<'_>) -> fmt::Result {
+    let failed = report.failed_calls.iter();
+    let told: Vec<String> = failed
+        .map(|(why, count)| format!("{count} {why}"))
+        .collect();
+    match told.is_empty() {
+        true => Ok(()),
+        false => writeln!(f, "Calls asked again: {}", told.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -159,7 +176,7 @@ mod tests {
     use super::*;
     use crate::replay::{
         reference::Reference,
-        report::CurrencyTotal,
+        report::{Books, CurrencyTotal},
         tally::{Outcome, Place, Tally},
     };
 
@@ -189,7 +206,10 @@ mod tests {
         Report::new(
             tally,
             &names,
-            Some(books),
+            Books {
+                trial_balance: Some(books),
+                ..Books::default()
+            },
             Vec::new(),
             Duration::from_secs(2),
         )
@@ -210,7 +230,7 @@ mod tests {
                 },
                 Outcome::AlreadyPaid {
                     amount: gbp(1),
-                    took,
+                    took: Some(took),
                 },
                 Outcome::Duplicate {
                     reference: Reference::read("7 - 1").unwrap(),

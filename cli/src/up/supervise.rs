@@ -54,6 +54,7 @@ impl Supervisor {
     /// In one line, why the process cannot be started.
     pub(super) async fn run(mut self) -> Result<(), String> {
         let mut deaths = Deaths::default();
+        let mut again = false;
         loop {
             let name = self.member.name.clone();
             let began = Instant::now();
@@ -63,7 +64,12 @@ impl Supervisor {
                 .map_err(|error| format!("{name} cannot be started: {error}"))?;
             if let Some(pid) = process.pid() {
                 self.board.started(&name, pid);
+                // The table has the first one; who looks for the process needs this one.
+                if again {
+                    say(&format!("{}{name} runs again, PID {pid}", self.prefix));
+                }
             }
+            again = true;
             let status = tokio::select! {
                 status = process.ended() => status.map_err(|e| format!("{name} is lost: {e}"))?,
                 () = until(&mut self.orders, Order::Drain) => {

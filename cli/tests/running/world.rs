@@ -58,6 +58,16 @@ impl World {
         }
     }
 
+    /// With every service that a payment needs, and each of them reached.
+    pub(crate) async fn complete() -> (Self, [Server; 3]) {
+        let world = Self::new().await;
+        let payment = world.payment(200).await;
+        let servers = [world.invoice().await, world.accounting().await, payment];
+        let first = world.pay("the-first-one", "7.00", "nobody's");
+        until(async || first.clone().send().await.ok()).await;
+        (world, servers)
+    }
+
     pub(crate) fn data(&self) -> &Path {
         self.data.path()
     }

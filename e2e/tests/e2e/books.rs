@@ -14,9 +14,14 @@ use tokio::time::interval;
 /// A spending file of so many rows, each a penny more than the one before, from £1.00 on; the
 /// pennies of all of them.
 pub(crate) fn spending(up: &Up, rows: u32) -> (PathBuf, u64) {
+    spending_from(up, 0, rows)
+}
+
+/// The same, with transaction numbers from this one on.
+pub(crate) fn spending_from(up: &Up, first: u32, rows: u32) -> (PathBuf, u64) {
     let mut text = "Paid Date,Trans No,Amount,Supplier Name\n".to_owned();
     let mut total = 0;
-    for row in 0..rows {
+    for row in first..first + rows {
         let pence = 100 + row;
         total += u64::from(pence);
         let (pounds, rest) = (pence / 100, pence % 100);
@@ -27,7 +32,7 @@ pub(crate) fn spending(up: &Up, rows: u32) -> (PathBuf, u64) {
         )
         .unwrap();
     }
-    let path = up.data().join("spending.csv");
+    let path = up.data().join(format!("spending-{first}.csv"));
     std::fs::write(&path, text).unwrap();
     (path, total)
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod books;
+mod chaos;
 mod faults;
 mod look;
 mod registry;

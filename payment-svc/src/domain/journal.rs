@@ -110,6 +110,11 @@ impl Journal {
         self.step(step).is_some_and(|record| record.open > 0)
     }
 
+    /// Whether attempts beside the latest may have been executed, or may yet be.
+    pub(crate) fn others_are_open(&self, step: Step) -> bool {
+        self.step(step).is_some_and(|record| record.open > 1)
+    }
+
     /// An attempt is about to be made.
     pub(crate) fn begin(&mut self, step: Step, now: i64) {
         let record = self.step_mut(step, now);

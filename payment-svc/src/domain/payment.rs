@@ -6,11 +6,11 @@
 //!  │ accepted │ ────► │ invoiced │ ────► │ recorded │ ────► │ completed │
 //!  └──────────┘       └──────────┘       └──────────┘       └───────────┘
 //!       │ │ refused after  │ refused, or never left for too long, or cancelled
-//!       │ │ it was made    ▼
+//!       │ │ it may be made ▼
 //!       │ │          ┌──────────────┐ void done ┌─────────────┐
 //!       │ └────────► │ compensating │ ────────► │ compensated │
 //!       │            └──────────────┘           └─────────────┘
-//!       │ refused or cancelled before anything was made
+//!       │ refused or cancelled, and nothing can have been made
 //!       ▼                             what cannot go on, from any unfinished state
 //!  ┌──────────┐                       ┌─────────────────┐
 //!  │  failed  │                       │ needs attention │ ──► back, by a person's retry
@@ -19,7 +19,8 @@
 //!
 //! A step whose outcome is not known moves nothing: it is repeated with the same id until it is.
 //! After the pivot there is no way back; before it, only a definite refusal, or the certainty that
-//! the ledger never got the request, leads to compensation.
+//! the ledger never got the request, leads to compensation. Attempts are bounded up to the pivot:
+//! settling after it and voiding are never given up for anything but a definite refusal.
 
 use super::{AttemptEnd, Error, Intent, Journal, State, Step};
 
@@ -52,7 +53,7 @@ pub(crate) enum Ended {
 /// How long is tried.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Policy {
-    /// So many attempts at a step of the way forward, then the payment is parked.
+    /// So many attempts at a step before or at the pivot, then the payment is parked.
     pub(crate) attempts_max: u32,
     /// For so long a ledger that certainly got nothing is waited for, then the payment is undone.
     pub(crate) ledger_wait_micros: i64,
@@ -131,10 +132,13 @@ impl Payment {
                 error,
                 left_something,
             } => {
+                let others = self.journal.others_are_open(step);
                 self.journal
                     .end(step, AttemptEnd::Refused, Some(error), now);
                 match step {
-                    Step::Document if !left_something => self.fail(step, error),
+                    // Invoicing does not remember what it refused: an attempt that is still on its
+                    // way might be taken when it arrives, so it is fenced by a void.
+                    Step::Document if !left_something && !others => self.fail(step, error),
                     Step::Document | Step::Ledger => self.compensate(step, error, now),
                     // Money has moved, or the document is no longer ours to void: no machine
                     // knows what is right now.
@@ -160,6 +164,7 @@ impl Payment {
     }
 
     /// The attempt brought nothing definite: the step is repeated, unless that has lasted too long.
+    /// What the money's way is decided on already, settling and voiding, is repeated for ever.
     fn again(&mut self, step: Step, error: &Error, policy: &Policy, now: i64) {
         let Some(record) = self.journal.step(step) else {
             return;
@@ -167,7 +172,7 @@ impl Payment {
         let waited = now.saturating_sub(record.round_micros);
         if step == Step::Ledger && record.open == 0 && waited >= policy.ledger_wait_micros {
             self.compensate(step, error, now);
-        } else if step != Step::Void && record.round >= policy.attempts_max {
+        } else if step.is_bounded() && record.round >= policy.attempts_max {
             self.park(step, error);
         }
     }
@@ -304,6 +309,14 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_fails_a_payment_only_when_no_other_attempt_is_on_its_way() {
+        assert_eq!(after(&[never_left(), refused(false)]).state, State::Failed);
+        let fenced = after(&[lost(), refused(false)]);
+        assert_eq!(fenced.state, State::Compensating);
+        assert_eq!(fenced.failure.unwrap().step, "invoice");
+    }
+
+    #[test]
     fn an_unknown_end_moves_nothing_until_the_attempts_are_used_up() {
         for end in [lost(), never_left()] {
             let almost = after(&vec![end.clone(); 4]);
@@ -343,6 +356,22 @@ mod tests {
         let payment = after(&ends);
         assert_eq!(payment.state, State::Compensated);
         assert_eq!(payment.failure.unwrap().step, "ledger");
+    }
+
+    #[test]
+    fn settling_is_never_given_up_but_for_a_refusal() {
+        for end in [lost(), never_left()] {
+            let mut ends = vec![Ended::Done, Ended::Done];
+            ends.extend(vec![end; 100]);
+            assert_eq!(after(&ends).state, State::Recorded);
+            let mut done = ends.clone();
+            done.push(Ended::Done);
+            assert_eq!(after(&done).state, State::Completed);
+            ends.push(refused(true));
+            let parked = after(&ends);
+            assert_eq!(parked.state, State::NeedsAttention);
+            assert_eq!(parked.stands(), State::Recorded);
+        }
     }
 
     #[test]

@@ -94,6 +94,13 @@ impl Step {
     pub(crate) fn from_number(number: i32) -> Option<Self> {
         Self::ALL.into_iter().find(|step| *step as i32 == number)
     }
+
+    /// Whether it is given up, for a person to look at, after so many attempts without an answer.
+    /// Not what follows from what is decided: money that moved is settled, and what did not move is
+    /// voided, however long that takes.
+    pub(crate) const fn is_bounded(self) -> bool {
+        matches!(self, Self::Document | Self::Ledger)
+    }
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::registered);
 struct Metrics {
     unfinished: Family<InState, Gauge<i64, AtomicI64>>,
     compensating_age: Gauge<i64, AtomicI64>,
+    recorded_age: Gauge<i64, AtomicI64>,
     unfinished_age: Gauge<i64, AtomicI64>,
     rested: Family<InState, Counter<u64, AtomicU64>>,
 }
@@ -42,6 +43,11 @@ impl Metrics {
                 "mizan_payment_compensating_age_seconds",
                 "How long the oldest payment in COMPENSATING has been so; 0 if there is none",
                 metrics.compensating_age.clone(),
+            );
+            registry.register(
+                "mizan_payment_recorded_age_seconds",
+                "How long the oldest payment in RECORDED has been so; 0 if there is none",
+                metrics.recorded_age.clone(),
             );
             registry.register(
                 "mizan_payment_unfinished_age_seconds",
@@ -75,6 +81,7 @@ pub(super) fn take(figures: &Figures) {
     METRICS
         .compensating_age
         .set(figures.compensating_age_seconds);
+    METRICS.recorded_age.set(figures.recorded_age_seconds);
     METRICS.unfinished_age.set(figures.unfinished_age_seconds);
 }
 

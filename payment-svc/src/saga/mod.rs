@@ -20,6 +20,9 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use tests::testing;
+
 pub(crate) use coordinator::{Coordinator, Progress, Settings};
 pub(crate) use outside::Outside;
 pub(crate) use peers::Peers;

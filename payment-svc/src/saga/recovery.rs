@@ -7,8 +7,13 @@
 //! so what the paused one would write is refused, and what it would call has been called with the
 //! same id.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
+use mizan::request::micros;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
@@ -95,7 +100,8 @@ impl Watch {
         }
         if round {
             self.adopt_orphans(store, coordinator).await?;
-            metrics::take(&store.figures().await.map_err(answer::store_error)?);
+            let figures = store.figures(micros(SystemTime::now())).await;
+            metrics::take(&figures.map_err(answer::store_error)?);
         }
         Ok(())
     }

@@ -13,10 +13,12 @@ mod postgres;
 mod reads;
 mod rows;
 mod sqlite;
+#[cfg(test)]
+mod tests;
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::collections::BTreeMap;
 
-use mizan::request::{first_difference, micros};
+use mizan::request::first_difference;
 use store::{Location, OpenError, Unavailable, Writes, postgres::Session, rusqlite::Connection};
 
 pub(crate) use error::Error;
@@ -43,6 +45,8 @@ pub(crate) struct Figures {
     pub(crate) counts: BTreeMap<u8, i64>,
     /// How long the oldest payment has been compensating.
     pub(crate) compensating_age_seconds: i64,
+    /// How long ago the oldest transaction was recorded whose payment is not marked paid.
+    pub(crate) recorded_age_seconds: i64,
     /// How long ago the oldest payment was accepted that goes on by itself.
     pub(crate) unfinished_age_seconds: i64,
 }
@@ -140,42 +144,53 @@ impl Store {
         Ok(self.0.read(reads::AnythingFree).await?)
     }
 
-    pub(crate) async fn figures(&self) -> Result<Figures, Error> {
-        let now = micros(SystemTime::now());
+    /// What is unfinished, with ages at `now`, in microseconds since 1970.
+    pub(crate) async fn figures(&self, now: i64) -> Result<Figures, Error> {
         Ok(self.0.read(reads::FiguresAt(now)).await?)
     }
+}
+
+/// The earliest times among the unfinished payments: of acceptance, and of what was decided.
+#[derive(Debug, Default)]
+struct Oldest {
+    unfinished: Option<i64>,
+    compensating: Option<i64>,
+    recorded: Option<i64>,
 }
 
 impl Figures {
     /// Adds a row of the count by state.
     fn count(
         counts: &mut BTreeMap<u8, i64>,
-        oldest: &mut [Option<i64>; 2],
+        oldest: &mut Oldest,
         state: i64,
         count: i64,
         created: Option<i64>,
         turned: Option<i64>,
     ) {
-        let [unfinished, compensating] = oldest;
         let Some(state) = State::from_number(state) else {
             return;
         };
         counts.insert(state as u8, count);
         if !state.is_at_rest() {
-            *unfinished = earliest(*unfinished, created);
+            oldest.unfinished = earliest(oldest.unfinished, created);
         }
-        *compensating = earliest(*compensating, turned);
+        match state {
+            State::Compensating => oldest.compensating = turned,
+            State::Recorded => oldest.recorded = turned,
+            _ => {}
+        }
     }
 
-    fn new(counts: BTreeMap<u8, i64>, oldest: [Option<i64>; 2], now: i64) -> Self {
+    fn new(counts: BTreeMap<u8, i64>, oldest: &Oldest, now: i64) -> Self {
         let age = |since: Option<i64>| {
             since.map_or(0, |since| now.saturating_sub(since).max(0) / 1_000_000)
         };
-        let [unfinished, compensating] = oldest;
         Self {
             counts,
-            compensating_age_seconds: age(compensating),
-            unfinished_age_seconds: age(unfinished),
+            compensating_age_seconds: age(oldest.compensating),
+            recorded_age_seconds: age(oldest.recorded),
+            unfinished_age_seconds: age(oldest.unfinished),
         }
     }
 

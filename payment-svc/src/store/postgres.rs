@@ -13,7 +13,7 @@ use store::{
 };
 
 use super::{
-    Figures, Filter, damaged,
+    Figures, Filter, Oldest, damaged,
     rows::{Damaged, Fixed, Raw, columns, journal_of, turned},
 };
 use crate::domain::{Change, Command, Payment, Row, Set, State};
@@ -289,7 +289,7 @@ pub(super) async fn figures(server: &Session, now: i64) -> Result<Figures, Unava
     let sql = "SELECT state, COUNT(*), MIN(create_micros), MIN(turned_micros) FROM payment
          WHERE state IN (1, 2, 3, 5, 8) GROUP BY state";
     let mut counts = BTreeMap::new();
-    let mut oldest = [None; 2];
+    let mut oldest = Oldest::default();
     for row in server.query(sql, &[]).await? {
         Figures::count(
             &mut counts,
@@ -300,7 +300,7 @@ pub(super) async fn figures(server: &Session, now: i64) -> Result<Figures, Unava
             row.try_get(3)?,
         );
     }
-    Ok(Figures::new(counts, oldest, now))
+    Ok(Figures::new(counts, &oldest, now))
 }
 
 /// One statement for each index that a list may use; the other limits are checked row by row.

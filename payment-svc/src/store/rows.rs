@@ -111,10 +111,11 @@ impl Fixed {
     }
 }
 
-/// When a payment began to be undone, while it is.
+/// When the way of a payment was decided that has yet to be gone to its end: since when it is being
+/// undone, or since when its money has moved and its document is not settled.
 pub(super) fn turned(payment: &Payment) -> Option<i64> {
-    let void = payment.journal.step(crate::domain::Step::Void)?;
-    (payment.state == State::Compensating).then_some(void.begun_micros)
+    let step = payment.state.step().filter(|step| !step.is_bounded())?;
+    Some(payment.journal.step(step)?.begun_micros)
 }
 
 pub(super) fn journal_of(payment: &Payment) -> Vec<u8> {

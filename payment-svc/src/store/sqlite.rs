@@ -8,7 +8,7 @@ use store::{
 };
 
 use super::{
-    Figures, Filter, damaged,
+    Figures, Filter, Oldest, damaged,
     rows::{Damaged, Fixed, Raw, columns, journal_of, turned},
 };
 use crate::domain::{Change, Command, Payment, Row, Set, State};
@@ -218,7 +218,7 @@ pub(super) fn of_worker(c: &Connection, worker: &str) -> Result<Vec<(String, i64
 
 pub(super) fn figures(c: &Connection, now: i64) -> Result<Figures, Unavailable> {
     let mut counts = BTreeMap::new();
-    let mut oldest = [None; 2];
+    let mut oldest = Oldest::default();
     let mut statement = c.prepare_cached(
         "SELECT state, COUNT(*), MIN(create_micros), MIN(turned_micros) FROM payment
          WHERE state IN (1, 2, 3, 5, 8) GROUP BY state",
@@ -234,7 +234,7 @@ pub(super) fn figures(c: &Connection, now: i64) -> Result<Figures, Unavailable> 
             row.get(3)?,
         );
     }
-    Ok(Figures::new(counts, oldest, now))
+    Ok(Figures::new(counts, &oldest, now))
 }
 
 pub(super) type Page = Result<Vec<(i64, Payment)>, Damaged>;

@@ -129,3 +129,57 @@ async fn payments_that_wait_do_not_hold_up_those_that_can_go_on() {
     world.pay(request("late")).await.unwrap_err();
     world.reaches("late", PaymentState::Invoiced).await;
 }
+
+/// What goes forward waits for the limiter; what is undone does not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn compensation_is_exempt_from_the_limiter_of_the_ledger() {
+    const PAYMENTS: usize = 20;
+    let world = World::new().await;
+    let _servers = [world.invoice().await, world.accounting().await];
+    let (_payment, client) = world
+        .payment_as(|config| {
+            // One a second.
+            (config.ledger_rate, config.ledger_burst) = (1, 1);
+            config.ledger_wait_seconds = 36_000;
+        })
+        .await;
+    world.ready().await;
+    for nth in 0..PAYMENTS {
+        let request = ProcessPaymentRequest {
+            asynchronous: true,
+            ..request(&format!("p{nth}"))
+        };
+        client.clone().process_payment(request).await.unwrap();
+    }
+    let (mut made, mut undone) = (0, 0);
+    // Last come, last served: those at the end are sent away until then, not kept waiting.
+    for nth in (0..PAYMENTS).rev() {
+        let id = format!("p{nth}");
+        // Until it is cancelled, or its turn came.
+        let ended = until(async || {
+            let _ = world.cancel(&id).await;
+            let payment = world.get(&id).await.ok()?;
+            matches!(
+                payment.state(),
+                PaymentState::Completed | PaymentState::Compensated | PaymentState::Failed
+            )
+            .then_some(payment)
+        })
+        .await;
+        let invoices = world.invoices(&id).await.unwrap();
+        let standing = invoices
+            .iter()
+            .filter(|i| i.state() != InvoiceState::Void)
+            .count();
+        let posted = world.transactions(&id).await.unwrap().len();
+        if ended.state() == PaymentState::Completed {
+            assert_eq!((standing, posted), (1, 1));
+            made += 1;
+        } else {
+            assert_eq!((standing, posted), (0, 0));
+            undone += 1;
+        }
+    }
+    assert_eq!(made + undone, PAYMENTS);
+    assert!(undone > 0);
+}

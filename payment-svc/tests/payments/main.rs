@@ -4,4 +4,6 @@
 mod asking;
 mod failing;
 mod paying;
+mod refunding;
+mod watching;
 mod world;

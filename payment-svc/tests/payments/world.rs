@@ -2,7 +2,7 @@
 
 use std::{future::Future, path::Path, time::Duration};
 
-use mizan::{Channel, args::ServerArgs, retry::Policy};
+use mizan::{Channel, Connection, args::ServerArgs, retry::Policy};
 use mizan_contracts::{
     accounting::v1::{TrialBalance, accounting_service_client::AccountingServiceClient, *},
     invoice::v1::{Invoice, invoice_service_client::InvoiceServiceClient, *},
@@ -129,13 +129,25 @@ impl World {
     }
 
     pub(crate) async fn payment(&self) -> Server {
-        let config = payment_svc::Config::new(self.data().to_owned(), self.args());
+        self.payment_as(|_| {}).await.0
+    }
+
+    /// A payment instance with other settings, and a client of it alone.
+    pub(crate) async fn payment_as(
+        &self,
+        set: impl FnOnce(&mut payment_svc::Config),
+    ) -> (Server, PaymentServiceClient<Connection>) {
+        let mut config = payment_svc::Config::new(self.data().to_owned(), self.args());
+        set(&mut config);
         let serve = |listener, stop: CancellationToken| async move {
             payment_svc::serve(listener, config, stop.cancelled_owned())
                 .await
                 .unwrap();
         };
-        Server::start(serve).await.0
+        let (server, address) = Server::start(serve).await;
+        let patience = Duration::from_secs(60);
+        let connection = Connection::open(&address, patience).await.unwrap();
+        (server, PaymentServiceClient::new(connection))
     }
 
     fn peer(&self, service: &str) -> Channel {
@@ -166,6 +178,31 @@ impl World {
             .get_payment(request)
             .await?
             .into_inner())
+    }
+
+    pub(crate) async fn refund(&self, request: RefundPaymentRequest) -> Result<Payment, Status> {
+        let mut client = PaymentServiceClient::new(self.channel.clone());
+        Ok(client.refund_payment(request).await?.into_inner())
+    }
+
+    pub(crate) async fn cancel(&self, payment_id: &str) -> Result<Payment, Status> {
+        let request = CancelPaymentRequest {
+            request_id: format!("cancel-{payment_id}"),
+            payment_id: payment_id.to_owned(),
+            reason: "not wanted".to_owned(),
+        };
+        let mut client = PaymentServiceClient::new(self.channel.clone());
+        Ok(client.cancel_payment(request).await?.into_inner())
+    }
+
+    pub(crate) async fn transactions(&self, reference: &str) -> Result<Vec<Transaction>, Status> {
+        let request = ListTransactionsRequest {
+            reference: reference.to_owned(),
+            ..ListTransactionsRequest::default()
+        };
+        let mut client = AccountingServiceClient::new(self.peer("accounting"));
+        let answer = client.list_transactions(request).await?.into_inner();
+        Ok(answer.transactions)
     }
 
     pub(crate) async fn list(

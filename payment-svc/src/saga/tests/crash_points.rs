@@ -1,18 +1,27 @@
-//! Every touch of the outside crossed with every fault, alone and in pairs, over the store's rules in
-//! memory; alone on the real stores too. After each: recovery, and the invariant.
+//! Every touch of the outside (a call, or a write of the store) crossed with every fault, alone and in
+//! pairs, over the store's rules in memory; alone on the real stores too. After each: recovery, and
+//! the invariant. How many combinations ran is printed, and is in `docs/PAYMENTS.md`.
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use super::rig::{Fault, POLICY, Rig, payment, refund};
+use super::{
+    faulty::Fault,
+    rig::{POLICY, Rig, payment, refund},
+};
 use crate::domain::{Payment, State};
 
 const FAULTS: [Fault; 8] = [
+    // An error.
     Fault::NotExecuted,
+    // A timeout before the effect, and after it.
     Fault::LostBefore,
     Fault::LostAfter,
+    // Duplicate delivery.
     Fault::Twice,
+    // Reordering: behind the next one, and behind all.
     Fault::Late(2),
     Fault::Late(usize::MAX / 2),
+    // A crash before the touch, and after it.
     Fault::CrashBefore,
     Fault::CrashAfter,
 ];
@@ -63,19 +72,20 @@ async fn play(rig: &mut Rig, story: Story, nth: usize, faults: &[(usize, Fault)]
         world.ledger_refuses = matches!(story, Story::LedgerRefuses | Story::RefundRefused);
         world.invoices_refuse = story == Story::InvoicesRefuse;
     }
-    let before = rig.touches();
+    let before = rig.shared.touched();
     for (after, fault) in faults {
         rig.fault(*after, *fault);
     }
     let ended: Payment = rig.settle(body.clone()).await;
-    let touches = rig.touches() - before;
+    let touches = rig.shared.touched() - before;
     let all = rig.shared.hits.load(Relaxed) - hits_before == faults.len();
-    let expected = match story {
-        Story::Pays | Story::Refunds => State::Completed,
-        Story::LedgerRefuses | Story::RefundRefused => State::Compensated,
-        Story::InvoicesRefuse => State::Failed,
+    let expected: &[State] = match story {
+        Story::Pays | Story::Refunds => &[State::Completed],
+        Story::LedgerRefuses | Story::RefundRefused => &[State::Compensated],
+        // Fenced, if another attempt may be on its way.
+        Story::InvoicesRefuse => &[State::Failed, State::Compensated],
     };
-    assert_eq!(ended.state, expected);
+    assert!(expected.contains(&ended.state), "{ended:?}");
     rig.check(&ended, body).await;
     let spent = rig.shared.world.lock().spent() - spent_before;
     let expected = match story {
@@ -124,10 +134,13 @@ async fn every_touch_of_the_outside_fails_in_every_way_alone_and_in_pairs() {
 #[tokio::test]
 async fn every_touch_of_the_outside_fails_in_every_way_on_the_real_stores() {
     let mut count = 0_usize;
-    for story in [Story::Pays, Story::RefundRefused] {
+    let mut stores = 0;
+    for story in STORIES {
         let mut clean = Rig::in_memory(&[]).await;
         let (touches, _) = play(&mut clean, story, 0, &[]).await;
-        for mut rig in Rig::on_both(POLICY).await {
+        let rigs = Rig::on_both(POLICY).await;
+        stores = rigs.len();
+        for mut rig in rigs {
             for first in 0..touches {
                 for fault in FAULTS {
                     count += 1;
@@ -136,6 +149,6 @@ async fn every_touch_of_the_outside_fails_in_every_way_on_the_real_stores() {
             }
         }
     }
-    println!("crash points on real stores: {count}, 0 violations");
-    assert!(count >= 150);
+    println!("crash points on {stores} real stores: {count}, 0 violations");
+    assert!(count >= 300);
 }

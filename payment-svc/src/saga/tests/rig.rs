@@ -1,232 +1,21 @@
-//! A coordinator between a store and the world, with a fault at any touch of the outside.
+//! A coordinator between a store and the world: one worker, and after it died the next.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use mizan::status::{refused, retry_later};
 use mizan_contracts::{
     payment::v1::{Counterparty, ProcessPaymentRequest, RefundPaymentRequest},
     r#type::v1::Money as WireMoney,
 };
-use parking_lot::Mutex;
 use prost::Message as _;
 use store::Location;
-use tokio::sync::watch;
-use tonic::{Code, Status};
+use tonic::Status;
 
-use super::world::{World, name};
+use super::faulty::{Backing, Fault, Faulty, Shared};
 use crate::{
-    domain::{Accepted, Body, Command, Outcome, Payment, Policy, RefundAsked, Set, decide},
-    saga::{Coordinator, Outside, Progress, Settings, outside::Call},
-    store::{Error, Store, differs},
+    domain::{Accepted, Body, Command, Payment, Policy, RefundAsked, State},
+    saga::{Coordinator, Progress, Settings},
+    store::Store,
 };
-
-/// What goes wrong at one touch of the outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
-    /// A call is turned away unread; a write fails and writes nothing.
-    NotExecuted,
-    /// The request is lost.
-    LostBefore,
-    /// The answer is lost.
-    LostAfter,
-    /// The request arrives twice.
-    Twice,
-    /// The caller hears nothing; the request arrives so many touches later.
-    Late(usize),
-    /// The worker dies before it.
-    CrashBefore,
-    /// The worker dies after it, before it hears.
-    CrashAfter,
-}
-
-/// Where payments are kept.
-#[derive(Debug)]
-pub(super) enum Backing {
-    /// The rules of the store on a map: for runs by the thousand.
-    Memory(Box<Mutex<Memory>>),
-    Real(Store),
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Memory {
-    set: Set,
-    workers: BTreeMap<String, i64>,
-}
-
-impl Memory {
-    fn write(&mut self, command: Command) -> Outcome {
-        match &command {
-            Command::Beat { worker } => *self.workers.entry(worker.clone()).or_default() += 1,
-            Command::Bury { worker, .. } | Command::Leave { worker } => {
-                self.workers.remove(worker);
-            }
-            Command::TakeOver { .. } => {
-                let rows = self.set.rows.iter();
-                let free = rows.filter(|(_, row)| {
-                    !row.payment.state.is_at_rest() && !self.workers.contains_key(&row.worker)
-                });
-                self.set.free = free.map(|(id, _)| id.clone()).collect();
-            }
-            _ => {}
-        }
-        decide(&mut self.set, &[command], differs).remove(0)
-    }
-}
-
-/// What all workers of a test share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) world: Mutex<World>,
-    pub(super) backing: Backing,
-    /// What goes wrong, by the number of the touch.
-    pub(super) faults: Mutex<BTreeMap<usize, Fault>>,
-    /// What goes wrong at every call of a name, and with which status, until it is taken away.
-    pub(super) always: Mutex<BTreeMap<&'static str, Status>>,
-    touches: AtomicUsize,
-    pub(super) hits: AtomicUsize,
-    late: Mutex<Vec<(usize, Call)>>,
-    crashed: watch::Sender<Option<String>>,
-}
-
-/// The outside of one worker.
-#[derive(Debug)]
-struct Faulty {
-    shared: Arc<Shared>,
-    worker: String,
-}
-
-impl Faulty {
-    /// The fault of this touch.
-    fn touch(&self) -> (usize, Option<Fault>) {
-        let number = self.shared.touches.fetch_add(1, Relaxed);
-        self.shared.deliver_late(number);
-        let fault = self.shared.faults.lock().remove(&number);
-        if fault.is_some() {
-            self.shared.hits.fetch_add(1, Relaxed);
-        }
-        if fault == Some(Fault::CrashBefore) {
-            self.die();
-        }
-        (number, fault)
-    }
-
-    fn is_dead(&self) -> bool {
-        self.shared.crashed.borrow().as_deref() == Some(&*self.worker)
-    }
-
-    fn die(&self) {
-        self.shared.crashed.send_replace(Some(self.worker.clone()));
-    }
-}
-
-#[tonic::async_trait]
-impl Outside for Faulty {
-    async fn call(&self, call: Call) -> Result<(), Status> {
-        if self.is_dead() {
-            std::future::pending::<()>().await;
-        }
-        let (number, fault) = self.touch();
-        if self.is_dead() {
-            std::future::pending::<()>().await;
-        }
-        if let Some(status) = self.shared.always.lock().get(name(&call)) {
-            return Err(status.clone());
-        }
-        let unknown = || refused(Code::DeadlineExceeded, "DEADLINE_EXCEEDED", "no answer");
-        let answer = match fault {
-            Some(Fault::NotExecuted) => return Err(away()),
-            Some(Fault::LostBefore) => return Err(unknown()),
-            Some(Fault::Late(touches)) => {
-                self.shared.late.lock().push((number + touches, call));
-                return Err(unknown());
-            }
-            Some(Fault::Twice) => {
-                let mut world = self.shared.world.lock();
-                // The answer of the second is what the caller hears.
-                let _ = world.deliver(&call);
-                world.deliver(&call)
-            }
-            _ => self.shared.world.lock().deliver(&call),
-        };
-        match fault {
-            Some(Fault::LostAfter) => Err(unknown()),
-            Some(Fault::CrashAfter) => {
-                self.die();
-                std::future::pending().await
-            }
-            _ => answer,
-        }
-    }
-
-    async fn write(&self, command: Command) -> Result<Outcome, Error> {
-        if self.is_dead() {
-            return Err(full());
-        }
-        let (_, fault) = self.touch();
-        let fails = matches!(
-            fault,
-            Some(Fault::NotExecuted | Fault::LostBefore | Fault::Late(_))
-        );
-        // The dead write nothing; that they hear of it ends what waits for them.
-        if fails || self.is_dead() {
-            return Err(full());
-        }
-        let outcome = self.shared.backing.write(command).await;
-        match fault {
-            Some(Fault::LostAfter) => Err(full()),
-            Some(Fault::CrashAfter) => {
-                self.die();
-                Err(full())
-            }
-            _ => outcome,
-        }
-    }
-}
-
-impl Backing {
-    pub(super) async fn write(&self, command: Command) -> Result<Outcome, Error> {
-        match self {
-            Self::Memory(memory) => Ok(memory.lock().write(command)),
-            Self::Real(store) => store.write(command).await,
-        }
-    }
-}
-
-impl Shared {
-    fn deliver_late(&self, now: usize) {
-        let due: Vec<Call> = {
-            let mut late = self.late.lock();
-            let (due, later) = late.drain(..).partition(|(at, _)| *at <= now);
-            *late = later;
-            due.into_iter().map(|(_, call)| call).collect()
-        };
-        for call in due {
-            // Nobody hears the answer.
-            let _ = self.world.lock().deliver(&call);
-        }
-    }
-}
-
-/// The status of a call that never left.
-pub(super) fn away() -> Status {
-    retry_later(
-        Code::Unavailable,
-        "BREAKER_OPEN",
-        "open",
-        Duration::from_millis(1),
-    )
-}
-
-fn full() -> Error {
-    store::Unavailable::from(store::rusqlite::Error::InvalidQuery).into()
-}
 
 /// A worker, and after it died the next one.
 pub(super) struct Rig {
@@ -271,16 +60,7 @@ impl Rig {
         faults: &[(usize, Fault)],
         policy: Policy,
     ) -> Self {
-        let shared = Arc::new(Shared {
-            world: Mutex::default(),
-            backing,
-            faults: Mutex::new(faults.iter().copied().collect()),
-            always: Mutex::default(),
-            touches: AtomicUsize::new(0),
-            hits: AtomicUsize::new(0),
-            late: Mutex::default(),
-            crashed: watch::channel(None).0,
-        });
+        let shared = Arc::new(Shared::new(backing, faults));
         let coordinator = worker(&shared, 0, policy).await;
         Self {
             shared,
@@ -303,19 +83,19 @@ impl Rig {
         }
     }
 
+    /// Every call of this name ends so from now on, until all such are cleared.
+    pub(super) fn always(&self, call: &'static str, status: Status) {
+        self.shared.always.lock().insert(call, status);
+    }
+
     pub(super) fn fault_next(&self, fault: Fault) {
-        let next = self.shared.touches.load(Relaxed);
-        self.shared.faults.lock().insert(next, fault);
+        self.fault(0, fault);
     }
 
     /// A fault at the touch `after` the next.
     pub(super) fn fault(&self, after: usize, fault: Fault) {
-        let next = self.shared.touches.load(Relaxed);
+        let next = self.shared.touched();
         self.shared.faults.lock().insert(next + after, fault);
-    }
-
-    pub(super) fn touches(&self) -> usize {
-        self.shared.touches.load(Relaxed)
     }
 
     /// The worker is dead: the next one finds what it left.
@@ -389,16 +169,36 @@ impl Rig {
         None
     }
 
-    /// All that is under way arrives; then nothing may have changed, and the same request gets the
-    /// same answer.
+    /// The invariant, whole: nothing that is still under way changes anything; exactly one of a
+    /// settled document and one transaction, or a document that is void or never was and none; every
+    /// repetition of the request gets the same answer and changes nothing. Says whether the money
+    /// moved.
     pub(super) async fn check(&mut self, payment: &Payment, body: Body) -> bool {
-        self.shared.deliver_late(usize::MAX);
-        let moved = self.shared.world.lock().moved(&payment.intent);
-        assert_eq!(moved, payment.state.has_transaction(), "{payment:?}");
+        assert!(payment.state.is_final(), "{payment:?}");
         self.shared.faults.lock().clear();
-        let again = self.settle(body).await;
-        assert_eq!(&again, payment, "every repetition gets the same answer");
-        moved
+        let before = {
+            self.shared.deliver_late(usize::MAX);
+            let world = self.shared.world.lock();
+            let moved = world.moved(&payment.intent);
+            assert_eq!(moved, payment.state == State::Completed, "{payment:?}");
+            (world.documents.clone(), world.transactions.clone(), moved)
+        };
+        for _ in 0..2 {
+            let again = self.settle(body.clone()).await;
+            assert_eq!(&again, payment, "every repetition gets the same answer");
+        }
+        let world = self.shared.world.lock();
+        let after = (world.documents.clone(), world.transactions.clone());
+        assert!((before.0, before.1) == after, "a repetition did something");
+        before.2
+    }
+
+    /// As [`check`](Self::check), by the service: what callers are told is the same again.
+    pub(super) async fn ends_as(&mut self, id: &str, state: State) -> Payment {
+        let ended = self.pay(id).await;
+        assert_eq!(ended.state, state, "{ended:?}");
+        self.check(&ended, payment(id)).await;
+        ended
     }
 
     pub(super) async fn pay(&mut self, id: &str) -> Payment {
@@ -426,7 +226,7 @@ async fn worker(shared: &Arc<Shared>, number: usize, policy: Policy) -> Coordina
 }
 
 /// A body as the request that asks for it.
-pub(super) fn encoded(body: &Body) -> Vec<u8> {
+pub(crate) fn encoded(body: &Body) -> Vec<u8> {
     match body {
         Body::Payment(intent) => request(&intent.id).encode_to_vec(),
         Body::Refund(asked) => RefundPaymentRequest {
@@ -456,7 +256,7 @@ pub(super) fn request(id: &str) -> ProcessPaymentRequest {
     }
 }
 
-pub(super) fn payment(id: &str) -> Body {
+pub(crate) fn payment(id: &str) -> Body {
     Body::Payment(crate::request::intent(&request(id)).unwrap())
 }
 

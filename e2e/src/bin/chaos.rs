@@ -1,0 +1,118 @@
+//! Pays files through a running whole of which a random process is killed every second, the
+//! registry included; then holds files, payments and ledger against each other. `just chaos FILES`.
+
+use std::{
+    io::Write as _,
+    process::{ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use e2e::{Chaos, Up, report};
+use serde_json::{Value, json};
+
+/// Pays files while processes are killed at random, and judges the books.
+#[derive(Debug, Parser)]
+struct Args {
+    /// The files to pay, as `mizan replay` takes them.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
+
+    /// Chooses who is killed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+
+    /// How often one is killed, in milliseconds.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+    period_ms: u64,
+
+    /// How many payments may be on their way at once.
+    #[arg(long, default_value_t = 32)]
+    concurrency: u16,
+}
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let mut up = Up::start();
+    let mut chaos = Chaos::new(args.seed, Duration::from_millis(args.period_ms));
+    let files: Vec<&str> = args.files.iter().map(String::as_str).collect();
+    let concurrency = args.concurrency.to_string();
+    let flags = [
+        "replay",
+        "--json",
+        "--nothing-else",
+        "--concurrency",
+        &concurrency,
+        // A second of outage for every kill must not end a row.
+        "--patience",
+        "600",
+    ];
+    let began = Instant::now();
+    let replay = up
+        .command(&[&flags[..], &files].concat())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let Ok(replay) = replay else {
+        return ExitCode::FAILURE;
+    };
+    let (code, first) = report(&chaos.during(&mut up, replay));
+    let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    // Without anybody being killed: every row is known, and the books are as they were.
+    let calm = Instant::now();
+    let (again_code, again) = up.replay(&[&["--nothing-else"], &files[..]].concat());
+    let calm_millis = u64::try_from(calm.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (stopped, _) = up.stop();
+
+    let right = code == Some(0)
+        && again_code == Some(0)
+        && stopped == Some(0)
+        && first["reconciliation"]["agree"] == true
+        && again["reconciliation"]["agree"] == true
+        && again["already_paid"] == first["reconciliation"]["rows"];
+    let of = |report: &Value| {
+        let names = [
+            "rows",
+            "paid",
+            "already_paid",
+            "duplicates",
+            "refused",
+            "unfinished",
+            "not_sent",
+            "payments_per_second",
+            "p50_micros",
+            "p99_micros",
+            "failed_calls",
+            "trial_balance",
+            "problems",
+        ];
+        let mut summary: Value = names
+            .map(|name| (name.to_owned(), report[name].clone()))
+            .into_iter()
+            .collect();
+        let found = &report["reconciliation"];
+        summary["reconciliation"] = json!({
+            "totals": found["totals"],
+            "suppliers": found["supplier_count"],
+            "differences": found["differences"],
+        });
+        summary
+    };
+    let summary = json!({
+        "right": right,
+        "seed": args.seed,
+        "period_ms": args.period_ms,
+        "concurrency": args.concurrency,
+        "elapsed_ms": millis,
+        "kills": chaos.count(),
+        "kills_by_process": chaos.kills,
+        "first_run": of(&first),
+        "second_run_ms": calm_millis,
+        "second_run": of(&again),
+    });
+    let told = writeln!(std::io::stdout(), "{summary:#}").is_ok();
+    match right && told {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}

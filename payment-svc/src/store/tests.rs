@@ -1,0 +1,176 @@
+//! What becomes of a store of an earlier version when this one opens it.
+
+use store::{
+    Location,
+    rusqlite::{Connection, params},
+};
+
+use super::*;
+use crate::{
+    domain::{Accept, Accepted, RefundAsked, Saved, Step},
+    saga::testing::{encoded, payment},
+};
+
+/// A file of the first schema, with a payment in each of its states, of a worker that is gone.
+fn first_schema(path: &std::path::Path) {
+    let file = Connection::open(path).unwrap();
+    file.execute_batch(include_str!("schema/sqlite_1.sql"))
+        .unwrap();
+    file.pragma_update(None, "user_version", 1).unwrap();
+    for state in 1..=7_i64 {
+        let id = format!("p{state}");
+        let failed = (state > 4).then_some("REFUSED");
+        file.execute(
+            "INSERT INTO payment (payment_id, request, reference, state, failure_step,
+                 failure_reason, failure_message, version, worker, create_micros, update_micros)
+             VALUES (?1, ?2, 'r', ?3, ?4, ?5, ?6, ?7, 'w0', ?8, ?9)",
+            params![
+                id,
+                encoded(&payment(&id)),
+                state,
+                failed.map(|_| "ledger"),
+                failed,
+                failed.map(|_| "why"),
+                state + 2,
+                1_000 * state,
+                1_000 * state + 1,
+            ],
+        )
+        .unwrap();
+    }
+    file.execute("INSERT INTO worker VALUES ('w0', 99)", [])
+        .unwrap();
+}
+
+async fn open(path: &std::path::Path) -> Store {
+    Store::open(&Location::File(path.to_owned())).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_schema_keeps_all_that_it_held_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("payment.db");
+    first_schema(&path);
+    let store = open(&path).await;
+    let found = store.list(Filter::default(), i64::MAX, 100).await.unwrap();
+    let states: Vec<_> = found.iter().rev().map(|(_, p)| p.state as i64).collect();
+    assert_eq!(states, [1, 2, 3, 4, 5, 6, 7]);
+    for (place, (_, was)) in (1..).zip(found.into_iter().rev()) {
+        let Body::Payment(intent) = payment(&format!("p{place}")) else {
+            unreachable!()
+        };
+        assert_eq!(was.intent, intent);
+        assert_eq!(was.version, place + 2);
+        assert_eq!(
+            (was.create_micros, was.update_micros),
+            (1_000 * place, 1_000 * place + 1)
+        );
+        assert_eq!(was.failure.is_some(), place > 4);
+        // What it did was not noted: whatever is next may have been done.
+        if let Some(step) = was.state.step() {
+            assert!(was.journal.is_exposed(step), "{:?}", was.state);
+        }
+        // The same request is the same payment, and another is refused.
+        let accept = |body: Body, request: Vec<u8>| {
+            Command::Accept(Box::new(Accept {
+                request,
+                body,
+                worker: "w1".to_owned(),
+                now: 9_000,
+            }))
+        };
+        let id = was.intent.id.clone();
+        let again = accept(payment(&id), encoded(&payment(&id)));
+        assert!(matches!(
+            store.write(again).await.unwrap(),
+            Outcome::Accepted(Accepted::Known(known)) if *known == was
+        ));
+        let other = accept(payment(&id), encoded(&payment("other")));
+        assert!(matches!(
+            store.write(other).await.unwrap(),
+            Outcome::Accepted(Accepted::Differs(_))
+        ));
+    }
+    // Its worker is not known any more, so what is unfinished is free, and is fenced by being taken.
+    let beat = Command::Beat {
+        worker: "w1".to_owned(),
+    };
+    store.write(beat).await.unwrap();
+    assert!(store.anything_free().await.unwrap());
+    let take = Command::TakeOver {
+        most: 100,
+        worker: "w1".to_owned(),
+        now: 10_000,
+    };
+    let Outcome::Taken(taken) = store.write(take).await.unwrap() else {
+        panic!("not taken")
+    };
+    assert_eq!(taken.len(), 4);
+    assert!(!store.anything_free().await.unwrap());
+    let figures = store.figures(5_000_000_000).await.unwrap();
+    assert!(figures.compensating_age_seconds > 0, "{figures:?}");
+    assert!(figures.recorded_age_seconds > 0, "{figures:?}");
+    // And a payment of then can be paid back now.
+    let refund = Body::Refund(RefundAsked {
+        id: "refund".to_owned(),
+        of: "p4".to_owned(),
+        amount: None,
+        reason: String::new(),
+        reference: String::new(),
+        metadata: BTreeMap::new(),
+        effective_micros: None,
+    });
+    let accept = Command::Accept(Box::new(Accept {
+        request: encoded(&refund),
+        body: refund,
+        worker: "w1".to_owned(),
+        now: 11_000,
+    }));
+    let Outcome::Accepted(Accepted::Mine(refund)) = store.write(accept).await.unwrap() else {
+        panic!("not accepted")
+    };
+    assert_eq!(refund.intent.amount.minor(), 100);
+    drop(store);
+    // Opened once more it is as it was.
+    let store = open(&path).await;
+    let found = store.get("refund".to_owned()).await.unwrap().unwrap();
+    assert_eq!(found, *refund);
+}
+
+/// The schema on PostgreSQL has had one version. Opened by two at once and again later, it is made
+/// once and keeps what it holds.
+#[tokio::test]
+async fn a_schema_on_postgresql_is_made_once_and_kept() {
+    let Some(url) = store::testing::postgres().await else {
+        return;
+    };
+    let location = Location::Server {
+        url,
+        schema: "payment".to_owned(),
+    };
+    let (one, two) = tokio::join!(Store::open(&location), Store::open(&location));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    let body = payment("p");
+    let accept = Command::Accept(Box::new(Accept {
+        request: encoded(&body),
+        body,
+        worker: "w1".to_owned(),
+        now: 1,
+    }));
+    let Outcome::Accepted(Accepted::Mine(mut accepted)) = one.write(accept).await.unwrap() else {
+        panic!("not accepted")
+    };
+    drop(one);
+    let three = Store::open(&location).await.unwrap();
+    for store in [&two, &three] {
+        let found = store.get("p".to_owned()).await.unwrap();
+        assert_eq!(found.as_ref(), Some(&*accepted));
+    }
+    accepted.journal.begin(Step::Document, 5);
+    let save = Command::Save {
+        payment: accepted,
+        now: 5,
+    };
+    let saved = three.write(save).await.unwrap();
+    assert!(matches!(saved, Outcome::Saved(Saved::Yes(_))));
+}
