@@ -154,7 +154,7 @@ fn intent(seed: u64, index: usize, random: &mut Rng) -> Intent {
     let kind = match random.u32(..100) {
         0..63 => Kind::Paid,
         63..71 => Kind::Refund,
-        71..85 => Kind::Cancelled(Duration::from_millis(random.u64(0..600))),
+        71..85 => Kind::Cancelled(Duration::from_millis(random.u64(0..300))),
         _ => Kind::Refused,
     };
     let amount = random.i64(1..100_000);
