@@ -44,7 +44,11 @@ impl RegistryArgs {
         self.connect_within(PATIENCE).await
     }
 
-    async fn connect_within(&self, patience: Duration) -> Result<Connection, Unreachable> {
+    /// The same for a job that would rather wait: a registry that was killed may take a while.
+    pub(crate) async fn connect_within(
+        &self,
+        patience: Duration,
+    ) -> Result<Connection, Unreachable> {
         let began = Instant::now();
         let addresses = self.registry.join(", ");
         let mut told = false;

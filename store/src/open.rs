@@ -1,12 +1,21 @@
 //! Connections and their settings.
 
-use std::{path::Path, thread, time::Duration};
+use std::{
+    cell::Cell,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 use crate::inline;
 
-/// How long a writer waits for another process's transaction before it gives up.
+/// How long a writer waits for another process's transaction before it gives up: well before callers
+/// do, so that they are told why.
+const BUSY_MAX: Duration = Duration::from_secs(5);
+
+/// As many pauses as that is, for where the clock stands still (a simulation's).
 const BUSY_TRIES_MAX: i32 = 10_000;
 
 /// The pause between two tries. SQLite's own handler backs off to 100 ms, which would let two
@@ -75,8 +84,15 @@ fn settle(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {
     reason = "runs on the writer's own thread or a blocking one, never on a runtime worker"
 )]
 fn wait_for_writer(tries: i32) -> bool {
+    thread_local! {
+        static SINCE: Cell<Option<Instant>> = const { Cell::new(None) };
+    }
+    let since = SINCE.get().filter(|_| tries > 0);
+    let since = since.unwrap_or_else(Instant::now);
+    SINCE.set(Some(since));
     thread::sleep(BUSY_PAUSE);
-    tries < BUSY_TRIES_MAX
+    // On a busy machine a pause takes several times as long.
+    tries < BUSY_TRIES_MAX && since.elapsed() < BUSY_MAX
 }
 
 #[cfg(test)]

@@ -214,4 +214,6 @@ reads!(GetTrial => Trial);
 reads!(Verify => Verified);
 
 #[cfg(test)]
+mod guards;
+#[cfg(test)]
 mod tests;

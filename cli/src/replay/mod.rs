@@ -58,6 +58,10 @@ use crate::{
     terminal::{print, say},
 };
 
+/// How long to look for a registry at most: one that is killed again and again is started again by
+/// `mizan up` after up to 5 s.
+const REGISTRY_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Some rows were refused.
 const REFUSED: u8 = 3;
 
@@ -153,7 +157,10 @@ async fn replay(
     names: &[String],
     mut problems: Vec<String>,
 ) -> Result<Report, String> {
-    args.registry.connect().await.map_err(|e| e.to_string())?;
+    let registry = args
+        .registry
+        .connect_within(args.patience().min(REGISTRY_PATIENCE));
+    registry.await.map_err(|e| e.to_string())?;
     let progress = Progress::new(sheets.iter().map(Sheet::row_count).sum());
     let said = |error: RunError| {
         progress.finish();

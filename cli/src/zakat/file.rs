@@ -23,13 +23,13 @@ pub(crate) struct Said {
     pub(crate) version: Option<i32>,
     pub(crate) date: Option<String>,
     pub(crate) currency: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "fields")]
     pub(crate) prices: BTreeMap<String, Text>,
     pub(crate) year: Option<String>,
     pub(crate) hawl: Option<SaidHawl>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "things")]
     pub(crate) assets: Vec<BTreeMap<String, Text>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "things")]
     pub(crate) liabilities: Vec<BTreeMap<String, Text>>,
 }
 
@@ -79,6 +79,39 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+/// The fields of one thing. A name that is given twice is refused: else the last would quietly win,
+/// and what the first said would be assessed by nobody.
+fn fields<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, Text>, D::Error> {
+    struct Visitor;
+    impl<'de> de::Visitor<'de> for Visitor {
+        type Value = BTreeMap<String, Text>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut fields = BTreeMap::new();
+            while let Some((name, value)) = map.next_entry::<String, Text>()? {
+                if fields.contains_key(&name) {
+                    return Err(de::Error::custom(format!("{name:?} is given twice")));
+                }
+                fields.insert(name, value);
+            }
+            Ok(fields)
+        }
+    }
+    deserializer.deserialize_map(Visitor)
+}
+
+/// A list of such.
+fn things<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<BTreeMap<String, Text>>, D::Error> {
+    #[derive(Deserialize)]
+    struct Thing(#[serde(deserialize_with = "fields")] BTreeMap<String, Text>);
+    let things = Vec::<Thing>::deserialize(deserializer)?;
+    Ok(things.into_iter().map(|Thing(fields)| fields).collect())
+}
+
 /// What is wrong with a file, in one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -100,15 +133,21 @@ impl Said {
             .headers()
             .map_err(|e| Problem(e.to_string()))?
             .clone();
+        let names: Vec<String> = header.iter().map(str::to_lowercase).collect();
+        for (index, name) in names.iter().enumerate() {
+            if !name.is_empty() && names.iter().take(index).any(|before| before == name) {
+                return Err(Problem(format!("the column {name:?} is there twice")));
+            }
+        }
         let mut said = Self::default();
         for record in reader.records() {
             let record = record.map_err(|e| Problem(e.to_string()))?;
-            let cells = header
+            let cells = names
                 .iter()
                 .zip(&record)
                 .filter(|(_, cell)| !cell.is_empty());
             let mut fields: BTreeMap<String, Text> = cells
-                .map(|(name, cell)| (name.to_lowercase(), Text(cell.to_owned())))
+                .map(|(name, cell)| (name.clone(), Text(cell.to_owned())))
                 .collect();
             if fields.is_empty() {
                 continue;
@@ -295,6 +334,17 @@ mod tests {
     }
 
     #[test]
+    fn a_column_that_is_there_twice_is_refused() {
+        let refused = Said::of_csv("id,kind,amount,Amount\nbank,cash,9000,1\n");
+        assert_eq!(
+            refused.unwrap_err(),
+            Problem("the column \"amount\" is there twice".to_owned())
+        );
+        // Columns without a name hold nothing.
+        assert!(Said::of_csv("id,kind,amount,,\nbank,cash,9000,,\n").is_ok());
+    }
+
+    #[test]
     fn what_is_wrong_is_said_in_one_line() {
         for (from, to, told) in [
             ("\"9000\"", "\"9000\"", ""),
@@ -326,6 +376,16 @@ mod tests {
                 "liabilities[0] (loan): amount \"100.505\" has digits finer",
             ),
             ("\"policy\"", "\"polity\"", "unknown field"),
+            (
+                "\"amount\": 9000",
+                "\"amount\": 9000, \"amount\": 9",
+                "\"amount\" is given twice",
+            ),
+            (
+                "\"gold\": \"100\"",
+                "\"gold\": \"100\", \"gold\": \"1\"",
+                "\"gold\" is given twice",
+            ),
         ] {
             let text = FILE.replacen(from, to, 1);
             let outcome = Said::of_json(&text).and_then(|said| said.request("en"));

@@ -9,7 +9,7 @@ use mizan_contracts::invoice::v1::InvoiceState;
 use crate::books::{Books, spending, spending_from, until};
 
 /// How many are killed at least.
-const KILLS: u32 = 8;
+const KILLS: u32 = 6;
 
 /// How many rows are paid in one go. While a file is paid anybody may die; a fast machine pays more
 /// files until enough have.

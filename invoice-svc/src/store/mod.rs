@@ -6,6 +6,8 @@
 mod content;
 mod error;
 mod file;
+#[cfg(test)]
+mod guards;
 mod row;
 mod server;
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc,
@@ -36,8 +37,24 @@ pub(crate) struct Process {
 impl Process {
     /// Starts one on a port that the system chooses, and waits until it serves.
     pub(crate) async fn start(data: &Path, database_url: Option<&str>) -> Self {
+        Self::start_by(None, data, database_url).await
+    }
+
+    /// Starts it as this user, if one is named.
+    pub(crate) async fn start_by(
+        user: Option<u32>,
+        data: &Path,
+        database_url: Option<&str>,
+    ) -> Self {
         let server = database_url.map(|url| ["--database-url", url]);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_invoice-svc"))
+        // A file that may not grow is an error to the service, not its death.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
+        if let Some(user) = user {
+            command.uid(user);
+        }
+        let mut child = command
+            .arg(env!("CARGO_BIN_EXE_invoice-svc"))
             .args(server.into_iter().flatten())
             // Nobody listens on port 1: the process serves without a registry and says so.
             .args(["--listen", "127.0.0.1:0", "--registry", "127.0.0.1:1"])
@@ -61,6 +78,11 @@ impl Process {
         let connection = Connection::open(&authority, PATIENCE).await.unwrap();
         let client = InvoiceServiceClient::new(connection);
         Self { child, client }
+    }
+
+    #[allow(dead_code, reason = "for one of the binaries that share this file")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// As `kill -9` does.

@@ -77,7 +77,6 @@ pub struct ChannelBuilder {
     connections: u32,
     connection: connection::Config,
     connector: Arc<dyn connection::Connector>,
-    attempt_timeout: Option<Duration>,
     config: ServiceConfig,
     announced: bool,
 }
@@ -119,6 +118,7 @@ impl ChannelBuilder {
             method: MethodSettings {
                 deadline: Some(DEADLINE),
                 wait_for_ready: false,
+                attempt_timeout: None,
                 retry: retry::Policy::default(),
                 request_bytes_max: None,
                 response_bytes_max: None,
@@ -135,7 +135,6 @@ impl ChannelBuilder {
             connections: 1,
             connection: connection::Config::default(),
             connector: Arc::new(connection::Tcp),
-            attempt_timeout: None,
             config: ServiceConfig::default(),
             announced: false,
         }
@@ -187,10 +186,10 @@ impl ChannelBuilder {
     }
 
     /// How long one attempt may take until its response begins; above 0. One that runs out of it
-    /// is retried while the call's deadline is ahead. None by default: only the callers of a
+    /// is retried while the call's deadline is ahead, unless nothing is retried. None by default: only the callers of a
     /// service know how long its calls take.
     pub fn attempt_timeout(mut self, timeout: Duration) -> Self {
-        self.attempt_timeout = Some(timeout);
+        self.method.attempt_timeout = Some(timeout);
         self
     }
 
@@ -330,9 +329,6 @@ impl ChannelBuilder {
         let hash_header = self.check()?;
         let mut method = self.method;
         method.retry = method.retry.validate()?.capped(retry::ATTEMPTS_CAP);
-        if let Some(timeout) = self.attempt_timeout {
-            method.retry = method.retry.with_attempt_timeout(timeout);
-        }
         let source = self.source.opened(&self.connector)?;
         let source = match self.cache {
             Some(file) => Box::new(Cached::boxed(source, file)),
@@ -374,7 +370,7 @@ impl ChannelBuilder {
         if self.method.deadline == Some(Duration::ZERO) {
             return refused("deadline", "must be above 0");
         }
-        if self.attempt_timeout == Some(Duration::ZERO) {
+        if self.method.attempt_timeout == Some(Duration::ZERO) {
             return refused("attempt_timeout", "must be above 0");
         }
         if !(1..=CONNECTIONS_MAX).contains(&self.connections) {

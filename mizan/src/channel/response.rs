@@ -134,7 +134,7 @@ impl http_body::Body for Tracked {
         let Some(inner) = this.inner.as_mut().filter(|_| this.ended.is_none()) else {
             return Poll::Ready(None);
         };
-        match Pin::new(inner).poll_frame(context) {
+        match Pin::new(&mut *inner).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
                 let Some(trailers) = frame.trailers_ref() else {
                     return this.data(frame);
@@ -142,7 +142,13 @@ impl http_body::Body for Tracked {
                 this.finish(code_of(trailers));
                 Poll::Ready(Some(Ok(frame)))
             }
-            Poll::Ready(Some(Err(status))) => this.fail(status),
+            Poll::Ready(Some(Err(status))) => {
+                if inner.is_broken_off() {
+                    // The caller's own failure says nothing of the callee.
+                    this.attempt.unsent(status.code());
+                }
+                this.fail(status)
+            }
             Poll::Ready(None) => {
                 // No trailers: the client library reports it; for the breaker it is no answer.
                 this.finish(Code::Unknown);

@@ -13,6 +13,8 @@ pub(super) struct MethodSettings {
     /// The channel's own deadline.
     pub(super) deadline: Option<Duration>,
     pub(super) wait_for_ready: bool,
+    /// Of each attempt, whatever the policy; before the policy's own.
+    pub(super) attempt_timeout: Option<Duration>,
     pub(super) retry: retry::Policy,
     /// The largest message that is sent or taken, in bytes; `None`: no limit of the channel's.
     pub(super) request_bytes_max: Option<u32>,
@@ -72,14 +74,11 @@ impl Settings {
 }
 
 fn merged(built: &MethodSettings, config: &MethodConfig) -> MethodSettings {
-    let retry = config.retry.unwrap_or(built.retry);
     MethodSettings {
         deadline: config.timeout.or(built.deadline),
         wait_for_ready: config.wait_for_ready.unwrap_or(built.wait_for_ready),
-        retry: match config.attempt_timeout {
-            Some(timeout) => retry.with_attempt_timeout(timeout),
-            None => retry,
-        },
+        attempt_timeout: config.attempt_timeout.or(built.attempt_timeout),
+        retry: config.retry.unwrap_or(built.retry),
         request_bytes_max: config.request_bytes_max.or(built.request_bytes_max),
         response_bytes_max: config.response_bytes_max.or(built.response_bytes_max),
     }
@@ -95,14 +94,16 @@ mod tests {
         let built = MethodSettings {
             deadline: Some(Duration::from_secs(5)),
             wait_for_ready: false,
+            attempt_timeout: Some(Duration::from_millis(200)),
             retry: retry::Policy::default(),
             request_bytes_max: None,
             response_bytes_max: None,
         };
         let config = ServiceConfig::parse(
             r#"{"methodConfig": [
-                {"name": [{"service": "a.B", "method": "C"}], "timeout": "1s"},
-                {"name": [{"service": "a.B"}], "timeout": "2s"},
+                {"name": [{"service": "a.B", "method": "C"}], "timeout": "1s",
+                 "hedgingPolicy": {"maxAttempts": 2}},
+                {"name": [{"service": "a.B"}], "timeout": "2s", "mizan": {"attemptTimeout": "1s"}},
                 {"name": [{}], "waitForReady": true}
             ]}"#,
         );
@@ -111,6 +112,13 @@ mod tests {
         assert_eq!(seconds("/a.B/C"), 1);
         assert_eq!(seconds("/a.B/D"), 2);
         assert_eq!(seconds("/a.C/C"), 5);
+        let attempt = |path| settings.of(path).attempt_timeout.unwrap().as_millis();
+        assert_eq!(
+            attempt("/a.B/C"),
+            200,
+            "another policy leaves it as it was built"
+        );
+        assert_eq!(attempt("/a.B/D"), 1000);
         assert!(settings.of("/a.C/C").wait_for_ready);
         assert!(
             !settings.of("/a.B/C").wait_for_ready,

@@ -140,7 +140,9 @@ impl Call<'_> {
             request: self.request,
             deadline: self.deadline.map(Instant::into_std),
         };
-        let driven = retry::drive(terms, now.into_std(), |attempt| self.attempt(attempt)).await;
+        let timeout = self.route.settings.attempt_timeout;
+        let begin = |attempt: Attempt| self.attempt(attempt.within(timeout));
+        let driven = retry::drive(terms, now.into_std(), begin).await;
         ending.tally = driven.tally;
         if driven.exhausted {
             CallContext::note_gave_up();
@@ -361,6 +363,10 @@ fn failed(error: SendError, own_limit: bool, mut ending: AttemptEnding) -> Ended
         SendError::RefusedUnseen(status) => {
             ending.unsent(status.code());
             (End::RefusedUnseen, status)
+        }
+        SendError::BrokenOff(status) => {
+            ending.unsent(status.code());
+            (End::Declined, status)
         }
         SendError::Unknown(status) => {
             let code = status.code();

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     future::poll_fn,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
 };
 
@@ -41,12 +41,18 @@ pub(crate) enum SendError {
     RefusedUnseen(Status),
     /// It left, and nobody knows whether it was processed.
     Unknown(Status),
+    /// The request's own stream failed, on this side, and the call with it: this says why, and
+    /// nothing of the peer.
+    BrokenOff(Status),
 }
 
 impl SendError {
     pub(crate) fn into_status(self) -> Status {
         match self {
-            Self::NotSent(status) | Self::RefusedUnseen(status) | Self::Unknown(status) => status,
+            Self::NotSent(status)
+            | Self::RefusedUnseen(status)
+            | Self::Unknown(status)
+            | Self::BrokenOff(status) => status,
         }
     }
 }
@@ -108,8 +114,10 @@ pub(super) async fn send(
             None
         }
         Payload::Stream(chunks, body) => {
-            let pipe = pipe(body, stream, chunks);
-            Some(AbortOnDropHandle::new(tokio::spawn(pipe)))
+            let failure = Arc::new(OnceLock::new());
+            let pipe = pipe(body, stream, chunks, failure.clone());
+            let _task = AbortOnDropHandle::new(tokio::spawn(pipe));
+            Some(Pipe { failure, _task })
         }
     };
     // Held from here to the end of the response: by it, keepalive knows that a call is under way.
@@ -122,9 +130,26 @@ pub(super) async fn send(
             stream,
             peer,
             phase: Phase::Data,
-            _pipe: pipe,
+            pipe,
         })),
-        Err(error) => Err(classify(&peer, number, &error)),
+        Err(error) => Err(match pipe.as_ref().and_then(Pipe::failure) {
+            Some(own) => SendError::BrokenOff(own.clone()),
+            None => classify(&peer, number, &error),
+        }),
+    }
+}
+
+/// A request's stream on its way out. Dropped, it ends.
+#[derive(Debug)]
+struct Pipe {
+    /// Why it failed on this side, if it did; then the stream was reset.
+    failure: Arc<OnceLock<Status>>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Pipe {
+    fn failure(&self) -> Option<&Status> {
+        self.failure.get()
     }
 }
 
@@ -187,7 +212,12 @@ fn begin(body: &mut Body, context: &mut Context<'_>) -> Result<Start, Status> {
 
 /// Writes the rest of a streaming request as the peer has room for it, until it ends, or the peer
 /// wants no more of it.
-async fn pipe(mut body: Body, mut stream: SendStream<Bytes>, mut chunks: VecDeque<Bytes>) {
+async fn pipe(
+    mut body: Body,
+    mut stream: SendStream<Bytes>,
+    mut chunks: VecDeque<Bytes>,
+    failure: Arc<OnceLock<Status>>,
+) {
     loop {
         let frame = match chunks.pop_front() {
             Some(bytes) => Some(Ok(Frame::data(bytes))),
@@ -211,8 +241,9 @@ async fn pipe(mut body: Body, mut stream: SendStream<Bytes>, mut chunks: VecDequ
                 let _ = stream.send_trailers(trailers);
                 true
             }
-            Some(Err(_)) => {
-                // The caller's stream failed: so does the call.
+            Some(Err(status)) => {
+                // The caller's stream failed: so does the call. Said before the reset is seen.
+                let _ = failure.set(status);
                 stream.send_reset(Reason::CANCEL);
                 true
             }
@@ -248,7 +279,7 @@ pub(crate) struct Incoming {
     phase: Phase,
     /// Ends the request's stream with the response: whoever has the answer, or lost interest, has
     /// nothing more to say.
-    _pipe: Option<AbortOnDropHandle<()>>,
+    pipe: Option<Pipe>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -295,10 +326,18 @@ impl http_body::Body for Incoming {
 }
 
 impl Incoming {
+    /// Whether the call failed because the request's own stream did.
+    pub(crate) fn is_broken_off(&self) -> bool {
+        self.pipe.as_ref().is_some_and(|p| p.failure().is_some())
+    }
+
     fn failed(&mut self, error: &h2::Error) -> Option<Result<Frame<Bytes>, Status>> {
         self.phase = Phase::Over;
         // A server that answered in full may stop a request it needs no more of (RFC 9113, 8.1).
         let complete = error.is_reset() && error.reason() == Some(Reason::NO_ERROR);
+        if let Some(own) = self.pipe.as_ref().and_then(Pipe::failure) {
+            return Some(Err(own.clone()));
+        }
         let number = self.stream.stream_id().as_u32();
         (!complete).then(|| Err(classify(&self.peer, number, error).into_status()))
     }

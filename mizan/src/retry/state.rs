@@ -58,7 +58,7 @@ impl End {
             Self::Failed { code, pushback } => {
                 policy.codes().contains(code) || pushback == Pushback::Stop
             }
-            Self::TimedOut => true,
+            Self::TimedOut => *policy != Policy::Never,
             Self::Answered
             | Self::NeverSent
             | Self::RefusedUnseen
@@ -93,6 +93,14 @@ pub(crate) struct Attempt {
 }
 
 impl Attempt {
+    /// With this time of its own, if there is one, rather than the policy's.
+    pub(crate) fn within(self, timeout: Option<Duration>) -> Self {
+        Self {
+            timeout: timeout.or(self.timeout),
+            ..self
+        }
+    }
+
     /// When the attempt must be over if it is sent `now`, and whether that is its own limit rather
     /// than the call's deadline. Waiting before that, as for a limiter, is not its own time.
     pub(crate) fn until(&self, now: Instant) -> (Option<Instant>, bool) {

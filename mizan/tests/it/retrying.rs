@@ -165,6 +165,28 @@ async fn an_attempt_has_a_time_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_has_its_time_whatever_the_policy() {
+    let server = Wire::start(|mut call| async move {
+        call.given_up().await;
+    })
+    .await;
+    let limited = || channel(&[&server]).attempt_timeout(Duration::from_millis(200));
+    let never = limited().retry(Policy::never()).no_deadline();
+    let twice = r#""retryPolicy": {"maxAttempts": 2, "initialBackoff": "0.01s", "maxBackoff": "0.01s",
+        "backoffMultiplier": 1, "retryableStatusCodes": ["UNAVAILABLE"]}"#;
+    let twice = limited().service_config(&config(twice)).unwrap();
+    for (channel, attempts) in [(never, 1), (twice, 2)] {
+        let before = server.calls();
+        let begun = tokio::time::Instant::now();
+        let client = RegistryServiceClient::new(channel.connect().unwrap());
+        let late = call(&client).await.unwrap_err();
+        assert_eq!(late.code(), Code::DeadlineExceeded);
+        assert_eq!(server.calls() - before, attempts);
+        assert!(begun.elapsed() < Duration::from_secs(1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_given_up_after_retries_tells_callers_not_to_try_again() {
     let server = Wire::start(|call| async move { call.refuse(14, &[]) }).await;
     let client = RegistryServiceClient::new(channel(&[&server]).connect().unwrap());

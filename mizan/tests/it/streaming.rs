@@ -187,3 +187,56 @@ async fn the_deadline_holds_to_the_end_of_a_stream() {
     let late = answers.message().await.unwrap_err();
     assert_eq!(late.code(), Code::DeadlineExceeded);
 }
+
+/// A breaker that one failure opens.
+fn touchy(server: &Wire) -> Channel {
+    let config = breaker::Config {
+        trip: breaker::Trip::ConsecutiveFailures(1),
+        ..breaker::Config::default()
+    };
+    let channel = Channel::builder("scripted")
+        .fixed(vec![server.authority.clone()])
+        .breaker(config)
+        .message_bytes(Some(5), None);
+    channel.connect().unwrap()
+}
+
+#[tokio::test]
+async fn a_message_of_a_stream_that_is_too_large_is_said_to_be_and_is_no_failure_of_the_callee() {
+    // Before the answer begins, and after it.
+    for begins in [false, true] {
+        let server = Wire::start(move |mut call| async move {
+            let mut answer = begins.then(|| call.begin());
+            while call.message().await.is_some() {
+                if let Some(answer) = &mut answer {
+                    answer.message(b"");
+                }
+            }
+        })
+        .await;
+        let channel = touchy(&server);
+        let (beats, stream) = mpsc::channel(1);
+        let mut client = RegistryServiceClient::new(channel.clone());
+        let call = tokio::spawn(async move { client.heartbeat(ReceiverStream::new(stream)).await });
+        // Seen by the server, so that what follows is no beginning that is looked at beforehand.
+        while server.calls() == 0 {
+            tokio::task::yield_now().await;
+        }
+        beats.send(beat(1)).await.unwrap();
+        let refused = if begins {
+            let mut answers = call.await.unwrap().unwrap().into_inner();
+            answers.message().await.unwrap().unwrap();
+            beats.send(beat(1_000_000)).await.unwrap();
+            answers.message().await.unwrap_err()
+        } else {
+            beats.send(beat(1_000_000)).await.unwrap();
+            call.await.unwrap().unwrap_err()
+        };
+        assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+        let reason = status::reason(&refused);
+        assert_eq!(reason.as_deref(), Some("MESSAGE_TOO_LARGE"));
+        assert_eq!(server.calls(), 1, "and it is not tried again");
+        let phase = channel.breakers()[0].phase(std::time::Instant::now());
+        assert_eq!(phase, breaker::Phase::Closed);
+    }
+}

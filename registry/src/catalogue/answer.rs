@@ -205,6 +205,7 @@ impl Catalogue {
             record.flap.fell(now);
         } else if raw == Status::Passing
             && before != raw
+            && snapshot.entries(View::Passing).any(|e| e.key() != *key)
             && let Some(until) = record.flap.stood(now)
         {
             self.timers.insert((until, Timer::Stood(key.clone())));
@@ -224,7 +225,27 @@ impl Catalogue {
         }
         self.note(held.map(|held| &**held), &entry, effects);
         self.indexes.newest = next;
-        Some(self.put(&snapshot, entry, true, effects))
+        let entry = self.put(&snapshot, entry, true, effects);
+        self.release(snapshot.service(), now, effects);
+        Some(entry)
+    }
+
+    /// Lets those go that are held for flapping when none of their service passes.
+    pub(super) fn release(&mut self, service: &str, now: UnixMillis, effects: &mut Effects) {
+        let Some(snapshot) = self.services.get(service).map(Arc::clone) else {
+            return;
+        };
+        if snapshot.entries(View::Passing).next().is_some() {
+            return;
+        }
+        let held = snapshot.entries(View::All).filter(|entry| entry.flapping);
+        for key in held.map(|entry| entry.key()) {
+            if let Some(record) = self.records.get_mut(&key) {
+                record.flap.release();
+            }
+            // One by one: what is rendered passes now, and nothing more is to be let go for it.
+            self.render(&key, now, effects);
+        }
     }
 
     /// Notes which answers about more than one service change with this entry.

@@ -3,6 +3,9 @@
 //! Four falls within two minutes make an instance flap. From then on it counts as warning, not as
 //! passing, until it stood for half a minute without another fall. Consul's users have asked for
 //! this for years: every flap reloads every proxy that watches.
+//!
+//! It is held only while another instance of its service passes: one that may fall again serves
+//! better than none at all.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -41,6 +44,11 @@ impl Flap {
         self.falls.retain(|fall| now.since(*fall) <= WINDOW);
         self.held_until = (self.falls.len() >= FALLS).then(|| now.after(HOLD));
         self.held_until
+    }
+
+    /// It is needed: held no longer, until it falls again.
+    pub(crate) fn release(&mut self) {
+        self.held_until = None;
     }
 
     /// Whether it is held: it passes, and is not believed yet.

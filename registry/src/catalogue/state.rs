@@ -216,6 +216,7 @@ impl Catalogue {
         self.replace_checks(&owner, &instance.checks, same_host, now, effects);
         if held.service != instance.service {
             self.withdraw(key, &held.service, effects);
+            self.release(&held.service, now, effects);
         }
         if held.service != instance.service || held.tags != instance.tags {
             self.count_tags(held, -1);
@@ -330,6 +331,7 @@ impl Catalogue {
             self.unlink(&owner, &check.view.definition, effects);
         }
         self.withdraw(key, &record.instance.service, effects);
+        self.release(&record.instance.service, now, effects);
         self.count_tags(&record.instance, -1);
         self.leave_node(key, effects);
         self.mirror(&owner, now, effects);

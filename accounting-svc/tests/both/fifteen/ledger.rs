@@ -229,7 +229,7 @@ impl Ledger {
         };
         let request = VerifyJournalRequest {
             after_sequence: 0,
-            max_entries: i32::try_from(first.unwrap_or(50_000)).unwrap(),
+            max_entries: i32::try_from(first.unwrap_or(20_000)).unwrap(),
         };
         let found = client.verify_journal(request).await.unwrap().into_inner();
         assert!(found.complete || first.is_some(), "a longer journal");

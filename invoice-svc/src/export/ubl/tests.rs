@@ -70,7 +70,30 @@ fn open(asked: DocumentSpec) -> Invoice {
 }
 
 fn written(invoice: &Invoice, credited: Option<&str>) -> String {
-    write(invoice, credited, &party("Seller"), "DE02 1203").unwrap()
+    let xml = write(invoice, credited, &party("Seller"), "DE02 1203").unwrap();
+    validate(&xml);
+    xml
+}
+
+/// By the schemas of OASIS themselves, where `MIZAN_TEST_UBL_XSD` names the folder `xsd` of a UBL 2.1
+/// release and `xmllint` is installed.
+fn validate(xml: &str) {
+    let Ok(folder) = std::env::var("MIZAN_TEST_UBL_XSD") else {
+        return;
+    };
+    let root = Xml::parse(xml).unwrap();
+    let name = root.root_element().tag_name().name().to_owned();
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, xml.as_bytes()).unwrap();
+    let told = std::process::Command::new("xmllint")
+        .args(["--noout", "--nonet", "--schema"])
+        .arg(format!("{folder}/maindoc/UBL-{name}-2.1.xsd"))
+        .arg(file.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&told.stderr);
+    assert!(told.status.success(), "{said}\n{xml}");
+    eprintln!("{name}: {}", said.trim().rsplit('/').next().unwrap());
 }
 
 /// The children that UBL 2.1 gives each element, of those that are written, in its order.

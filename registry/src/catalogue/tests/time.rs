@@ -170,20 +170,27 @@ fn few_instances_are_not_guarded() {
     assert!(catalogue.snapshot("s").is_empty());
 }
 
-#[test]
-fn an_instance_that_flaps_is_held_as_warning_until_it_stands() {
-    let mut catalogue = catalogue();
-    let epoch = passing(&mut catalogue, instance("a", "s"));
+/// Lets an instance fall and stand up again until it flaps; answers when.
+fn flaps(catalogue: &mut Catalogue, id: &str, epoch: u64) -> UnixMillis {
     let mut now = START;
     for _ in 0..flap::FALLS {
         for result in [Status::Critical, Status::Passing] {
             now = now.after(Duration::from_secs(5));
             let said = (result, "why");
             catalogue
-                .ran(&check_of("a", "tcp"), epoch, said, now)
+                .ran(&check_of(id, "tcp"), epoch, said, now)
                 .unwrap();
         }
     }
+    now
+}
+
+#[test]
+fn an_instance_that_flaps_is_held_as_warning_until_it_stands() {
+    let mut catalogue = catalogue();
+    passing(&mut catalogue, instance("b", "s"));
+    let epoch = passing(&mut catalogue, instance("a", "s"));
+    let now = flaps(&mut catalogue, "a", epoch);
     let entry = catalogue.entry(&key("a")).unwrap();
     assert_eq!((entry.status, entry.flapping), (Status::Warning, true));
     assert_eq!(entry.checks[0].status, Status::Passing);
@@ -193,6 +200,36 @@ fn an_instance_that_flaps_is_held_as_warning_until_it_stands() {
     assert!(wakes(&effects[0]));
     let entry = catalogue.entry(&key("a")).unwrap();
     assert_eq!((entry.status, entry.flapping), (Status::Passing, false));
+}
+
+#[test]
+fn an_instance_that_flaps_is_handed_out_when_it_is_the_only_one() {
+    let mut catalogue = catalogue();
+    let alone = passing(&mut catalogue, instance("a", "s"));
+    flaps(&mut catalogue, "a", alone);
+    let entry = catalogue.entry(&key("a")).unwrap();
+    assert_eq!((entry.status, entry.flapping), (Status::Passing, false));
+}
+
+#[test]
+fn the_last_that_falls_or_goes_lets_those_go_that_are_held() {
+    for goes in [false, true] {
+        let mut catalogue = catalogue();
+        let other = passing(&mut catalogue, instance("b", "s"));
+        let epoch = passing(&mut catalogue, instance("a", "s"));
+        let now = flaps(&mut catalogue, "a", epoch);
+        assert_eq!(status(&catalogue, "a").0, Status::Warning);
+        if goes {
+            catalogue.deregister(&key("b"), now).unwrap();
+        } else {
+            let said = (Status::Critical, "why");
+            catalogue
+                .ran(&check_of("b", "tcp"), other, said, now)
+                .unwrap();
+        }
+        let entry = catalogue.entry(&key("a")).unwrap();
+        assert_eq!((entry.status, entry.flapping), (Status::Passing, false));
+    }
 }
 
 use crate::catalogue::flap;
