@@ -329,6 +329,34 @@ fn every_herd_of_one_to_a_hundred_thousand() {
     });
 }
 
+/// The same for what is reckoned by one rule from 150 camels of the Hanafis and 400 sheep on; and
+/// the Malikis reckon camels as the majority from 130 on, whose herds are above.
+#[test]
+fn every_herd_of_the_hanafis_and_every_flock() {
+    for count in 150..=HERD_MAX {
+        let (fifties, above) = ((count - 150) / 50, (count - 150) % 50);
+        let more: Bundle = match above {
+            0..=4 | 46.. => &[],
+            5..=9 => &[(Sheep, 1)],
+            10..=14 => &[(Sheep, 2)],
+            15..=19 => &[(Sheep, 3)],
+            20..=24 => &[(Sheep, 4)],
+            25..=35 => &[(BintMakhad, 1)],
+            36..=45 => &[(BintLabun, 1)],
+        };
+        let hiqqahs = 3 + fifties + u32::from(above >= 46);
+        let given = due(Species::Camels, count, HANAFI).alternatives;
+        let mut expected = vec![(Hiqqah, Ratio::whole(hiqqahs.into()))];
+        expected.extend(more.iter().map(|(a, n)| (*a, Ratio::whole(*n))));
+        assert_eq!(given, [expected], "{count} camels");
+    }
+    for count in 400..=HERD_MAX {
+        let given = due(Species::Sheep, count, MAJORITY).alternatives;
+        let expected = Ratio::whole((count / 100).into());
+        assert_eq!(given, [vec![(Sheep, expected)]], "{count} sheep");
+    }
+}
+
 /// From 130 camels or 60 cattle, every decade to 20,000 and then one of thirteen to the largest
 /// herd: each alternative makes up its decade exactly, no two are the same, and none is left out.
 /// (The heads above a decade add nothing: the test before.)

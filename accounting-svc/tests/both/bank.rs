@@ -16,6 +16,9 @@ use crate::{
 
 const CALLERS: usize = 400;
 
+/// How many read all eight, one read after the other.
+const READERS: usize = 8;
+
 /// How often the server is killed, unless `MIZAN_TEST_BANK_KILLS` says otherwise.
 const KILLS: u32 = 3;
 
@@ -130,6 +133,30 @@ async fn caller(
     done
 }
 
+/// Reads and judges until it is stopped: how often.
+async fn reader(
+    mut standing: Standing,
+    mut stopped: watch::Receiver<bool>,
+    store: &'static str,
+) -> u32 {
+    let mut reads = 0;
+    while !*stopped.borrow_and_update() {
+        let (_, mut client) = standing.borrow_and_update().clone();
+        match read(&mut client).await {
+            Ok(held) => {
+                judge(&held, store);
+                reads += 1;
+            }
+            // Until there is another server.
+            Err(_) => {
+                let next = standing.changed();
+                let _ = tokio::time::timeout(Duration::from_millis(200), next).await;
+            }
+        }
+    }
+    reads
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_bank_adds_up_though_its_server_is_killed() {
     let kills = asked("MIZAN_TEST_BANK_KILLS", KILLS);
@@ -150,26 +177,12 @@ async fn the_bank_adds_up_though_its_server_is_killed() {
                 tokio::spawn(caller(standing, names, number, rounds, answered.clone()))
             })
             .collect();
-        let (stop, mut stopped) = watch::channel(false);
-        let mut reading = standing.clone();
-        let reader = tokio::spawn(async move {
-            let mut reads = 0;
-            while !*stopped.borrow_and_update() {
-                let (_, mut client) = reading.borrow_and_update().clone();
-                match read(&mut client).await {
-                    Ok(held) => {
-                        judge(&held, store);
-                        reads += 1;
-                    }
-                    // Until there is another server.
-                    Err(_) => {
-                        let next = reading.changed();
-                        let _ = tokio::time::timeout(Duration::from_millis(200), next).await;
-                    }
-                }
-            }
-            reads
+        let (stop, stopped) = watch::channel(false);
+        let readers = (0..READERS).map(|_| {
+            let (standing, stopped) = (standing.clone(), stopped.clone());
+            tokio::spawn(reader(standing, stopped, store))
         });
+        let readers: Vec<_> = readers.collect();
         let all = rounds * u32::try_from(CALLERS).unwrap();
         for kill in 1..=kills {
             // In the middle of the work, each time after another part of it.
@@ -196,7 +209,10 @@ async fn the_bank_adds_up_though_its_server_is_killed() {
             }
         }
         stop.send(true).unwrap();
-        let reads: u32 = reader.await.unwrap();
+        let mut reads = 0;
+        for reader in readers {
+            reads += reader.await.unwrap();
+        }
         assert!(reads > 0, "{store}");
         assert_eq!(read(&mut client).await.unwrap(), expected, "{store}");
         sound_after(&mut client, 0).await;

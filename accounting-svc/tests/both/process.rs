@@ -50,11 +50,20 @@ impl Process {
 
     /// Starts it, and waits until it serves.
     pub(crate) async fn start(&mut self) -> Client {
+        let mut program = PathBuf::from(env!("CARGO_BIN_EXE_accounting-svc"));
+        if self.user.is_some() {
+            // Where somebody else may run it, wherever this was built.
+            let copy = self.data.join("program");
+            if !copy.exists() {
+                std::fs::copy(&program, &copy).unwrap();
+            }
+            program = copy;
+        }
         // A file that may not grow is an error to the service, not its death.
         let mut command = Command::new("sh");
         command
             .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
-            .arg(env!("CARGO_BIN_EXE_accounting-svc"))
+            .arg(program)
             .args(["--listen", &format!("127.0.0.1:{}", self.port)])
             .arg("--data")
             .arg(&self.data)

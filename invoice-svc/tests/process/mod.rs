@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::mpsc,
     thread,
@@ -50,11 +50,18 @@ impl Process {
         // A file that may not grow is an error to the service, not its death.
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]);
+        let mut program = PathBuf::from(env!("CARGO_BIN_EXE_invoice-svc"));
         if let Some(user) = user {
+            // Where somebody else may run it, wherever this was built.
+            let copy = data.join("program");
+            if !copy.exists() {
+                std::fs::copy(&program, &copy).unwrap();
+            }
+            program = copy;
             command.uid(user);
         }
         let mut child = command
-            .arg(env!("CARGO_BIN_EXE_invoice-svc"))
+            .arg(program)
             .args(server.into_iter().flatten())
             // Nobody listens on port 1: the process serves without a registry and says so.
             .args(["--listen", "127.0.0.1:0", "--registry", "127.0.0.1:1"])
