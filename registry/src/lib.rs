@@ -25,7 +25,11 @@ mod registry;
 
 use std::process::ExitCode;
 
-use mizan::{Server, server::ServeError};
+use mizan::{
+    Server,
+    server::{Limits, ServeError},
+};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 
 #[cfg(any(test, fuzzing))]
@@ -44,6 +48,9 @@ pub use crate::{
 
 /// The port registries listen on.
 pub const DEFAULT_PORT: u16 = 8500;
+
+/// The most connections at once: each watch and each heartbeat stream may come on its own.
+const CONNECTIONS_MAX: usize = api::WATCHES_MAX + api::HEARTBEATS_MAX;
 
 /// Why the registry could not run.
 #[derive(Debug, thiserror::Error)]
@@ -90,6 +97,10 @@ pub async fn serve(
     }
     let served = Server::builder("registry")
         .args(&config.server())
+        .limits(Limits {
+            connections_max: CONNECTIONS_MAX,
+            ..Limits::default()
+        })
         .unregistered()
         .metrics(page)
         .add_service(encoded::Server::new(Api::new(registry.clone())))
@@ -112,6 +123,19 @@ pub fn run(args: Args) -> ExitCode {
         process,
     } = args;
     mizan::process::run("registry", listen, &process, |listener, shutdown| {
+        raise_open_files();
         serve(listener, config, shutdown)
     })
+}
+
+/// Each connection is a file, and many systems begin with no more than 1,024: as many as may be.
+fn raise_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }

@@ -6,10 +6,14 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     thread,
+    time::Duration,
 };
 
 use e2e::{Lines, mizan};
 use serde_json::{Value, json};
+
+/// Far longer than an answer takes.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 struct Registry {
     process: Child,
@@ -19,7 +23,11 @@ struct Registry {
 
 impl Registry {
     fn start(data: &Path) -> Self {
-        let mut process = Command::new(mizan())
+        Self::run(Command::new(mizan()), data)
+    }
+
+    fn run(mut mizan: Command, data: &Path) -> Self {
+        let mut process = mizan
             .args([
                 "registry",
                 "--listen",
@@ -58,6 +66,7 @@ impl Drop for Registry {
 /// The answer to one request, whole; nothing when the registry is gone.
 fn ask(address: &str, method: &str, path: &str, body: &str) -> Option<String> {
     let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
     let length = body.len();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: registry\r\nConnection: close\r\n\
@@ -125,4 +134,17 @@ fn what_was_acknowledged_is_there_after_a_kill() {
             "{id} is not given out"
         );
     }
+}
+
+#[test]
+fn a_low_limit_of_open_files_is_raised() {
+    let data = tempfile::tempdir().unwrap();
+    let mut limited = Command::new("sh");
+    let script = "ulimit -Sn 64 && exec \"$0\" \"$@\"";
+    limited.args(["-c", script]).arg(mizan());
+    let registry = Registry::run(limited, data.path());
+    let connect = |_| TcpStream::connect(&registry.address).unwrap();
+    let held: Vec<_> = (0..100).map(connect).collect();
+    assert!(ask(&registry.address, "GET", "/v1/status/leader", "").is_some());
+    drop(held);
 }

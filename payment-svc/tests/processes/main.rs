@@ -105,6 +105,50 @@ async fn a_paused_worker(location: Where) {
     world.is_made_once(&second, &all).await;
 }
 
+/// Refunds by two processes at once: together they never pay back more than was paid.
+async fn refunds_at_once(location: Where) {
+    let mut world = World::new(location).await;
+    world.accounting().await;
+    let processes = [world.start().await, world.start().await];
+    processes[0].begin("p").await;
+    processes[1].reaches("p", PaymentState::Completed).await;
+    // Ten parts of 30 pence of a pound, each asked of both.
+    let asking = (0..20).map(|nth| {
+        let asked = processes[nth % 2].refund(format!("r{}", nth / 2), "p", 30);
+        tokio::spawn(asked)
+    });
+    let mut made = std::collections::BTreeSet::new();
+    for asked in asking.collect::<Vec<_>>() {
+        match asked.await.unwrap() {
+            Ok(refund) => {
+                made.insert(refund.payment_id);
+            }
+            Err(status) => assert_eq!(
+                mizan::status::reason(&status).as_deref(),
+                Some("REFUND_TOO_LARGE"),
+                "{status:?}"
+            ),
+        }
+    }
+    assert_eq!(made.len(), 3, "{made:?}");
+    for id in &made {
+        processes[0].reaches(id, PaymentState::Completed).await;
+    }
+    assert_eq!(world.spent().await, 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refunds_by_two_processes_never_exceed_the_payment_on_a_file() {
+    refunds_at_once(Where::file()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refunds_by_two_processes_never_exceed_the_payment_on_postgresql() {
+    if let Some(server) = Where::server().await {
+        refunds_at_once(server).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_killed_process_leaves_another_finishes_on_a_file() {
     a_killed_worker(Where::file()).await;

@@ -23,7 +23,7 @@ use mizan_contracts::{
     },
     payment::v1::{
         Counterparty, GetPaymentRequest, Payment, PaymentState, ProcessPaymentRequest,
-        payment_service_client::PaymentServiceClient,
+        RefundPaymentRequest, payment_service_client::PaymentServiceClient,
     },
     r#type::v1::Money,
 };
@@ -162,6 +162,21 @@ impl World {
             .unwrap()
     }
 
+    /// What the expense account holds, in pence.
+    pub(crate) async fn spent(&self) -> i64 {
+        let ledger = AccountingServiceClient::new(self.peer("accounting"));
+        let trial = until(async || {
+            let mut ledger = ledger.clone();
+            let request = GetTrialBalanceRequest::default();
+            ledger.get_trial_balance(request).await.ok()
+        });
+        let trial = trial.await.into_inner();
+        let mut accounts = trial.balances.iter();
+        let expense = accounts.find(|b| b.account_id == "expense-gbp").unwrap();
+        let balance = expense.balance.as_ref().unwrap();
+        balance.units * 100 + i64::from(balance.nanos) / 10_000_000
+    }
+
     /// How many invoices there are.
     pub(crate) async fn invoices(&self) -> usize {
         self.list_invoices("").await.len()
@@ -266,6 +281,28 @@ impl Process {
     pub(crate) async fn pay(&self, id: &str) -> Result<Payment, Status> {
         let answer = self.client.clone().process_payment(request(id)).await?;
         Ok(answer.into_inner())
+    }
+
+    /// Asks for a refund of so many pence.
+    pub(crate) fn refund(
+        &self,
+        id: String,
+        of: &str,
+        pence: i32,
+    ) -> impl Future<Output = Result<Payment, Status>> + use<> {
+        let request = RefundPaymentRequest {
+            request_id: id,
+            payment_id: of.to_owned(),
+            amount: Some(Money {
+                currency_code: "GBP".to_owned(),
+                units: 0,
+                nanos: pence * 10_000_000,
+            }),
+            asynchronous: true,
+            ..RefundPaymentRequest::default()
+        };
+        let mut client = self.client.clone();
+        async move { Ok(client.refund_payment(request).await?.into_inner()) }
     }
 
     pub(crate) async fn get(&self, id: &str) -> Option<Payment> {

@@ -52,11 +52,11 @@ const WATCHED_SERVICES_MAX: usize = 100;
 const RESUMED_MAX: usize = 10_000;
 
 /// The most watches open at once: each holds memory for as long as its client likes.
-const WATCHES_MAX: usize = 20_000;
+pub(crate) const WATCHES_MAX: usize = 20_000;
 
 /// The most heartbeat streams open at once: one for each instance the registry may hold, and as
 /// many again while all of them reconnect.
-const HEARTBEATS_MAX: usize = 40_000;
+pub(crate) const HEARTBEATS_MAX: usize = 40_000;
 
 /// When to try again to open a stream that was one too many.
 const STREAM_RETRY: Duration = Duration::from_secs(1);

@@ -8,3 +8,5 @@ mod heartbeat;
 mod page;
 mod request;
 mod watch;
+
+pub(crate) use grpc::{HEARTBEATS_MAX, WATCHES_MAX};

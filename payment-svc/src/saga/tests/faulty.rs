@@ -85,6 +85,8 @@ pub(super) struct Shared {
     pub(super) always: Mutex<BTreeMap<&'static str, Status>>,
     /// From which write on the store is away, counted from the next; then how many it has refused.
     pub(super) outage: Mutex<Outage>,
+    /// The name of the calls that nobody answers, until it is another.
+    pub(super) held: watch::Sender<&'static str>,
     touches: AtomicUsize,
     pub(super) hits: AtomicUsize,
     /// The calls that were tried, by name, those that never left too.
@@ -146,6 +148,8 @@ impl Outside for Faulty {
             std::future::pending::<()>().await;
         }
         *self.shared.tried.lock().entry(name(&call)).or_default() += 1;
+        let mut held = self.shared.held.subscribe();
+        let _ = held.wait_for(|held| *held != name(&call)).await;
         if fault.is_none()
             && let Some(status) = self.shared.always.lock().get(name(&call))
         {
@@ -220,6 +224,7 @@ impl Shared {
             faults: Mutex::new(faults.iter().copied().collect()),
             always: Mutex::default(),
             outage: Mutex::default(),
+            held: watch::channel("").0,
             touches: AtomicUsize::new(0),
             hits: AtomicUsize::new(0),
             tried: Mutex::default(),

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use mizan::status::{reason, refused};
+use mizan::{
+    CallContext,
+    status::{reason, refused},
+    telemetry::TraceContext,
+};
 use mizan_contracts::payment::v1::{
     GetPaymentRequest, PaymentState, RetryPaymentRequest,
     payment_service_server::PaymentService as _,
@@ -103,6 +107,30 @@ async fn f20_a_payment_whose_caller_leaves_goes_on() {
         let ended = until(&rig, "p", |p| p.state.is_at_rest()).await;
         assert_eq!(ended.state, State::Completed);
         rig.check(&ended, payment("p")).await;
+    }
+}
+
+/// The ledger says nothing at all: the caller is answered before its deadline with what is so far,
+/// and the payment, which has no deadline of the caller's, goes on.
+#[tokio::test]
+async fn f20_a_caller_whose_deadline_passes_is_told_the_state_so_far() {
+    for mut rig in Rig::on_both(POLICY).await {
+        rig.shared.held.send_replace("record_transaction");
+        let body = payment("p");
+        let request = encoded(&body);
+        rig.coordinator.submit(body, request).await.unwrap();
+        until(&rig, "p", |p| p.state == State::Invoiced).await;
+        let service = service(&rig);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(1);
+        let caller = CallContext::new(Some(deadline), TraceContext::root());
+        let asked = super::rig::request("p");
+        let call = caller.scope(service.process_payment(Request::new(asked)));
+        let told = call.await.unwrap().into_inner();
+        assert_eq!(told.state(), PaymentState::Invoiced);
+        assert!(told.transaction_id.is_empty());
+        rig.shared.held.send_replace("");
+        rig.ends_as("p", State::Completed).await;
+        assert_eq!(rig.shared.world.lock().came("record_transaction"), 1);
     }
 }
 
