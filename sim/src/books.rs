@@ -1,11 +1,16 @@
 //! What stands in the books at the end, read through the services themselves.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    time::Duration,
+};
 
 use mizan::Channel;
 use mizan_contracts::{
     accounting::v1::{
         GetTrialBalanceRequest, ListTransactionsRequest, Transaction, TrialBalance,
+        VerifyJournalRequest, VerifyJournalResponse,
         accounting_service_client::AccountingServiceClient,
     },
     invoice::v1::{Invoice, ListInvoicesRequest, invoice_service_client::InvoiceServiceClient},
@@ -32,6 +37,21 @@ pub(crate) struct Books {
     pub(crate) invoices: Vec<Invoice>,
     pub(crate) transactions: Vec<Transaction>,
     pub(crate) trial: TrialBalance,
+    /// What accounting says of its own journal.
+    pub(crate) journal: VerifyJournalResponse,
+}
+
+/// Something false to write into the books that were read, so that the judge is seen to see it.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(crate) enum Tamper {
+    /// A refund has no transaction.
+    Refund,
+    /// More was paid back than was paid.
+    Overpaid,
+    /// A payment is completed whose cancelling was acknowledged.
+    Cancel,
+    /// The journal is damaged.
+    Journal,
 }
 
 impl Books {
@@ -41,6 +61,42 @@ impl Books {
         states
             .filter(|state| *state == PaymentState::Completed)
             .count()
+    }
+
+    /// How many refunds were made.
+    pub(crate) fn refunded(&self) -> usize {
+        let payments = self.payments.values();
+        payments
+            .filter(|payment| !payment.refunded_payment_id.is_empty())
+            .filter(|payment| payment.state() == PaymentState::Completed)
+            .count()
+    }
+
+    /// Makes something of them false, if there is such a thing.
+    pub(crate) fn tamper(&mut self, what: Tamper, cancelled: &BTreeSet<String>) {
+        let refund = self
+            .payments
+            .values_mut()
+            .find(|payment| !payment.refunded_payment_id.is_empty());
+        match (what, refund) {
+            (Tamper::Refund, Some(refund)) => {
+                self.transactions
+                    .retain(|transaction| transaction.reference != refund.payment_id);
+            }
+            (Tamper::Overpaid, Some(refund)) => {
+                if let Some(amount) = &mut refund.amount {
+                    amount.units += 1_000_000;
+                }
+            }
+            (Tamper::Cancel, _) => {
+                let id = cancelled.first();
+                if let Some(payment) = id.and_then(|id| self.payments.get_mut(id)) {
+                    payment.set_state(PaymentState::Completed);
+                }
+            }
+            (Tamper::Journal, _) => self.journal.valid = false,
+            _ => {}
+        }
     }
 }
 
@@ -119,6 +175,23 @@ pub(crate) async fn collect(ids: &[String]) -> Result<Books, Box<dyn std::error:
         }
     })
     .await;
+    while !books.journal.complete {
+        let after = books.journal.verified_sequence;
+        let verified = until(|| {
+            let mut ledger = ledger.clone();
+            async move {
+                let request = VerifyJournalRequest {
+                    after_sequence: after,
+                    ..VerifyJournalRequest::default()
+                };
+                Ok(ledger.verify_journal(request).await?.into_inner())
+            }
+        });
+        books.journal = verified.await;
+        if !books.journal.valid {
+            break;
+        }
+    }
     Ok(books)
 }
 

@@ -20,9 +20,16 @@ pub(crate) fn judge(plan: &Plan, record: &Record, books: &Books) -> Vec<String> 
     let mut wrong = Vec::new();
     for intent in &plan.intents {
         once(intent, record, books, &mut wrong);
+        refunds(intent, record, books, &mut wrong);
+        cancelled(intent, record, books, &mut wrong);
     }
     for (id, payment) in &books.payments {
+        told(id, payment, record, &mut wrong);
         invariant(id, payment, books, &mut wrong);
+    }
+    if !books.journal.valid || !books.journal.complete {
+        let faults = &books.journal.faults;
+        wrong.push(format!("the journal is damaged: {faults:?}"));
     }
     strangers(books, &mut wrong);
     balance(books, &mut wrong);
@@ -43,7 +50,8 @@ fn once(intent: &Intent, record: &Record, books: &Books, wrong: &mut Vec<String>
     }
     let expected = |state| match intent.kind {
         Kind::Paid | Kind::Refund => state == PaymentState::Completed,
-        Kind::Refused => matches!(state, PaymentState::Compensated | PaymentState::Failed),
+        Kind::Refused => is_undone(state),
+        Kind::Cancelled(_) => state == PaymentState::Completed || is_undone(state),
     };
     for payment in made {
         if !expected(payment.state()) {
@@ -53,17 +61,120 @@ fn once(intent: &Intent, record: &Record, books: &Books, wrong: &mut Vec<String>
                 payment.failure
             ));
         }
-        let told = record.ended.get(&payment.payment_id);
-        let now = BTreeSet::from([payment.state()]);
-        if told.is_some_and(|told| *told != now) {
-            wrong.push(format!("{id}: {told:?} was told, and it is {now:?}"));
-        }
     }
     for (refused, why) in &record.refused {
         if refused == id {
             wrong.push(format!("{id}: refused: {why}"));
         }
     }
+}
+
+const fn is_undone(state: PaymentState) -> bool {
+    matches!(state, PaymentState::Compensated | PaymentState::Failed)
+}
+
+/// Everybody who was told an end was told this one.
+fn told(id: &str, payment: &Payment, record: &Record, wrong: &mut Vec<String>) {
+    let told = record.ended.get(id);
+    let now = BTreeSet::from([payment.state()]);
+    if told.is_some_and(|told| *told != now) {
+        wrong.push(format!("{id}: {told:?} was told, and it is {now:?}"));
+    }
+}
+
+/// A cancel that was acknowledged is one; and nothing else undoes a payment that can be made.
+fn cancelled(intent: &Intent, record: &Record, books: &Books, wrong: &mut Vec<String>) {
+    let id = &intent.id;
+    let (Kind::Cancelled(_), Some(payment)) = (intent.kind, books.payments.get(id)) else {
+        return;
+    };
+    let acknowledged = record.cancelled.contains(id);
+    let perhaps = record.perhaps_cancelled.contains(id);
+    let undone = is_undone(payment.state());
+    if acknowledged && !undone {
+        wrong.push(format!(
+            "{id}: its cancelling was acknowledged, and it is made"
+        ));
+    }
+    if undone {
+        let reason = payment.failure.as_ref().map(|failure| &*failure.reason);
+        if reason != Some("CANCELLED") || !(acknowledged || perhaps) {
+            wrong.push(format!("{id}: undone by {reason:?}, and not by its client"));
+        }
+    }
+}
+
+/// What was asked back was paid back or refused for want of money; together never more than was
+/// paid; each as a credit note on the invoice and a transaction that goes the other way.
+fn refunds(intent: &Intent, record: &Record, books: &Books, wrong: &mut Vec<String>) {
+    let Some(paid) = books.payments.get(&intent.id) else {
+        return;
+    };
+    let of = |payment: &&Payment| payment.refunded_payment_id == intent.id;
+    let made: Vec<&Payment> = books.payments.values().filter(of).collect();
+    let back: i64 = made
+        .iter()
+        .map(|refund| pence(refund.amount.as_ref()))
+        .sum();
+    if back > intent.amount {
+        let paid = intent.amount;
+        wrong.push(format!("{}: {back} were paid back of {paid}", intent.id));
+    }
+    for part in &intent.refunds {
+        let id = &part.id;
+        let refused = record.refused.get(id);
+        match (books.payments.get(id), refused) {
+            (Some(refund), None) => {
+                if refund.state() != PaymentState::Completed {
+                    wrong.push(format!("{id}: the refund is {:?}", refund.state()));
+                }
+                reverses(refund, paid, books, wrong);
+            }
+            (None, Some(why)) if why.contains("REFUND_TOO_LARGE") => {
+                if back + part.amount.unwrap_or(1) <= intent.amount {
+                    wrong.push(format!("{id}: refused, and {back} only were paid back"));
+                }
+            }
+            // Nobody asks back what is not paid, nor by another id than the payment's.
+            (None, None) if !record.sent.contains(id) => {}
+            (found, why) => {
+                let found = found.map(Payment::state);
+                wrong.push(format!("{id}: the refund is {found:?}, refused: {why:?}"));
+            }
+        }
+    }
+}
+
+/// The refund's note is on the payment's invoice, and its transaction has the legs swapped.
+fn reverses(refund: &Payment, paid: &Payment, books: &Books, wrong: &mut Vec<String>) {
+    let note = |invoice: &&Invoice| invoice.invoice_id == refund.invoice_id;
+    let note = books.invoices.iter().find(note);
+    if note.map(|note| &note.credited_invoice_id) != Some(&paid.invoice_id) {
+        let id = &refund.payment_id;
+        wrong.push(format!("{id}: its note is not on the payment's invoice"));
+    }
+    let sides = |payment: &Payment| {
+        let transaction = books
+            .transactions
+            .iter()
+            .find(|transaction| transaction.transaction_id == payment.transaction_id);
+        let legs = transaction.map(|transaction| &transaction.legs);
+        let account = |side: Side| {
+            let leg = legs?.iter().find(|leg| leg.side() == side)?;
+            Some(leg.account_id.clone())
+        };
+        (account(Side::Debit), account(Side::Credit))
+    };
+    let (debit, credit) = sides(paid);
+    if sides(refund) != (credit, debit) {
+        let id = &refund.payment_id;
+        wrong.push(format!("{id}: its transaction does not go the other way"));
+    }
+}
+
+/// What an amount of pounds is in pence.
+fn pence(amount: Option<&Money>) -> i64 {
+    amount.map_or(0, |m| m.units * 100 + i64::from(m.nanos) / 10_000_000)
 }
 
 /// Exactly one of: an invoice and one transaction; or no invoice, or a void one, and no money moved.
@@ -132,7 +243,21 @@ fn moved(transaction: &Transaction) -> Option<Money> {
 
 /// Nothing stands in the books that no payment made.
 fn strangers(books: &Books, wrong: &mut Vec<String>) {
-    let references = books.invoices.iter().map(|invoice| &invoice.reference);
+    let documents: BTreeSet<&str> = books
+        .payments
+        .values()
+        .map(|payment| payment.invoice_id.as_str())
+        .collect();
+    // One that was voided before it was made names nothing but its own id.
+    let is_tombstone =
+        |invoice: &&Invoice| invoice.state() == InvoiceState::Void && invoice.reference.is_empty();
+    let (tombstones, invoices): (Vec<_>, Vec<_>) = books.invoices.iter().partition(is_tombstone);
+    for invoice in tombstones {
+        if !documents.contains(invoice.invoice_id.as_str()) {
+            wrong.push(format!("{}: fenced, and no payment", invoice.invoice_id));
+        }
+    }
+    let references = invoices.into_iter().map(|invoice| &invoice.reference);
     let posted = books
         .transactions
         .iter()

@@ -40,6 +40,10 @@ struct Args {
     /// judge must see it.
     #[arg(long)]
     careless: bool,
+
+    /// Falsify the books that were read. The judge must see it.
+    #[arg(long)]
+    tamper: Option<books::Tamper>,
 }
 
 fn main() -> ExitCode {
@@ -56,8 +60,11 @@ fn run(args: &Args) -> ExitCode {
     let clocks = mad_turmoil::time::SimClocksGuard::init();
     let trace = trace::Trace::begin(args.trace);
     let plan = plan::Plan::of(args.seed);
-    let outcome = world::run(&plan, args.careless);
+    let mut outcome = world::run(&plan, args.careless);
     drop(clocks);
+    if let (Some(what), Ok(ended)) = (args.tamper, &mut outcome) {
+        ended.books.tamper(what, &ended.record.cancelled);
+    }
     let (violations, told) = match &outcome {
         Ok(ended) => (
             judge::judge(&plan, &ended.record, &ended.books),

@@ -37,6 +37,17 @@ pub(crate) struct Intent {
     pub(crate) senders: Vec<usize>,
     /// When they begin.
     pub(crate) at: Duration,
+    /// What its clients ask to have paid back, all at once, when they know that it is paid.
+    pub(crate) refunds: Vec<Part>,
+}
+
+/// A part of a payment that is asked back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// The id that its clients send.
+    pub(crate) id: String,
+    /// In pence; all that is left, if none.
+    pub(crate) amount: Option<i64>,
 }
 
 /// What becomes of a payment.
@@ -48,6 +59,8 @@ pub(crate) enum Kind {
     Refund,
     /// The ledger refuses it: there is no such account.
     Refused,
+    /// Its first client asks, so long after it, to have it cancelled: it is undone or paid, whole.
+    Cancelled(Duration),
 }
 
 /// What goes wrong.
@@ -83,21 +96,8 @@ pub(crate) struct Plan {
 impl Plan {
     pub(crate) fn of(seed: u64) -> Self {
         let mut random = Rng::with_seed(seed);
-        let intents = (0..random.usize(8..=14)).map(|index| Intent {
-            id: format!("pay-{seed}-{index}"),
-            kind: match random.u32(..100) {
-                0..75 => Kind::Paid,
-                75..85 => Kind::Refund,
-                _ => Kind::Refused,
-            },
-            amount: random.i64(1..100_000),
-            senders: match random.u32(..10) {
-                0 => vec![0, 1],
-                other => vec![usize::from(other % 2 == 0)],
-            },
-            at: Duration::from_millis(random.u64(0..FAULTS_UNTIL)),
-        });
-        let intents = intents.collect();
+        let intents = (0..random.usize(8..=14)).map(|index| intent(seed, index, &mut random));
+        let intents: Vec<_> = intents.collect();
         let mut events: Vec<Event> = Vec::new();
         for _ in 0..random.usize(3..=9) {
             let event = event(&mut random);
@@ -147,6 +147,37 @@ impl Fault {
             }
             Self::Crash(_) => None,
         }
+    }
+}
+
+fn intent(seed: u64, index: usize, random: &mut Rng) -> Intent {
+    let kind = match random.u32(..100) {
+        0..63 => Kind::Paid,
+        63..71 => Kind::Refund,
+        71..85 => Kind::Cancelled(Duration::from_millis(random.u64(0..300))),
+        _ => Kind::Refused,
+    };
+    let amount = random.i64(1..100_000);
+    let parts = match (kind, random.u32(..10)) {
+        (Kind::Paid, 0..4) => random.usize(1..=3),
+        _ => 0,
+    };
+    Intent {
+        id: format!("pay-{seed}-{index}"),
+        kind,
+        amount,
+        senders: match random.u32(..10) {
+            0 => vec![0, 1],
+            other => vec![usize::from(other % 2 == 0)],
+        },
+        at: Duration::from_millis(random.u64(0..FAULTS_UNTIL)),
+        // Together they may be more than was paid.
+        refunds: (0..parts)
+            .map(|part| Part {
+                id: format!("back-{seed}-{index}-{part}"),
+                amount: (random.u32(..4) > 0).then(|| random.i64(1..=amount)),
+            })
+            .collect(),
     }
 }
 

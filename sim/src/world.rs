@@ -53,6 +53,10 @@ impl Ended {
             "calls": self.record.calls,
             "unknown": self.record.unknown,
             "completed": self.books.completed(),
+            "refunds": self.books.refunded(),
+            "refunds_refused": self.record.refused.len(),
+            "cancelled": self.record.cancelled.len(),
+            "transactions": self.books.transactions.len(),
         })
     }
 }

@@ -25,6 +25,18 @@ use serde_json::Value;
 /// How many seeds are run when nobody says: what a debug build can in well under a minute.
 const SEEDS: u64 = 10;
 
+/// What is added up over the seeds.
+const FIGURES: [&str; 8] = [
+    "completed",
+    "refunds",
+    "refunds_refused",
+    "cancelled",
+    "transactions",
+    "calls",
+    "unknown",
+    "simulated_ms",
+];
+
 /// Runs a seed to its end.
 fn run(seed: u64, flags: &[&str]) -> Value {
     let output = Command::new(env!("CARGO_BIN_EXE_mizan-sim"))
@@ -82,7 +94,7 @@ fn no_seed_breaks_a_promise() {
                     let mut add = |name: &str, n| *sums.entry(name.to_owned()).or_default() += n;
                     add("seeds", 1);
                     add("payments", of(&report, "/payments"));
-                    for figure in ["completed", "calls", "unknown", "simulated_ms"] {
+                    for figure in FIGURES {
                         add(figure, of(&report, &format!("/run/{figure}")));
                     }
                     for (kind, count) in report["faults"].as_object().unwrap() {
@@ -129,4 +141,22 @@ fn the_judge_sees_what_is_paid_twice() {
             .any(|line| line.contains("2 payments were made of it"))
     });
     assert!(seen);
+}
+
+/// Nor is it blind to what stands falsely in the books.
+#[test]
+fn the_judge_sees_books_that_were_falsified() {
+    for (what, said) in [
+        ("refund", "completed with 1 invoices and 0 transactions"),
+        ("overpaid", "were paid back of"),
+        ("cancel", "its cancelling was acknowledged"),
+        ("journal", "the journal is damaged"),
+    ] {
+        let seen = (1..=20).any(|seed| {
+            let report = run(seed, &["--tamper", what]);
+            let mut told = violations(&report).iter().filter_map(Value::as_str);
+            told.any(|line| line.contains(said))
+        });
+        assert!(seen, "{what}");
+    }
 }
