@@ -27,7 +27,9 @@ use store::testing::{Server, Settings};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
-    Error, machine,
+    Error,
+    gathered::Gathered,
+    machine,
     rolling::Running,
     services,
     sql::{self, ACCOUNTS, Transfer},
@@ -63,6 +65,8 @@ enum Spread {
 #[derive(Clone)]
 enum Books {
     Service(AccountingServiceClient<Channel>),
+    /// The same service, by calls of as many as wait.
+    Gathered(AccountingServiceClient<Channel>, Gathered),
     Batched(sql::Batched),
     Single(sql::Single),
     File(sql::File),
@@ -126,7 +130,13 @@ async fn measure(plan: &Plan, output: &mut impl Write) -> Result<(), Error> {
         }
     }
     for contender in &contenders {
-        assert_holds(contender).await?;
+        let same = |other: &&Contender| match contender.process {
+            None => std::ptr::eq(contender, *other),
+            // One service, called in two ways.
+            process => other.process == process,
+        };
+        let acknowledged = contenders.iter().filter(same).map(|c| c.acknowledged);
+        assert_holds(contender, acknowledged.sum()).await?;
     }
     Ok(())
 }
@@ -139,7 +149,13 @@ async fn contenders(
 ) -> Result<(Vec<Contender>, Vec<Running>), Error> {
     let mut contenders = Vec::new();
     let mut processes = Vec::new();
-    for name in ["Mizan on SQLite, gRPC", "Mizan on PostgreSQL, gRPC"] {
+    for [name, gathered] in [
+        ["Mizan on SQLite, gRPC", "Mizan on SQLite, gRPC, gathered"],
+        [
+            "Mizan on PostgreSQL, gRPC",
+            "Mizan on PostgreSQL, gRPC, gathered",
+        ],
+    ] {
         let on_server = name.contains("PostgreSQL");
         if on_server && !services::takes_a_server(program, "accounting") {
             continue;
@@ -154,7 +170,7 @@ async fn contenders(
                 "warn,mizan=info",
             ])
             .args(["--registry", &registry.address, "--data"])
-            .arg(folder);
+            .arg(folder.join(if on_server { "server" } else { "file" }));
         if on_server {
             command.args(["--database-url", &postgres.database().await]);
         }
@@ -162,13 +178,19 @@ async fn contenders(
         let endpoint = Endpoint::from_shared(format!("http://{}", running.address))?;
         let client = AccountingServiceClient::new(endpoint.connect().await?);
         create_accounts(&client).await?;
-        contenders.push(Contender {
-            name,
-            books: Books::Service(client),
-            process: Some(running.id()),
-            database: None,
-            acknowledged: 0,
-        });
+        let gatherer = Gathered::new(&client);
+        for (name, books) in [
+            (name, Books::Service(client.clone())),
+            (gathered, Books::Gathered(client, gatherer)),
+        ] {
+            contenders.push(Contender {
+                name,
+                books,
+                process: Some(running.id()),
+                database: None,
+                acknowledged: 0,
+            });
+        }
         processes.push(running);
     }
     let plain = |name, books, database| Contender {
@@ -276,7 +298,11 @@ async fn one_round(
             let number = NUMBER.fetch_add(1, Relaxed);
             let transfer = transfer(number, spread)?;
             match &*books {
-                Books::Service(client) => record(client.clone(), transfer).await,
+                Books::Service(client) => {
+                    client.clone().record_transaction(request(transfer)).await?;
+                    Ok(())
+                }
+                Books::Gathered(_, gathered) => gathered.record(request(transfer)).await,
                 Books::Batched(books) => books.transfer(transfer).await,
                 Books::Single(books) => books.transfer(caller, transfer).await,
                 Books::File(books) => books.transfer(transfer).await,
@@ -303,10 +329,7 @@ fn transfer(number: u64, spread: Spread) -> Result<Transfer, Error> {
     })
 }
 
-async fn record(
-    mut client: AccountingServiceClient<Channel>,
-    transfer: Transfer,
-) -> Result<(), Error> {
+fn request(transfer: Transfer) -> RecordTransactionRequest {
     let leg = |account: i64, side: Side| Leg {
         account_id: format!("account-{account}"),
         side: side.into(),
@@ -317,7 +340,7 @@ async fn record(
             nanos: 10_000_000,
         }),
     };
-    let request = RecordTransactionRequest {
+    RecordTransactionRequest {
         request_id: transfer.id,
         legs: vec![
             leg(transfer.debit, Side::Debit),
@@ -325,15 +348,13 @@ async fn record(
         ],
         description: "Transfer".to_owned(),
         ..RecordTransactionRequest::default()
-    };
-    client.record_transaction(request).await?;
-    Ok(())
+    }
 }
 
 /// What a contender acknowledged is there, no more and no less.
-async fn assert_holds(contender: &Contender) -> Result<(), Error> {
+async fn assert_holds(contender: &Contender, acknowledged: u64) -> Result<(), Error> {
     let holds = match (&contender.books, &contender.database) {
-        (Books::Service(client), _) => {
+        (Books::Service(client) | Books::Gathered(client, _), _) => {
             let request = GetTrialBalanceRequest::default();
             let balance = client.clone().get_trial_balance(request).await?;
             u64::try_from(balance.into_inner().transactions)?
@@ -341,12 +362,12 @@ async fn assert_holds(contender: &Contender) -> Result<(), Error> {
         (_, Some(url)) => sql::count(url).await?,
         (_, None) => return Ok(()),
     };
-    if holds == contender.acknowledged {
+    if holds == acknowledged {
         Ok(())
     } else {
         Err(format!(
-            "{} acknowledged {} transactions and holds {holds}",
-            contender.name, contender.acknowledged
+            "{} acknowledged {acknowledged} transactions and holds {holds}",
+            contender.name
         )
         .into())
     }

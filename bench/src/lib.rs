@@ -20,6 +20,7 @@ pub mod channel;
 pub mod contender;
 pub mod decisions;
 pub mod echo;
+pub mod gathered;
 pub mod load;
 pub mod machine;
 pub mod payments;

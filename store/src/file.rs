@@ -20,27 +20,35 @@ use crate::{
 pub(crate) fn start<W: Writes>(connection: Connection) -> io::Result<Queue<W>> {
     let (queue, waiting) = Queue::new();
     if inline::here() {
-        tokio::spawn(simulate_groups::<W>(connection, waiting));
+        tokio::spawn(simulate_groups::<W>(Writer::new(connection), waiting));
         return Ok(queue);
     }
     thread::Builder::new()
         .name("store-writer".into())
-        .spawn(move || write_groups::<W>(&connection, waiting))?;
+        .spawn(move || write_groups::<W>(Writer::new(connection), waiting))?;
     Ok(queue)
 }
 
+/// A connection that writes, and what its last group left for the next.
+struct Writer<W: Writes> {
+    connection: Connection,
+    memory: W::Memory,
+    /// SQLite's count of what other connections wrote, at the last group.
+    seen: Option<i64>,
+}
+
 /// While one group commits, the next one gathers in the queue.
-fn write_groups<W: Writes>(connection: &Connection, mut waiting: mpsc::Receiver<Asked<W>>) {
+fn write_groups<W: Writes>(mut writer: Writer<W>, mut waiting: mpsc::Receiver<Asked<W>>) {
     let mut asked = Vec::new();
     while waiting.blocking_recv_many(&mut asked, group::most()) > 0 {
         let group = Group::of(&mut asked);
         if group.is_empty() {
             continue;
         }
-        match write::<W>(connection, &group.commands) {
+        match writer.write(&group.commands) {
             Err(error) if group.fails_by_a_command(&error) => {
                 for one in group.alone() {
-                    let written = write::<W>(connection, &one.commands);
+                    let written = writer.write(&one.commands);
                     one.answer(written);
                 }
             }
@@ -50,19 +58,19 @@ fn write_groups<W: Writes>(connection: &Connection, mut waiting: mpsc::Receiver<
 }
 
 /// The same as a task, with the time that a commit takes on the simulated clock.
-async fn simulate_groups<W: Writes>(connection: Connection, mut waiting: mpsc::Receiver<Asked<W>>) {
+async fn simulate_groups<W: Writes>(mut writer: Writer<W>, mut waiting: mpsc::Receiver<Asked<W>>) {
     let mut asked = Vec::new();
     while waiting.recv_many(&mut asked, group::most()).await > 0 {
         let group = Group::of(&mut asked);
         if group.is_empty() {
             continue;
         }
-        let written = write::<W>(&connection, &group.commands);
+        let written = writer.write(&group.commands);
         inline::commit().await;
         match written {
             Err(error) if group.fails_by_a_command(&error) => {
                 for one in group.alone() {
-                    let written = write::<W>(&connection, &one.commands);
+                    let written = writer.write(&one.commands);
                     inline::commit().await;
                     one.answer(written);
                 }
@@ -72,33 +80,53 @@ async fn simulate_groups<W: Writes>(connection: Connection, mut waiting: mpsc::R
     }
 }
 
-fn write<W: Writes>(
-    connection: &Connection,
-    commands: &[W::Command],
-) -> Result<Vec<W::Outcome>, Unavailable> {
-    let written = transact::<W>(connection, commands);
-    if written.is_err() && !connection.is_autocommit() {
-        // If even this fails, the next BEGIN does too, and its callers are told.
-        let _ = connection.execute_batch("ROLLBACK");
+impl<W: Writes> Writer<W> {
+    fn new(connection: Connection) -> Self {
+        Self {
+            connection,
+            memory: W::Memory::default(),
+            seen: None,
+        }
     }
-    written
-}
 
-fn transact<W: Writes>(
-    connection: &Connection,
-    commands: &[W::Command],
-) -> Result<Vec<W::Outcome>, Unavailable> {
-    // IMMEDIATE: waits here, not in the middle, for another process that shares the file.
-    execute(connection, "BEGIN IMMEDIATE")?;
-    let outcomes = catch_unwind(AssertUnwindSafe(|| W::in_file(connection, commands)))
-        .unwrap_or_else(|_| Err(group::panicked()))?;
-    let outcomes = group::one_each::<W>(commands, outcomes)?;
-    if connection.is_autocommit() {
-        // SQLite undoes a transaction by itself for some errors, and this one was not passed on.
-        return Err(Unavailable::command("the transaction was undone"));
+    fn write(&mut self, commands: &[W::Command]) -> Result<Vec<W::Outcome>, Unavailable> {
+        let written = self.transact(commands);
+        if written.is_err() {
+            self.memory = W::Memory::default();
+            if !self.connection.is_autocommit() {
+                // If even this fails, the next BEGIN does too, and its callers are told.
+                let _ = self.connection.execute_batch("ROLLBACK");
+            }
+        }
+        written
     }
-    execute(connection, "COMMIT")?;
-    Ok(outcomes)
+
+    fn transact(&mut self, commands: &[W::Command]) -> Result<Vec<W::Outcome>, Unavailable> {
+        // IMMEDIATE: waits here, not in the middle, for another process that shares the file.
+        execute(&self.connection, "BEGIN IMMEDIATE")?;
+        self.forget_what_others_changed()?;
+        let (connection, memory) = (&self.connection, &mut self.memory);
+        let outcomes = catch_unwind(AssertUnwindSafe(|| {
+            W::in_file(connection, memory, commands)
+        }))
+        .unwrap_or_else(|_| Err(group::panicked()))?;
+        let outcomes = group::one_each::<W>(commands, outcomes)?;
+        if connection.is_autocommit() {
+            // SQLite undoes a transaction by itself for some errors, and this one was not passed on.
+            return Err(Unavailable::command("the transaction was undone"));
+        }
+        execute(connection, "COMMIT")?;
+        Ok(outcomes)
+    }
+
+    fn forget_what_others_changed(&mut self) -> Result<(), Unavailable> {
+        let mut version = self.connection.prepare_cached("PRAGMA data_version")?;
+        let version = version.query_row([], |row| row.get::<_, i64>(0))?;
+        if self.seen.replace(version) != Some(version) {
+            self.memory = W::Memory::default();
+        }
+        Ok(())
+    }
 }
 
 fn execute(connection: &Connection, sql: &str) -> Result<(), Unavailable> {

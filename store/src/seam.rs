@@ -8,6 +8,9 @@ pub trait Writes: Send + Sync + 'static {
     type Command: Send + Sync + 'static;
     /// What one caller is told; a refusal by a rule of the business is one too.
     type Outcome: Send + 'static;
+    /// What a group leaves for the next one of the same file, so that it need not be read again. It is
+    /// forgotten when anything failed and when another process wrote to the file.
+    type Memory: Default + Send + 'static;
     /// Migrations of the file; only ever grow. Step n brings version n to n + 1.
     const SQLITE: &'static [&'static str];
     /// Migrations of the schema on the server; only ever grow. Tables are named without a schema.
@@ -21,6 +24,7 @@ pub trait Writes: Send + Sync + 'static {
     /// refuses (a constraint) fails by itself.
     fn in_file(
         file: &rusqlite::Connection,
+        memory: &mut Self::Memory,
         commands: &[Self::Command],
     ) -> Result<Vec<Self::Outcome>, Unavailable>;
 

@@ -265,6 +265,7 @@ struct Later;
 impl Writes for Later {
     type Command = Command;
     type Outcome = Outcome;
+    type Memory = ();
 
     const SQLITE: &'static [&'static str] = &[
         Items::SQLITE[0],
@@ -277,8 +278,12 @@ impl Writes for Later {
         "INSERT INTO counter VALUES (7)",
     ];
 
-    fn in_file(file: &Connection, commands: &[Command]) -> Result<Vec<Outcome>, Unavailable> {
-        Items::in_file(file, commands)
+    fn in_file(
+        file: &Connection,
+        _: &mut (),
+        commands: &[Command],
+    ) -> Result<Vec<Outcome>, Unavailable> {
+        Items::in_file(file, &mut (), commands)
     }
 
     async fn on_server(

@@ -17,7 +17,7 @@ use std::{
 use money::Currency;
 
 pub use self::{
-    changes::{Changes, Finished, NewAccountRow, RememberedRefusal},
+    changes::{Changes, Finished, NewAccountRow, Remembered, RememberedRefusal},
     needs::Needs,
 };
 use crate::domain::{

@@ -39,7 +39,8 @@ mod verify;
 
 pub use account::{AccountType, Counters, Limit, Side, Stage, Turnover};
 pub use books::{
-    Books, Changes, Earlier, Finished, Head, Holding, Needs, NewAccountRow, RememberedRefusal,
+    Books, Changes, Earlier, Finished, Head, Holding, Needs, NewAccountRow, Remembered,
+    RememberedRefusal,
 };
 pub use chain::{AccountRow, Entry, GENESIS, Hash, KeyedLeg, Numbered};
 pub use refusal::{Reason, Refusal};

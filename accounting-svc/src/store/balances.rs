@@ -79,21 +79,30 @@ const DUE: &str = "
     WHERE h.expire_time <= $1 AND (CAST($2 AS bigint) IS NULL OR l.account_key = $2)
     GROUP BY l.account_key, l.side, l.currency";
 
-const POSTED_AS_OF: &str = "
-    SELECT l.side, CAST(sum(l.amount) AS bigint)
-    FROM leg l JOIN journal j ON j.sequence = l.sequence
-    WHERE l.account_key = $1 AND l.sequence <= $2 AND j.effective_time <= $3
-        AND j.kind IN (1, 3, 4)
-    GROUP BY l.side";
+/// The legs of one account up to a place, band by band of the index.
+macro_rules! sum_of_legs {
+    ($where:literal) => {
+        concat!(
+            "WITH RECURSIVE band(n) AS (
+                 SELECT CAST(0 AS bigint)
+                 UNION ALL SELECT n + 1 FROM band WHERE n < CAST($1 AS bigint) >> 13)
+             SELECT l.side, CAST(sum(l.amount) AS bigint)
+             FROM band b CROSS JOIN leg l CROSS JOIN journal j
+             WHERE (l.sequence >> 13) = b.n AND l.account_key = $2 AND l.sequence <= $1
+                 AND j.sequence = l.sequence AND j.effective_time <= $3 AND ",
+            $where,
+            " GROUP BY l.side"
+        )
+    };
+}
 
-const PENDING_AS_OF: &str = "
-    SELECT l.side, CAST(sum(l.amount) AS bigint)
-    FROM leg l JOIN journal j ON j.sequence = l.sequence
-    WHERE l.account_key = $1 AND l.sequence <= $2 AND j.effective_time <= $3
-        AND j.kind = 2 AND (j.expire_time IS NULL OR j.expire_time > $4)
-        AND NOT EXISTS (SELECT 1 FROM journal s
-                        WHERE s.target = j.sequence AND s.kind IN (4, 5) AND s.sequence <= $5)
-    GROUP BY l.side";
+const POSTED_AS_OF: &str = sum_of_legs!("j.kind IN (1, 3, 4)");
+
+const PENDING_AS_OF: &str = sum_of_legs!(
+    "j.kind = 2 AND (j.expire_time IS NULL OR j.expire_time > $4)
+     AND NOT EXISTS (SELECT 1 FROM journal s
+                     WHERE s.target = j.sequence AND s.kind IN (4, 5) AND s.sequence <= $5)"
+);
 
 impl GetBalance {
     pub(super) async fn read(
@@ -135,22 +144,22 @@ async fn as_of(
     as_of: AsOf,
 ) -> Result<Counters, Unavailable> {
     let last = match as_of.recorded {
-        None => i64::MAX,
+        None => rows::last(reader).await?,
         Some(recorded) => journal::first_after(reader, recorded).await? - 1,
     };
     let time = as_of.recorded.unwrap_or(time);
     let effective = as_of.effective.unwrap_or(Micros::MAX);
     let common = [
-        Param::Int(account_key),
         Param::Int(last),
+        Param::Int(account_key),
         Param::Int(effective),
     ];
     let mut counters = Counters::zero(currency);
     for row in reader.rows(POSTED_AS_OF, &common).await? {
         counters = add(counters, Stage::Posted, row.word(0)?, row.int(1)?)?;
     }
-    let [key, until, effective] = common;
-    let params = [key, until, effective, Param::Int(time), Param::Int(last)];
+    let [until, key, effective] = common;
+    let params = [until, key, effective, Param::Int(time), Param::Int(last)];
     for row in reader.rows(PENDING_AS_OF, &params).await? {
         counters = add(counters, Stage::Pending, row.word(0)?, row.int(1)?)?;
     }

@@ -7,6 +7,7 @@ use ::store::{
 
 use crate::domain::{
     Books, Call, Command, Earlier, Finished, Head, Kind, Needs, Numbered as _, Reason, Refusal,
+    Remembered,
 };
 
 use super::{
@@ -24,18 +25,26 @@ const DUE: &str = "SELECT sequence FROM hold WHERE expire_time <= $1 ORDER BY ex
 const HOLDING: &str = select_holding!("WHERE a.account_id = $1");
 
 /// The part of the books that the commands touch, with what has expired released.
-pub(super) fn load(file: &Connection, commands: &[Command]) -> Result<(Head, Books), Unavailable> {
+pub(super) fn load(
+    file: &Connection,
+    memory: &mut Remembered,
+    commands: &[Command],
+) -> Result<(Head, Books), Unavailable> {
     let reader = file;
     let needs = Needs::of(commands);
     let head = read_head(file)?;
     let mut books = Books::new(head, needs.now);
-    for (space, request_id) in &needs.refusals {
-        load_refusal(file, *space, request_id, &mut books)?;
-    }
+    books.put_remembered(std::mem::take(memory));
+    load_refusals(file, &needs, &mut books)?;
     for (call, request_id) in &needs.requests {
         load_request(file, *call, request_id, &mut books)?;
     }
+    // Almost always there is none yet.
+    let mut recorded = file.prepare_cached("SELECT 1 FROM journal WHERE transaction_id = ?1")?;
     for id in &needs.transactions {
+        if !recorded.exists([id])? {
+            continue;
+        }
         if let Some(row) = at_once(reader.row(BY_ID, &[Param::Text(id)]))? {
             load_transaction(reader, &row, &mut books)?;
         }
@@ -48,7 +57,9 @@ pub(super) fn load(file: &Connection, commands: &[Command]) -> Result<(Head, Boo
         }
     }
     for id in needs.accounts {
-        load_account(reader, id, &mut books)?;
+        if !books.has_account(id) {
+            load_account(reader, id, &mut books)?;
+        }
     }
     let on_legs = books.transactions().flat_map(|t| &t.legs);
     let on_legs: Vec<String> = on_legs.map(|leg| leg.account_id().to_owned()).collect();
@@ -98,18 +109,17 @@ fn load_account(reader: &Connection, id: &str, books: &mut Books) -> Result<(), 
     Ok(())
 }
 
-fn load_refusal(
+fn load_refusals(
     file: &Connection,
-    space: Call,
-    request_id: &str,
+    needs: &Needs<'_>,
     books: &mut Books,
 ) -> Result<(), Unavailable> {
-    let found = file
-        .prepare_cached(
-            "SELECT call, body, reason, field, description FROM refused
-             WHERE space = ?1 AND request_id = ?2",
-        )?
-        .query_row(params![space.number(), request_id], |row| {
+    let mut kept = file.prepare_cached(
+        "SELECT call, body, reason, field, description FROM refused
+         WHERE space = ?1 AND request_id = ?2",
+    )?;
+    for (space, request_id) in &needs.refusals {
+        let found = kept.query_row(params![space.number(), request_id], |row| {
             let text = |column| row.get::<_, String>(column);
             Ok((
                 row.get::<_, i64>(0)?,
@@ -118,11 +128,11 @@ fn load_refusal(
                 text(3)?,
                 text(4)?,
             ))
-        })
-        .optional()?;
-    if let Some((call, body, reason, field, description)) = found {
-        let earlier = refused(call, body, &reason, field, description)?;
-        books.put_earlier(space, request_id, earlier);
+        });
+        if let Some((call, body, reason, field, description)) = found.optional()? {
+            let earlier = refused(call, body, &reason, field, description)?;
+            books.put_earlier(*space, *request_id, earlier);
+        }
     }
     Ok(())
 }
@@ -178,7 +188,7 @@ fn load_request(
     Ok(())
 }
 
-/// Writes what changed. Legs go first, then the journal row, which is refused unless they balance.
+/// Writes what changed; the head goes last and seals it.
 pub(super) fn save(file: &Connection, finished: &Finished) -> Result<(), Unavailable> {
     let changes = &finished.changes;
     if changes.is_empty() {
@@ -237,9 +247,10 @@ pub(super) fn save(file: &Connection, finished: &Finished) -> Result<(), Unavail
         ])?;
     }
     let head = &finished.head;
+    let legs: usize = changes.entries.iter().map(|entry| entry.legs.len()).sum();
     file.prepare_cached(
         "UPDATE head SET sequence = ?1, record_time = ?2, transactions = ?3, hash = ?4,
-                accounts = ?5, accounts_hash = ?6",
+                accounts = ?5, accounts_hash = ?6, legs = legs + ?7",
     )?
     .execute(params![
         head.sequence,
@@ -247,7 +258,8 @@ pub(super) fn save(file: &Connection, finished: &Finished) -> Result<(), Unavail
         head.transactions,
         head.hash,
         head.accounts,
-        head.accounts_hash
+        head.accounts_hash,
+        i64::try_from(legs).unwrap_or(i64::MAX)
     ])?;
     Ok(())
 }
@@ -328,17 +340,19 @@ fn save_entries(file: &Connection, finished: &Finished) -> Result<(), Unavailabl
             entry.hash
         ])?;
     }
+    let mut hold =
+        file.prepare_cached("INSERT INTO hold (sequence, expire_time) VALUES (?1, ?2)")?;
     for (sequence, expire_time) in &changes.held {
-        file.prepare_cached("INSERT INTO hold (sequence, expire_time) VALUES (?1, ?2)")?
-            .execute(params![sequence, expire_time])?;
+        hold.execute(params![sequence, expire_time])?;
     }
+    let mut release = file.prepare_cached("DELETE FROM hold WHERE sequence = ?1")?;
     for sequence in &changes.released {
-        file.prepare_cached("DELETE FROM hold WHERE sequence = ?1")?
-            .execute([sequence])?;
+        release.execute([sequence])?;
     }
+    let mut label =
+        file.prepare_cached("INSERT INTO label (key, value, sequence) VALUES (?1, ?2, ?3)")?;
     for (sequence, key, value) in &changes.labels {
-        file.prepare_cached("INSERT INTO label (key, value, sequence) VALUES (?1, ?2, ?3)")?
-            .execute(params![key, value, sequence])?;
+        label.execute(params![key, value, sequence])?;
     }
     Ok(())
 }

@@ -17,11 +17,16 @@ struct Raw;
 impl Writes for Raw {
     type Command = Vec<&'static str>;
     type Outcome = ();
+    type Memory = ();
 
     const SQLITE: &'static [&'static str] = LedgerWrites::SQLITE;
     const POSTGRES: &'static [&'static str] = LedgerWrites::POSTGRES;
 
-    fn in_file(file: &Connection, commands: &[Vec<&'static str>]) -> Result<Vec<()>, Unavailable> {
+    fn in_file(
+        file: &Connection,
+        _: &mut (),
+        commands: &[Vec<&'static str>],
+    ) -> Result<Vec<()>, Unavailable> {
         for sql in commands.concat() {
             file.execute_batch(sql)?;
         }
@@ -109,9 +114,9 @@ async fn fill(ledger: &Ledger) {
 }
 
 /// `SEAL` moves the head over one more entry; `{hash}` and `{body}` are written by each database in
-/// its own way.
-const SEAL: &str =
-    "UPDATE head SET sequence = sequence + 1, transactions = transactions + 1, hash = {hash}";
+/// its own way, and a file counts its legs.
+const SEAL: &str = "UPDATE head SET sequence = sequence + 1, transactions = transactions + 1,
+                                    hash = {hash}{legs}";
 
 /// A row of the journal: sequence, kind, transaction id, request id, target.
 fn entry(values: &str) -> String {
@@ -157,6 +162,12 @@ fn cases() -> Vec<Vec<String>> {
         vec![legs(even), seal()],
         vec![
             legs("(1, 7, 1, 'GBP', 1, 5), (1, 8, 2, 'GBP', 2, 5)"),
+            seal(),
+        ],
+        vec![
+            legs("(1, 7, 1, 'GBP', 1, 5), (1, 8, 2, 'GBP', 2, 5)"),
+            legs(even),
+            next(),
             seal(),
         ],
         // A gap, a place that is taken, an id that is taken.
@@ -214,14 +225,15 @@ async fn each_database_refuses_what_breaks_the_rules_by_itself() {
     }
     for place in places {
         let in_file = matches!(place, Location::File(_));
-        let (hash, body) = if in_file {
-            ("zeroblob(32)", "x''")
+        let (hash, body, legs_too) = if in_file {
+            ("zeroblob(32)", "x''", ", legs = (SELECT count(*) FROM leg)")
         } else {
-            ("decode(repeat('00', 32), 'hex')", "''::bytea")
+            ("decode(repeat('00', 32), 'hex')", "''::bytea", "")
         };
         let written = |sql: Vec<String>| -> Vec<&'static str> {
             let one = |sql: String| {
                 let sql = sql.replace("{hash}", hash).replace("{body}", body);
+                let sql = sql.replace("{legs}", legs_too);
                 &*sql.leak()
             };
             sql.into_iter().map(one).collect()

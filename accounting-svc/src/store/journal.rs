@@ -5,6 +5,7 @@ use ::store::Unavailable;
 use crate::domain::{Kind, Micros, State, TransactionRecord};
 
 use super::{
+    bands,
     reader::{Cells, Param, Reader},
     rows::{self, select_transaction},
 };
@@ -167,10 +168,11 @@ pub(super) const BY_LABEL: [&str; 2] = both_orders!(
     " AND k.key = $5 AND k.value = $6"
 );
 
+/// Within one band of the index.
 pub(super) const BY_ACCOUNT: [&str; 2] = both_orders!(
     "FROM leg k JOIN journal j ON j.sequence = k.sequence",
     "k.sequence",
-    " AND k.account_key = $3
+    " AND (k.sequence >> 13) = (CAST($1 AS bigint) + 1) >> 13 AND k.account_key = $3
       AND NOT EXISTS (SELECT 1 FROM leg e WHERE e.sequence = k.sequence
                       AND e.account_key = k.account_key AND e.position < k.position)"
 );
@@ -190,26 +192,41 @@ impl ListTransactions {
                 found => found,
             },
         };
+        let mut walked_by = None;
         let searches = if filter.reference.is_some() {
             BY_REFERENCE
         } else if !filter.labels.is_empty() {
             BY_LABEL
         } else if account_key.is_some() {
+            walked_by = account_key;
             BY_ACCOUNT
         } else {
             ALL
         };
         let (mut low, mut high) = bounds(reader, filter).await?;
+        if walked_by.is_some() {
+            high = high.min(rows::last(reader).await? + 1);
+        }
         let mut bytes = 0;
         loop {
+            let (low_now, high_now) = match walked_by {
+                None => (low, high),
+                Some(account_key) => {
+                    let band = bands::next(reader, account_key, (low, high), filter.order);
+                    match band.await? {
+                        None => return Ok(page),
+                        Some(band) => band,
+                    }
+                }
+            };
             let chunk = CHUNK.min(filter.limit - page.transactions.len() + 1);
             let rows = {
                 let label = |n: usize| filter.labels.get(n);
                 let key = |n| Param::OptText(label(n).map(|(key, _)| &**key));
                 let value = |n| Param::OptText(label(n).map(|(_, value)| &**value));
                 let params = [
-                    Param::Int(low),
-                    Param::Int(high),
+                    Param::Int(low_now),
+                    Param::Int(high_now),
                     Param::OptInt(account_key),
                     Param::OptText(filter.reference.as_deref()),
                     key(0),
@@ -244,7 +261,10 @@ impl ListTransactions {
             }
             let last = page.transactions.last().filter(|_| rows.len() == chunk);
             match (last, filter.order) {
-                (None, _) => return Ok(page),
+                (None, _) if walked_by.is_none() => return Ok(page),
+                // On with the next band.
+                (None, Order::Ascending) => low = high_now - 1,
+                (None, Order::Descending) => high = low_now + 1,
                 (Some(last), Order::Ascending) => low = last.sequence,
                 (Some(last), Order::Descending) => high = last.sequence,
             }

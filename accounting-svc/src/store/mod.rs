@@ -13,6 +13,7 @@
 
 mod accounts;
 mod balances;
+mod bands;
 mod file;
 mod fill;
 mod journal;
@@ -36,7 +37,9 @@ use self::{
     journal::{GetTransaction, ListTransactions},
     verify::Verify,
 };
-use crate::domain::{Books, Command, Content, Kind, Micros, Outcome, TransactionRecord};
+use crate::domain::{
+    Books, Command, Content, Kind, Micros, Outcome, Remembered, TransactionRecord,
+};
 
 /// The file's name within the data directory.
 pub const FILE: &str = "accounting.db";
@@ -51,18 +54,28 @@ pub struct LedgerWrites;
 impl Writes for LedgerWrites {
     type Command = Command;
     type Outcome = Vec<Outcome>;
+    type Memory = Remembered;
 
-    const SQLITE: &'static [&'static str] =
-        &[include_str!("sqlite_1.sql"), include_str!("sqlite_2.sql")];
-    const POSTGRES: &'static [&'static str] = &[include_str!("postgres_1.sql")];
+    const SQLITE: &'static [&'static str] = &[
+        include_str!("sqlite_1.sql"),
+        include_str!("sqlite_2.sql"),
+        include_str!("sqlite_3.sql"),
+    ];
+    const POSTGRES: &'static [&'static str] = &[
+        include_str!("postgres_1.sql"),
+        include_str!("postgres_2.sql"),
+    ];
 
     fn in_file(
         file: &rusqlite::Connection,
+        memory: &mut Remembered,
         commands: &[Command],
     ) -> Result<Vec<Vec<Outcome>>, Unavailable> {
-        let (head, mut books) = file::load(file, commands)?;
+        let (head, mut books) = file::load(file, memory, commands)?;
         let outcomes = decide(&mut books, commands);
-        file::save(file, &books.finish(head))?;
+        let finished = books.finish(head);
+        file::save(file, &finished)?;
+        *memory = finished.remembered();
         Ok(outcomes)
     }
 

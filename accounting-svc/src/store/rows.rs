@@ -36,6 +36,12 @@ pub(super) async fn time(reader: impl Reader, now: Micros) -> Result<Micros, Una
     Ok(recorded.max(now))
 }
 
+/// The last place in the journal; 0 before the first.
+pub(super) async fn last(reader: impl Reader) -> Result<i64, Unavailable> {
+    let head = reader.row(HEAD, &[]).await?;
+    head.map_or(Ok(0), |row| row.int(0))
+}
+
 /// The columns of an account with its counters, for [`holding`].
 macro_rules! select_holding {
     ($where:literal) => {

@@ -1,4 +1,4 @@
-//! What the file itself refuses, whoever writes to it, how it is searched, and how a file of the
+//! What the file itself keeps, whoever writes to it, how it is searched, and how a file of the
 //! first version becomes one of this.
 
 use std::collections::BTreeMap;
@@ -97,64 +97,6 @@ fn refusal(file: &Connection, sql: &str) -> String {
     refused.unwrap_err().to_string()
 }
 
-const JOURNAL_ROW: &str = "INSERT INTO journal
-    (sequence, transaction_id, reference, effective_time, record_time, body) VALUES";
-
-#[tokio::test]
-async fn the_file_refuses_a_transaction_that_does_not_balance() {
-    let (_folder, _ledger, file) = ledger().await;
-    for legs in [
-        "(2, 0, 1, 'GBP', 1, 5), (2, 1, 2, 'GBP', 2, 4)",
-        "(2, 0, 1, 'GBP', 1, 5), (2, 1, 2, 'GBP', 1, 5)",
-        "(2, 0, 1, 'GBP', 1, 5)",
-    ] {
-        let sql = format!("INSERT INTO leg VALUES {legs}; {JOURNAL_ROW} (2, 't', '', 1, 1, x'');");
-        assert!(
-            refusal(&file, &sql).contains("balances in each currency"),
-            "{legs}"
-        );
-    }
-    let none = format!("{JOURNAL_ROW} (2, 't', '', 1, 1, x'');");
-    assert!(refusal(&file, &none).contains("balances in each currency"));
-    // The same way in, with legs that balance.
-    let legs = "(2, 0, 1, 'GBP', 1, 5), (2, 1, 2, 'GBP', 2, 5)";
-    let row = format!("{JOURNAL_ROW} (2, 't', '', 1, 1, x'');");
-    let sql = format!("BEGIN; INSERT INTO leg VALUES {legs}; {row} COMMIT;");
-    file.execute_batch(&sql).unwrap();
-}
-
-#[tokio::test]
-async fn the_file_refuses_legs_of_another_currency_without_account_or_without_transaction() {
-    let (_folder, _ledger, file) = ledger().await;
-    for leg in [
-        "(2, 0, 1, 'USD', 1, 5)",
-        "(2, 0, 9, 'GBP', 1, 5)",
-        "(2, 0, 1, 'GBP', 1, 5)",
-    ] {
-        let sql = format!("INSERT INTO leg VALUES {leg};");
-        assert_eq!(
-            refusal(&file, &sql),
-            "FOREIGN KEY constraint failed",
-            "{leg}"
-        );
-    }
-    let late = "INSERT INTO leg VALUES (1, 2, 1, 'GBP', 1, 5);";
-    assert!(refusal(&file, late).contains("no further legs"));
-    for amount in ["0", "-1", "1.5", "'x'"] {
-        let sql = format!("INSERT INTO leg VALUES (2, 0, 1, 'GBP', 1, {amount});");
-        refusal(&file, &sql);
-    }
-}
-
-#[tokio::test]
-async fn the_file_refuses_a_gap_in_the_sequence() {
-    let (_folder, _ledger, file) = ledger().await;
-    for sequence in ["3", "1", "0", "-1"] {
-        let sql = format!("{JOURNAL_ROW} ({sequence}, 't', '', 1, 1, x'');");
-        assert!(refusal(&file, &sql).contains("no gaps"), "{sequence}");
-    }
-}
-
 #[tokio::test]
 async fn the_file_refuses_to_change_or_forget_what_is_recorded() {
     let (_folder, ledger, file) = ledger().await;
@@ -190,6 +132,113 @@ async fn the_file_refuses_to_change_or_forget_what_is_recorded() {
         "UPDATE turnover SET limits = 1 WHERE debits > 0;",
     ] {
         assert!(refusal(&file, sql).contains("CHECK"), "{sql}");
+    }
+}
+
+/// More entries than two bands of the index hold; one account is on some of them only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_is_found_in_every_band_of_the_index() {
+    const RARE: [i64; 5] = [2, 8191, 8192, 16_384, 17_001];
+    let folder = tempfile::tempdir().unwrap();
+    let mut places = vec![Location::File(folder.path().join(FILE))];
+    if let Some(url) = ::store::testing::postgres().await {
+        let schema = SCHEMA.to_owned();
+        places.push(Location::Server { url, schema });
+    }
+    for place in places {
+        let ledger = Ledger::open(&place).await.unwrap();
+        for (account_id, account_type) in [
+            ("cash", AccountType::Asset),
+            ("food", AccountType::Expense),
+            ("rare", AccountType::Expense),
+        ] {
+            let new = NewAccount {
+                account_id: account_id.to_owned(),
+                account_type,
+                currency: "GBP".parse().unwrap(),
+                limit: Limit::None,
+            };
+            execute(&ledger, account_id, Action::CreateAccount(new), 1)
+                .await
+                .unwrap();
+        }
+        for first in (1..=17_010).step_by(1_000) {
+            let request = |sequence: i64| {
+                let debited = if RARE.contains(&sequence) {
+                    "rare"
+                } else {
+                    "food"
+                };
+                Request {
+                    request_id: format!("t{sequence}"),
+                    body: sequence.to_be_bytes().as_slice().into(),
+                    action: transfer(debited, 1),
+                }
+            };
+            let requests = (first..=17_010.min(first + 999)).map(request).collect();
+            let command = Command {
+                now: first,
+                requests,
+                atomic: true,
+            };
+            ledger.execute(command).await.unwrap();
+        }
+        for (account_id, wanted) in [
+            ("rare", RARE.to_vec()),
+            ("food", (1..=17_010).filter(|s| !RARE.contains(s)).collect()),
+        ] {
+            for order in [Order::Ascending, Order::Descending] {
+                let mut wanted = wanted.clone();
+                if order == Order::Descending {
+                    wanted.reverse();
+                }
+                // The last and the first page, and one across the end of a band.
+                let halfway = wanted.len() / 2;
+                for after in [None, Some(wanted[halfway]), Some(8_190)] {
+                    let beyond = |sequence: &&i64| match (after, order) {
+                        (None, _) => true,
+                        (Some(after), Order::Ascending) => **sequence > after,
+                        (Some(after), Order::Descending) => **sequence < after,
+                    };
+                    let page = ledger.transactions(Filter {
+                        now: 20_000,
+                        account_id: Some(account_id.to_owned()),
+                        reference: None,
+                        labels: Vec::new(),
+                        state: None,
+                        effective_from: None,
+                        effective_before: None,
+                        recorded_from: None,
+                        recorded_before: None,
+                        order,
+                        after,
+                        limit: 100,
+                    });
+                    let page = page.await.unwrap();
+                    let found: Vec<i64> = page.transactions.iter().map(|t| t.sequence).collect();
+                    let rest: Vec<i64> = wanted.iter().filter(beyond).copied().collect();
+                    assert_eq!(page.more, rest.len() > 100, "{place:?} {account_id}");
+                    assert_eq!(found, rest[..rest.len().min(100)], "{place:?} {account_id}");
+                }
+            }
+            for recorded in [None, Some(8_001), Some(17_001)] {
+                let as_of = AsOf {
+                    now: 20_000,
+                    recorded,
+                    effective: Some(i64::MAX - 1),
+                };
+                let balance = ledger.balance(account_id.to_owned(), as_of).await.unwrap();
+                let debits = balance.unwrap().counters.posted.debits;
+                // Each batch of a thousand is recorded at the time of its first.
+                let last = recorded.map_or(17_010, |recorded| (recorded + 999).min(17_010));
+                let count = wanted.iter().filter(|sequence| **sequence <= last).count();
+                assert_eq!(
+                    usize::try_from(debits.minor()),
+                    Ok(count),
+                    "{place:?} {account_id} {recorded:?}"
+                );
+            }
+        }
     }
 }
 

@@ -13,11 +13,16 @@ struct Raw;
 impl Writes for Raw {
     type Command = Vec<&'static str>;
     type Outcome = ();
+    type Memory = ();
 
     const SQLITE: &'static [&'static str] = super::file::MIGRATIONS;
     const POSTGRES: &'static [&'static str] = super::server::MIGRATIONS;
 
-    fn in_file(file: &Connection, commands: &[Vec<&'static str>]) -> Result<Vec<()>, Unavailable> {
+    fn in_file(
+        file: &Connection,
+        _: &mut (),
+        commands: &[Vec<&'static str>],
+    ) -> Result<Vec<()>, Unavailable> {
         for sql in commands.concat() {
             file.execute_batch(sql)?;
         }

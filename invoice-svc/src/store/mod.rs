@@ -123,10 +123,15 @@ enum Both {}
 impl Writes for Both {
     type Command = Command;
     type Outcome = Outcome;
+    type Memory = ();
     const SQLITE: &'static [&'static str] = file::MIGRATIONS;
     const POSTGRES: &'static [&'static str] = server::MIGRATIONS;
 
-    fn in_file(file: &Connection, commands: &[Command]) -> Result<Vec<Outcome>, Unavailable> {
+    fn in_file(
+        file: &Connection,
+        _: &mut (),
+        commands: &[Command],
+    ) -> Result<Vec<Outcome>, Unavailable> {
         file::execute(file, commands)
     }
 

@@ -58,13 +58,18 @@ struct Payments;
 impl Writes for Payments {
     type Command = Command;
     type Outcome = Outcome;
+    type Memory = ();
     const SQLITE: &'static [&'static str] = &[
         include_str!("schema/sqlite_1.sql"),
         include_str!("schema/sqlite_2.sql"),
     ];
     const POSTGRES: &'static [&'static str] = &[include_str!("schema/postgres_1.sql")];
 
-    fn in_file(file: &Connection, commands: &[Command]) -> Result<Vec<Outcome>, Unavailable> {
+    fn in_file(
+        file: &Connection,
+        _: &mut (),
+        commands: &[Command],
+    ) -> Result<Vec<Outcome>, Unavailable> {
         let mut set = sqlite::load(file, commands)?;
         let outcomes = decide(&mut set, commands, differs);
         sqlite::save(file, &set)?;

@@ -104,8 +104,12 @@ fn settings(purpose: Purpose, schema: &str) -> String {
         Purpose::Read => READ_STATEMENT_MAX,
     };
     let kind = match purpose {
+        // A writer's statements look up by key what a group names. The planner takes another way when
+        // a table has grown since it was last analyzed: it then reads the table from end to end, each
+        // row compared with each name.
         Purpose::Write => {
-            "SET synchronous_commit = on; SET default_transaction_isolation = 'read committed'"
+            "SET synchronous_commit = on; SET default_transaction_isolation = 'read committed';
+             SET enable_seqscan = off; SET plan_cache_mode = force_generic_plan"
         }
         Purpose::Read => {
             "SET default_transaction_read_only = on;
@@ -115,6 +119,7 @@ fn settings(purpose: Purpose, schema: &str) -> String {
     format!(
         "SET search_path = \"{schema}\"; {kind};
          SET client_min_messages = warning;
+         SET jit = off;
          SET statement_timeout = {statement};
          SET lock_timeout = {lock};
          SET idle_in_transaction_session_timeout = {silence};

@@ -48,6 +48,7 @@ pub struct Items;
 impl Writes for Items {
     type Command = Command;
     type Outcome = Outcome;
+    type Memory = ();
 
     const SQLITE: &'static [&'static str] = &[
         "CREATE TABLE item (name TEXT PRIMARY KEY, positive INTEGER CHECK (positive > 0)) STRICT;
@@ -67,7 +68,11 @@ impl Writes for Items {
          END $$;",
     ];
 
-    fn in_file(file: &Connection, commands: &[Command]) -> Result<Vec<Outcome>, Unavailable> {
+    fn in_file(
+        file: &Connection,
+        _: &mut (),
+        commands: &[Command],
+    ) -> Result<Vec<Outcome>, Unavailable> {
         let outcome = Outcome {
             commands: commands.len(),
             transaction: 0,

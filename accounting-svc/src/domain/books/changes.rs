@@ -134,7 +134,33 @@ impl Finished {
     }
 }
 
+/// The accounts, as a group left them: what the next one need not load. It is that of the file as
+/// long as nobody else writes to it.
+#[derive(Debug, Default)]
+pub struct Remembered(std::collections::HashMap<String, Holding>);
+
+impl Remembered {
+    /// The most accounts in it, some hundred bytes each; beyond that it begins anew.
+    const MOST: usize = 50_000;
+}
+
+impl Finished {
+    /// What the next group need not load.
+    #[must_use]
+    pub fn remembered(self) -> Remembered {
+        if self.accounts.len() > Remembered::MOST {
+            return Remembered::default();
+        }
+        Remembered(self.accounts)
+    }
+}
+
 impl Books {
+    /// Puts in the accounts that are known from the group before.
+    pub fn put_remembered(&mut self, remembered: Remembered) {
+        self.accounts = remembered.0;
+    }
+
     /// Ties what was recorded into the chains, and hands it over.
     #[must_use]
     pub fn finish(mut self, before: Head) -> Finished {
