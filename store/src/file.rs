@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Unavailable,
-    group::{self, Asked, Group, Queue},
+    group::{self, Asked, Group, Pace, Queue},
     inline,
     seam::Writes,
 };
@@ -38,22 +38,20 @@ struct Writer<W: Writes> {
 }
 
 /// While one group commits, the next one gathers in the queue.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "runs on the writer's own thread, never on a runtime worker"
+)]
 fn write_groups<W: Writes>(mut writer: Writer<W>, mut waiting: mpsc::Receiver<Asked<W>>) {
     let mut asked = Vec::new();
+    let mut pace = Pace::default();
     while waiting.blocking_recv_many(&mut asked, group::most()) > 0 {
-        let group = Group::of(&mut asked);
-        if group.is_empty() {
-            continue;
+        if let Some(pause) = pace.pause::<W>() {
+            thread::sleep(pause);
         }
-        match writer.write(&group.commands) {
-            Err(error) if group.fails_by_a_command(&error) => {
-                for one in group.alone() {
-                    let written = writer.write(&one.commands);
-                    one.answer(written);
-                }
-            }
-            written => group.answer(written),
-        }
+        let (group, begun) = writer.begin_group(&mut asked, &mut waiting);
+        pace.wrote(group.commands.len());
+        writer.write_group(group, begun);
     }
 }
 
@@ -65,12 +63,14 @@ async fn simulate_groups<W: Writes>(mut writer: Writer<W>, mut waiting: mpsc::Re
         if group.is_empty() {
             continue;
         }
-        let written = writer.write(&group.commands);
+        let begun = writer.begin();
+        let written = writer.write(begun, &group.commands);
         inline::commit().await;
         match written {
             Err(error) if group.fails_by_a_command(&error) => {
                 for one in group.alone() {
-                    let written = writer.write(&one.commands);
+                    let begun = writer.begin();
+                    let written = writer.write(begun, &one.commands);
                     inline::commit().await;
                     one.answer(written);
                 }
@@ -89,8 +89,51 @@ impl<W: Writes> Writer<W> {
         }
     }
 
-    fn write(&mut self, commands: &[W::Command]) -> Result<Vec<W::Outcome>, Unavailable> {
-        let written = self.transact(commands);
+    /// Begins a transaction, and takes into its group who came while another process had the file.
+    fn begin_group(
+        &mut self,
+        asked: &mut Vec<Asked<W>>,
+        waiting: &mut mpsc::Receiver<Asked<W>>,
+    ) -> (Group<W>, Result<(), Unavailable>) {
+        let begun = self.begin();
+        while asked.len() < group::most()
+            && let Ok(next) = waiting.try_recv()
+        {
+            asked.push(next);
+        }
+        (Group::of(asked), begun)
+    }
+
+    fn write_group(&mut self, group: Group<W>, begun: Result<(), Unavailable>) {
+        match self.write(begun, &group.commands) {
+            Err(error) if group.fails_by_a_command(&error) => {
+                for one in group.alone() {
+                    let begun = self.begin();
+                    let written = self.write(begun, &one.commands);
+                    one.answer(written);
+                }
+            }
+            written => group.answer(written),
+        }
+    }
+
+    fn begin(&mut self) -> Result<(), Unavailable> {
+        // IMMEDIATE: waits here, not in the middle, for another process that shares the file.
+        execute(&self.connection, "BEGIN IMMEDIATE")?;
+        let mut version = self.connection.prepare_cached("PRAGMA data_version")?;
+        let version = version.query_row([], |row| row.get::<_, i64>(0))?;
+        if self.seen.replace(version) != Some(version) {
+            self.memory = W::Memory::default();
+        }
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        begun: Result<(), Unavailable>,
+        commands: &[W::Command],
+    ) -> Result<Vec<W::Outcome>, Unavailable> {
+        let written = begun.and_then(|()| self.transact(commands));
         if written.is_err() {
             self.memory = W::Memory::default();
             if !self.connection.is_autocommit() {
@@ -102,9 +145,6 @@ impl<W: Writes> Writer<W> {
     }
 
     fn transact(&mut self, commands: &[W::Command]) -> Result<Vec<W::Outcome>, Unavailable> {
-        // IMMEDIATE: waits here, not in the middle, for another process that shares the file.
-        execute(&self.connection, "BEGIN IMMEDIATE")?;
-        self.forget_what_others_changed()?;
         let (connection, memory) = (&self.connection, &mut self.memory);
         let outcomes = catch_unwind(AssertUnwindSafe(|| {
             W::in_file(connection, memory, commands)
@@ -117,15 +157,6 @@ impl<W: Writes> Writer<W> {
         }
         execute(connection, "COMMIT")?;
         Ok(outcomes)
-    }
-
-    fn forget_what_others_changed(&mut self) -> Result<(), Unavailable> {
-        let mut version = self.connection.prepare_cached("PRAGMA data_version")?;
-        let version = version.query_row([], |row| row.get::<_, i64>(0))?;
-        if self.seen.replace(version) != Some(version) {
-            self.memory = W::Memory::default();
-        }
-        Ok(())
     }
 }
 

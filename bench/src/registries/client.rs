@@ -119,7 +119,9 @@ impl Client {
                     "namespace": "public", "serviceName": service, "groupName": "DEFAULT_GROUP",
                     "type": "registerInstance", "module": "naming",
                     "instance": {
-                        "ip": "127.0.0.1", "port": instance.port(), "weight": 1.0, "healthy": true,
+                        // What is said about an instance stays as it was first said, until a person
+                        // changes it; the weight follows, and is what tells one change from the next.
+                        "ip": "127.0.0.1", "port": instance.port(), "weight": instance.change, "healthy": true,
                         "enabled": true, "ephemeral": self.kind == Kind::Nacos, "clusterName": "DEFAULT",
                         "metadata": {CHANGE: change},
                     },
@@ -217,8 +219,8 @@ impl Client {
                     .set_up(move |said| {
                         let hosts = said["serviceInfo"]["hosts"].as_array();
                         let said = hosts.into_iter().flatten();
-                        let said = said.filter_map(|host| host["metadata"][CHANGE].as_str());
-                        seen.saw(said.filter_map(|text| text.parse().ok()).max());
+                        let said = said.filter_map(|host| host["weight"].as_f64());
+                        seen.saw(said.filter_map(|it| format!("{it:.0}").parse().ok()).max());
                     })
                     .await?;
                 let body = json!({

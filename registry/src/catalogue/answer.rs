@@ -94,10 +94,7 @@ impl Catalogue {
                 service: service.clone(),
                 counts: snapshot.counts(),
                 revision: snapshot.revision(View::All),
-                guard: self
-                    .guards
-                    .get(service)
-                    .and_then(|guard| guard.holding(now)),
+                guard: self.holding(service, now),
             })
             .collect();
         (page, rest.next().is_some())

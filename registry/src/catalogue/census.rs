@@ -53,7 +53,8 @@ impl Catalogue {
             let kind = check.view.definition.kind.word();
             *census.checks.entry((kind, check.view.status)).or_default() += 1;
         }
-        let holding = self.guards.values().filter_map(|guard| guard.holding(now));
+        let guarded = self.guards.keys();
+        let holding = guarded.filter_map(|service| self.holding(service, now));
         census.held = holding.map(|holding| holding.held).sum();
         census
     }

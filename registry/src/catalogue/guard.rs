@@ -33,7 +33,8 @@ pub(crate) struct Guard {
 /// The guard holds something back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Holding {
-    /// How many expiries wait.
+    /// How many expiries wait. The guard itself knows only of those that it held last; who asks the
+    /// catalogue is told of all.
     pub(crate) held: usize,
     /// Since when some do.
     pub(crate) since: UnixMillis,

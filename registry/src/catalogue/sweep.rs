@@ -4,7 +4,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::catalogue::{
-    Catalogue, CheckRef, Effects, Key, Owner, UnixMillis, guard::Guard, limits::STALL, state::Timer,
+    Catalogue, CheckRef, Effects, Holding, Key, Owner, UnixMillis, View, guard::Guard,
+    limits::STALL, state::Timer,
 };
 
 /// Something that time alone takes away.
@@ -66,6 +67,23 @@ impl Catalogue {
         self.guards
             .retain(|_, guard: &mut Guard| !guard.is_over(now));
         effects
+    }
+
+    /// What the guard holds back in a service: everything that is due there. What was held when
+    /// several went silent one after the other is not what was held last.
+    pub(super) fn holding(&self, service: &str, now: UnixMillis) -> Option<Holding> {
+        let mut holding = self.guards.get(service)?.holding(now)?;
+        let past = |due: Option<UnixMillis>| due.is_some_and(|due| due <= now);
+        let entries = self.services.get(service)?.entries(View::All);
+        let records = entries.filter_map(|entry| self.records.get(&entry.key()));
+        let due = records.map(|record| {
+            let checks = record.checks.iter();
+            let reports = checks.clone().filter(|check| past(check.ttl_due)).count();
+            let removed = checks.filter(|check| past(check.reap_due())).count();
+            if removed > 0 { 1 } else { reports }
+        });
+        holding.held = due.sum();
+        (holding.held > 0).then_some(holding)
     }
 
     /// What is due for a check whose timer fired, and in which service; a node's in none. Sets the

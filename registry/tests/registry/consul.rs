@@ -3,7 +3,7 @@
 mod blocking;
 mod catalog;
 mod checks;
-mod client;
+pub(crate) mod client;
 mod reading;
 mod refusals;
 mod restart;

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use mizan_contracts::registry::v1::{
-    DeregisterRequest, Instance, InstanceStatus, NoCheck, health_check::Kind,
+    DeregisterRequest, Instance, InstanceStatus, NoCheck, ReportCheckRequest, TtlCheck,
+    health_check::Kind,
 };
+use store::rusqlite::Connection;
 use tonic::Code;
 
 use crate::{
@@ -115,4 +117,53 @@ async fn a_stream_is_about_one_instance() {
     let mut heartbeat = Heartbeat::open(&mut client).await;
     let refused = heartbeat.beat("").await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+/// Moves with every commit of another connection.
+fn commits(file: &Connection) -> i64 {
+    let select = "PRAGMA data_version";
+    file.query_row(select, [], |row| row.get(0)).unwrap()
+}
+
+#[tokio::test]
+async fn heartbeats_and_reports_that_say_the_same_never_touch_the_file() {
+    let data = tempfile::tempdir().unwrap();
+    let registry = Registry::keeping(data.path()).await;
+    let mut client = registry.client().await;
+    let ttl = Duration::from_secs(3600).try_into().ok();
+    let reported = Some(Kind::Ttl(TtlCheck { ttl }));
+    register(&mut client, checked("a", 1, reported, HOURLY)).await;
+    register(&mut client, unpolled("b")).await;
+    let report = |status: InstanceStatus, n: usize| ReportCheckRequest {
+        instance_id: "a".to_owned(),
+        status: status.into(),
+        output: format!("report {n}"),
+        ..ReportCheckRequest::default()
+    };
+    let first = report(InstanceStatus::Passing, 0);
+    soon(client.report_check(first)).await.unwrap();
+    let mut heartbeat = Heartbeat::open(&mut client).await;
+    assert!(heartbeat.beat("b").await.unwrap());
+    // Answered after all that came before it is on the disk.
+    register(&mut client, unpolled("c")).await;
+
+    let file = Connection::open(data.path().join("registry.db")).unwrap();
+    let log = data.path().join("registry.db-wal");
+    let before = (commits(&file), std::fs::metadata(&log).unwrap().len());
+    for n in 1..500 {
+        assert!(heartbeat.beat("b").await.unwrap());
+        let same = report(InstanceStatus::Passing, n);
+        soon(client.report_check(same)).await.unwrap();
+    }
+    // Registering the same waits for all that came before it too, and is nothing to write.
+    register(&mut client, unpolled("c")).await;
+    let after = (commits(&file), std::fs::metadata(&log).unwrap().len());
+    assert_eq!(after, before);
+
+    // What does change is written.
+    let other = report(InstanceStatus::Warning, 0);
+    soon(client.report_check(other)).await.unwrap();
+    register(&mut client, unpolled("c")).await;
+    assert_ne!(commits(&file), before.0);
+    registry.stop().await;
 }

@@ -5,6 +5,7 @@
 mod api;
 mod checks;
 mod consul;
+mod damping;
 mod discovery;
 mod heartbeats;
 mod http;

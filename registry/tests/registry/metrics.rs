@@ -16,7 +16,7 @@ use crate::{
     target::Checked,
 };
 
-async fn page(registry: &Registry) -> String {
+pub(crate) async fn page(registry: &Registry) -> String {
     let exchange = async {
         let mut stream = TcpStream::connect(registry.authority()).await.unwrap();
         let request = "GET /metrics HTTP/1.1\r\nHost: registry\r\nConnection: close\r\n\r\n";

@@ -151,6 +151,27 @@ fn a_mass_expiry_is_held_back_and_lets_go_by_itself() {
 }
 
 #[test]
+fn whatever_is_held_back_is_told_though_it_went_silent_one_by_one() {
+    let mut catalogue = catalogue();
+    let mut now = START;
+    for n in 0..20 {
+        let id = format!("i{n:02}");
+        register(&mut catalogue, ttl(&id), START.0);
+        report(&mut catalogue, &id, now);
+        now = now.after(SWEEP);
+    }
+    let (now, _) = sweep(&mut catalogue, now, TTL);
+    let holding = |catalogue: &Catalogue, now| catalogue.services(None, 1, now).0[0].guard;
+    assert_eq!(holding(&catalogue, now).unwrap().held, 20 - 3);
+    assert_eq!(catalogue.census(now).held, 20 - 3);
+    // Who reports again is held no longer.
+    report(&mut catalogue, "i19", now);
+    assert_eq!(catalogue.snapshot("s").counts().passing, 20 - 3);
+    assert_eq!(holding(&catalogue, now).unwrap().held, 20 - 4);
+    assert_eq!(catalogue.census(now).held, 20 - 4);
+}
+
+#[test]
 fn in_the_end_the_guard_keeps_nobody() {
     let mut catalogue = catalogue();
     for n in 0..12 {

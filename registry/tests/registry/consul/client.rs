@@ -79,7 +79,7 @@ pub(super) async fn put(registry: &Registry, path: &str, body: &str) {
 }
 
 /// What must be read.
-pub(super) async fn read(registry: &Registry, path: &str) -> Value {
+pub(crate) async fn read(registry: &Registry, path: &str) -> Value {
     let answer = get(registry, path).await;
     assert_eq!(answer.status, 200, "{path}: {answer:?}");
     answer.json()
