@@ -40,7 +40,17 @@ impl Turns {
     /// Carries a connection that puts its calls here, until it ends. What it read and nobody began
     /// ends with it.
     pub(super) async fn carry<C: Future>(&self, mut connection: Pin<&mut C>) -> C::Output {
+        // Held by every call that became a task.
+        let waits = Arc::new(());
+        let mut gave_way = false;
         poll_fn(|context| {
+            // Several calls wait, for the same commit perhaps, and one that is answered wakes the
+            // connection: the others have their turn first, so that all answers leave in one write.
+            gave_way = !gave_way && Arc::strong_count(&waits) > 2;
+            if gave_way {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             loop {
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                     return Poll::Ready(ended);
@@ -51,7 +61,11 @@ impl Turns {
                 }
                 for mut call in calls {
                     if call.as_mut().poll(context).is_pending() {
-                        tokio::spawn(call);
+                        let waits = Arc::clone(&waits);
+                        tokio::spawn(async move {
+                            call.await;
+                            drop(waits);
+                        });
                     }
                 }
                 // And once more the connection: it has answers to write.
