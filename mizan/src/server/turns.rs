@@ -80,9 +80,10 @@ mod tests {
     use std::{
         pin::pin,
         sync::atomic::{AtomicUsize, Ordering},
+        task::Waker,
     };
 
-    use tokio::sync::oneshot;
+    use tokio::sync::{Notify, oneshot};
 
     use super::*;
 
@@ -117,5 +118,47 @@ mod tests {
         // The connection is gone, and nobody polls for it: the call that waits has a task.
         release.send(()).unwrap();
         assert_eq!(finished.await.unwrap(), Ok(()));
+    }
+
+    /// One worker, so that it is certain who runs when: whom a call wakes runs next, before the
+    /// other calls.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn calls_that_waited_for_the_same_are_answered_together() {
+        let (turns, released) = (Turns::default(), Arc::new(Notify::new()));
+        let (calls, answered) = (4, Arc::new(AtomicUsize::new(0)));
+        let (begun, all_begun) = oneshot::channel();
+        let (again, wake) = (released.clone(), Arc::new(Mutex::new(None::<Waker>)));
+        let carried = tokio::spawn(async move {
+            let (mut begun, mut seen) = (Some(begun), Vec::new());
+            let connection = poll_fn(|context| {
+                *wake.lock() = Some(context.waker().clone());
+                if let Some(begun) = begun.take() {
+                    for _ in 0..calls {
+                        let (released, answered) = (released.clone(), answered.clone());
+                        let wake = wake.clone();
+                        turns.execute(async move {
+                            released.notified().await;
+                            answered.fetch_add(1, Ordering::SeqCst);
+                            wake.lock().as_ref().map(Waker::wake_by_ref);
+                        });
+                    }
+                    assert!(begun.send(()).is_ok());
+                }
+                seen.push(answered.load(Ordering::SeqCst));
+                if seen.last() == Some(&calls) {
+                    return Poll::Ready(());
+                }
+                Poll::Pending
+            });
+            turns.carry(pin!(connection)).await;
+            seen
+        });
+        all_begun.await.unwrap();
+        // From the one worker, after it gave every call its task.
+        tokio::spawn(async move { again.notify_waiters() })
+            .await
+            .unwrap();
+        let seen = carried.await.unwrap();
+        assert!(seen.iter().all(|n| *n == 0 || *n == calls), "{seen:?}");
     }
 }
