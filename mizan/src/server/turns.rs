@@ -139,7 +139,9 @@ mod tests {
                         turns.execute(async move {
                             released.notified().await;
                             answered.fetch_add(1, Ordering::SeqCst);
-                            wake.lock().as_ref().map(Waker::wake_by_ref);
+                            if let Some(connection) = &*wake.lock() {
+                                connection.wake_by_ref();
+                            }
                         });
                     }
                     assert!(begun.send(()).is_ok());
