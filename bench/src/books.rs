@@ -23,13 +23,13 @@ use mizan_contracts::{
     },
     r#type::v1::Money,
 };
-use store::testing::{Server, Settings};
+use store::testing::Server;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
     Error, machine,
     rolling::Running,
-    services,
+    services::{self, Ground},
     sql::{self, ACCOUNTS, Transfer},
     stats,
     table::Table,
@@ -93,22 +93,12 @@ pub fn run(plan: &Plan, output: &mut impl Write) -> Result<(), Error> {
 }
 
 async fn measure(plan: &Plan, output: &mut impl Write) -> Result<(), Error> {
-    let folder = tempfile::tempdir()?;
-    let sync = usage::sync_time(folder.path())?;
-    writeln!(
-        output,
-        "fdatasync of 4 KiB takes {:.0} µs in {}.\n",
-        stats::micros_each(sync, 1),
-        folder.path().parent().unwrap_or(folder.path()).display(),
-    )?;
-    let program = services::program()?;
-    let postgres = tokio::task::spawn_blocking(|| {
-        Server::start(&Settings {
-            sync: true,
-            ..Settings::default()
-        })
-    });
-    let postgres = postgres.await?.ok_or("PostgreSQL is needed to compare")?;
+    let Ground {
+        folder,
+        program,
+        postgres,
+    } = Ground::prepare(output).await?;
+    let postgres = postgres.ok_or("PostgreSQL is needed to compare")?;
     let registry = Running::of(Command::new(&program).args([
         "registry",
         "--listen",

@@ -26,12 +26,14 @@ use mizan_contracts::{
     },
     r#type::v1::Money,
 };
-use store::testing::{Server, Settings};
+use store::testing::Server;
 
 use crate::{
     Error,
     books::Plan,
-    machine, services, stats,
+    machine,
+    services::{self, Ground},
+    stats,
     table::Table,
     usage,
     work::{self, Done},
@@ -148,21 +150,11 @@ pub fn run(plan: &Plan, output: &mut impl Write) -> Result<(), Error> {
 }
 
 async fn measure(plan: &Plan, output: &mut impl Write) -> Result<(), Error> {
-    let folder = tempfile::tempdir()?;
-    let sync = usage::sync_time(folder.path())?;
-    writeln!(
-        output,
-        "fdatasync of 4 KiB takes {:.0} µs.\n",
-        stats::micros_each(sync, 1)
-    )?;
-    let program = services::program()?;
-    let postgres = tokio::task::spawn_blocking(|| {
-        Server::start(&Settings {
-            sync: true,
-            ..Settings::default()
-        })
-    });
-    let postgres = postgres.await?;
+    let Ground {
+        folder,
+        program,
+        postgres,
+    } = Ground::prepare(output).await?;
     let alone = [("MIZAN_BENCH_GROUP_MAX", "1")];
     let mut ups = vec![
         Up::start("SQLite", &program, folder.path(), &[]).await?,

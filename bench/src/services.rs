@@ -1,12 +1,56 @@
-//! The services that are measured: the `mizan` program of this build.
+//! The services that are measured: the `mizan` program of this build, and where they keep their state.
 
 use std::{
     env,
+    io::Write,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use crate::Error;
+use store::testing::{Server, Settings};
+use tempfile::TempDir;
+
+use crate::{Error, stats, usage};
+
+/// What durable services are measured with.
+#[derive(Debug)]
+pub struct Ground {
+    /// Where files are kept; gone when this is dropped.
+    pub folder: TempDir,
+    /// The program.
+    pub program: PathBuf,
+    /// A PostgreSQL of this run's own that syncs, where one is installed.
+    pub postgres: Option<Server>,
+}
+
+impl Ground {
+    /// Makes it, and says how long a sync takes here.
+    ///
+    /// # Errors
+    /// What does not start or build.
+    pub async fn prepare(output: &mut impl Write) -> Result<Self, Error> {
+        let folder = tempfile::tempdir()?;
+        let sync = usage::sync_time(folder.path())?;
+        writeln!(
+            output,
+            "fdatasync of 4 KiB takes {:.0} µs in {}.\n",
+            stats::micros_each(sync, 1),
+            folder.path().parent().unwrap_or(folder.path()).display(),
+        )?;
+        let program = program()?;
+        let postgres = tokio::task::spawn_blocking(|| {
+            Server::start(&Settings {
+                sync: true,
+                ..Settings::default()
+            })
+        });
+        Ok(Self {
+            folder,
+            program,
+            postgres: postgres.await?,
+        })
+    }
+}
 
 /// The path of the program, built first where cargo is, with this program's own profile.
 ///

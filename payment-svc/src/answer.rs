@@ -174,7 +174,10 @@ pub(crate) fn refund_refused(refusal: &RefundRefusal) -> Status {
         RefundRefusal::NotCompleted(state) => refused(
             "PAYMENT_NOT_REFUNDABLE",
             "payment_id",
-            &format!("is {state:?}, and only a completed payment is paid back"),
+            &format!(
+                "is {}, and only a completed payment is paid back",
+                word(*state)
+            ),
         ),
         RefundRefusal::Currency => refused(
             "CURRENCY_MISMATCH",
@@ -189,23 +192,29 @@ pub(crate) fn refund_refused(refusal: &RefundRefusal) -> Status {
     }
 }
 
+/// A state as the contract and the command line spell it, without the prefix of its enum.
+fn word(state: domain::State) -> &'static str {
+    let state = wire::PaymentState::try_from(state as i32).unwrap_or_default();
+    state.as_str_name().trim_start_matches("PAYMENT_STATE_")
+}
+
 pub(crate) fn not_cancellable(payment: &Payment) -> Status {
-    let state = payment.state;
+    let state = word(payment.state);
     status::refused_field(
         Code::FailedPrecondition,
         "PAYMENT_NOT_CANCELLABLE",
         "payment_id",
-        &format!("is {state:?}: the ledger has it, or may have it, or it is ended"),
+        &format!("is {state}: the ledger has it, or may have it, or it is ended"),
     )
 }
 
 pub(crate) fn not_parked(payment: &Payment) -> Status {
-    let state = payment.state;
+    let state = word(payment.state);
     status::refused_field(
         Code::FailedPrecondition,
         "PAYMENT_NOT_PARKED",
         "payment_id",
-        &format!("is {state:?}, not parked"),
+        &format!("is {state}, not parked"),
     )
 }
 
@@ -238,6 +247,11 @@ pub(crate) fn watch_again() -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn states_are_told_as_the_contract_spells_them() {
+        assert_eq!(word(domain::State::NeedsAttention), "NEEDS_ATTENTION");
+    }
 
     #[test]
     fn codes_are_told_by_their_names() {

@@ -1,6 +1,6 @@
 //! Commands that wait, gathered into one transaction.
 
-use std::{env, sync::OnceLock};
+use std::{env, sync::OnceLock, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -58,6 +58,26 @@ impl<W: Writes> Queue<W> {
             return Err(Unavailable::stopped());
         }
         answer.await.unwrap_or_else(|_| Err(Unavailable::stopped()))
+    }
+}
+
+/// Whether a group waits for more. A caller alone gains nothing by that; where callers come together,
+/// the commit is what costs, and one a little later serves several times as many.
+#[derive(Debug, Default)]
+pub(crate) struct Pace {
+    together: bool,
+}
+
+impl Pace {
+    /// How long to wait before the next group begins.
+    pub(crate) fn pause<W: Writes>(&self) -> Option<Duration> {
+        let waits = self.together && most() > 1 && !W::GATHER.is_zero();
+        waits.then_some(W::GATHER)
+    }
+
+    /// Notes how many commands a group had.
+    pub(crate) fn wrote(&mut self, commands: usize) {
+        self.together = commands > 1;
     }
 }
 

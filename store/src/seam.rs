@@ -1,5 +1,7 @@
 //! What a service gives a store: how its writes and its reads are done in each back-end.
 
+use std::time::Duration;
+
 use crate::{Unavailable, postgres};
 
 /// How a service's writes are done in each back-end. A type without state: only a name for the pair.
@@ -8,6 +10,10 @@ pub trait Writes: Send + Sync + 'static {
     type Command: Send + Sync + 'static;
     /// What one caller is told; a refusal by a rule of the business is one too.
     type Outcome: Send + 'static;
+    /// How long a group for a file waits for more commands before it begins, if the one before it
+    /// had several. For services whose callers come back with many small writes, so that the commit
+    /// costs more than what is in it.
+    const GATHER: Duration = Duration::ZERO;
     /// Migrations of the file; only ever grow. Step n brings version n to n + 1.
     const SQLITE: &'static [&'static str];
     /// Migrations of the schema on the server; only ever grow. Tables are named without a schema.

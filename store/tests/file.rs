@@ -68,6 +68,27 @@ async fn a_file_that_another_locks_refuses_until_it_is_let_go() {
 }
 
 #[tokio::test]
+async fn who_comes_while_another_has_the_file_goes_along() {
+    let place = file();
+    let store = open(&place.location).await;
+    let other = Connection::open(path(&place.location)).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let ask = |i: usize| {
+        let store = store.clone();
+        tokio::spawn(async move { put(&store, format!("{i}")).await })
+    };
+    let mut asked = vec![ask(0)];
+    // Meanwhile the writer takes the first, and waits for the file.
+    assert!(names(&store).await.is_empty());
+    asked.extend((1..8).map(ask));
+    assert!(names(&store).await.is_empty());
+    other.execute_batch("ROLLBACK").unwrap();
+    for outcome in asked {
+        assert_eq!(outcome.await.unwrap().unwrap().commands, 8);
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_written_refuses() {
     let place = file();
     let store = open(&place.location).await;

@@ -1,53 +1,31 @@
 //! The service over the wire, in this process.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::time::Duration;
+mod common;
 
-use mizan::{Connection, args::ServerArgs, status};
+use common::serving::Server;
+use mizan::status;
 use mizan_contracts::{
     r#type::v1::Money,
-    zakat::v1::{
-        CalculateRequest, CalculateResponse, ZakatBase, zakat_service_client::ZakatServiceClient,
-    },
+    zakat::v1::{CalculateRequest, CalculateResponse, ZakatBase},
 };
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
-use zakat_svc::{Config, Error};
 
-struct Server {
-    client: ZakatServiceClient<Connection>,
-    stop: oneshot::Sender<()>,
-    serving: JoinHandle<Result<(), Error>>,
+/// What the service says, in short.
+trait Calculates {
+    async fn calculate(&mut self, request: CalculateRequest) -> Result<CalculateResponse, Status>;
+
+    /// The fields that a refused request is told about.
+    async fn violations(&mut self, request: CalculateRequest) -> Vec<(String, String)>;
 }
 
-impl Server {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let authority = listener.local_addr().unwrap().to_string();
-        let config = Config {
-            server: ServerArgs::with_registry(Vec::new()),
-            policies: None,
-        };
-        let (stop, stopped) = oneshot::channel();
-        let shutdown = async move {
-            let _ = stopped.await;
-        };
-        let serving = tokio::spawn(zakat_svc::serve(listener, config, shutdown));
-        let connection = Connection::open(&authority, Duration::from_secs(5)).await;
-        Self {
-            client: ZakatServiceClient::new(connection.unwrap()),
-            stop,
-            serving,
-        }
-    }
-
+impl Calculates for Server {
     async fn calculate(&mut self, request: CalculateRequest) -> Result<CalculateResponse, Status> {
         let answer = self.client.calculate(request).await?;
         Ok(answer.into_inner())
     }
 
-    /// The fields that a refused request is told about.
     async fn violations(&mut self, request: CalculateRequest) -> Vec<(String, String)> {
         let refused = self.calculate(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument);
@@ -57,11 +35,6 @@ impl Server {
         );
         let told = refused.get_details_bad_request().unwrap().field_violations;
         told.into_iter().map(|v| (v.field, v.description)).collect()
-    }
-
-    async fn stop(self) {
-        let _ = self.stop.send(());
-        self.serving.await.unwrap().unwrap();
     }
 }
 

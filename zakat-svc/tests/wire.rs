@@ -3,52 +3,15 @@
 
 mod common;
 
-use std::time::Duration;
-
-use common::*;
-use mizan::{Connection, args::ServerArgs, status};
+use common::{serving::Server, *};
+use mizan::status;
 use mizan_contracts::zakat::v1::{
     self as proto, AssessBatchRequest, AssessLivestockRequest, AssessRequest, GetNisabRequest,
     GetPolicyRequest, Husbandry, ListPoliciesRequest, Metal, PartKind, Species,
-    assess_batch_response::Outcome, zakat_service_client::ZakatServiceClient,
+    assess_batch_response::Outcome,
 };
 use prost::Message as _;
-use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tonic::Code;
-use zakat_svc::{Config, Error};
-
-struct Server {
-    client: ZakatServiceClient<Connection>,
-    stop: oneshot::Sender<()>,
-    serving: JoinHandle<Result<(), Error>>,
-}
-
-impl Server {
-    async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let authority = listener.local_addr().unwrap().to_string();
-        let config = Config {
-            server: ServerArgs::with_registry(Vec::new()),
-            policies: None,
-        };
-        let (stop, stopped) = oneshot::channel();
-        let shutdown = async move {
-            let _ = stopped.await;
-        };
-        let serving = tokio::spawn(zakat_svc::serve(listener, config, shutdown));
-        let connection = Connection::open(&authority, Duration::from_secs(5)).await;
-        Self {
-            client: ZakatServiceClient::new(connection.unwrap()),
-            stop,
-            serving,
-        }
-    }
-
-    async fn stop(self) {
-        let _ = self.stop.send(());
-        self.serving.await.unwrap().unwrap();
-    }
-}
 
 #[tokio::test]
 async fn the_wire_gives_what_the_calculator_gives_byte_for_byte() {

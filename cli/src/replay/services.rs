@@ -28,6 +28,10 @@ use super::{
 /// How long one call may take, retries of the channel included.
 const CALL_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How often a call may be tried: more often than its deadline leaves time for. Instances that are
+/// killed one after the other are not a reason to tell a row that it failed.
+const ATTEMPTS_MAX: u32 = 100;
+
 /// How much a page has; the most that the services give.
 const PAGE: i32 = 1000;
 
@@ -169,8 +173,9 @@ fn channel(args: &Args, service: &str) -> Result<Channel, InvalidChannel> {
         .registry(args.registry.registry.clone())
         .deadline(CALL_DEADLINE)
         .wait_for_ready(true)
+        .attempts_cap(ATTEMPTS_MAX)
         .retry(Policy::Retry(RetryPolicy {
-            attempts_max: mizan::retry::ATTEMPTS_CAP,
+            attempts_max: ATTEMPTS_MAX,
             ..RetryPolicy::default()
         }))
         .throttling(Throttling {

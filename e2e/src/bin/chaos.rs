@@ -56,7 +56,10 @@ fn main() -> ExitCode {
     let Ok(replay) = replay else {
         return ExitCode::FAILURE;
     };
-    let (code, first) = report(&chaos.during(&mut up, replay));
+    let paid = chaos.during(&mut up, replay);
+    // What it waited for, and why a call failed.
+    let noticed = std::io::stderr().write_all(&paid.stderr);
+    let (code, first) = report(&paid);
     let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     // Without anybody being killed: every row is known, and the books are as they were.
     let calm = Instant::now();
@@ -111,7 +114,7 @@ fn main() -> ExitCode {
         "second_run": of(&again),
     });
     let told = writeln!(std::io::stdout(), "{summary:#}").is_ok();
-    match right && told {
+    match right && told && noticed.is_ok() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }

@@ -193,6 +193,7 @@ pub struct Books {
     series: BTreeMap<String, i64>,
     new: Vec<String>,
     changed: BTreeSet<String>,
+    edited: BTreeSet<String>,
     payments: Vec<Paid>,
     done: Vec<Key>,
     numbered: BTreeSet<String>,
@@ -284,6 +285,7 @@ impl Books {
             }
             Action::Update(document) => {
                 let edited = self.current(request)?.edit((**document).clone())?;
+                self.edited.insert(edited.id.clone());
                 Ok(self.change(edited))
             }
             Action::Finalize => {
@@ -405,9 +407,19 @@ impl Books {
         self.new.iter().filter_map(|id| self.records.get(id))
     }
 
-    /// What was there before and has changed.
-    pub fn changed(&self) -> impl Iterator<Item = &Invoice> {
+    /// What was there before and says something else now.
+    pub fn edited(&self) -> impl Iterator<Item = &Invoice> {
+        self.changed_where(|id| self.edited.contains(id))
+    }
+
+    /// What was there before, says the same, and stands elsewhere now.
+    pub fn moved(&self) -> impl Iterator<Item = &Invoice> {
+        self.changed_where(|id| !self.edited.contains(id))
+    }
+
+    fn changed_where(&self, wanted: impl Fn(&String) -> bool) -> impl Iterator<Item = &Invoice> {
         let changed = self.changed.iter().filter(|id| !self.new.contains(id));
+        let changed = changed.filter(move |id| wanted(id));
         changed.filter_map(|id| match self.records.get(id) {
             Some(Record::Invoice(invoice)) => Some(invoice.as_ref()),
             _ => None,

@@ -1,6 +1,8 @@
 //! Invoices in a SQLite file that several instances may share: everything is decided under the
 //! file's write lock, so no number is given twice and none is left out.
 
+use std::sync::LazyLock;
+
 use ::store::{
     Unavailable,
     rusqlite::{self, Connection, OptionalExtension as _, ToSql, params, params_from_iter},
@@ -8,13 +10,23 @@ use ::store::{
 
 use super::{
     Filter, Outcome, Page, Place,
-    row::{COLUMNS, Row, state_word, type_word},
+    row::{COLUMNS, Moved, Row, state_word, type_word},
 };
 use crate::domain::{Books, Command, Key, Record};
 
 /// The migrations of the file.
 pub(super) const MIGRATIONS: &[&str] =
     &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+
+static INSERT: LazyLock<String> =
+    LazyLock::new(|| format!("INSERT INTO invoice ({COLUMNS}) VALUES ({})", places(1)));
+static EDIT: LazyLock<String> = LazyLock::new(|| {
+    let columns = COLUMNS.trim_start_matches("invoice_id, ");
+    let places = places(2);
+    format!("UPDATE invoice SET ({columns}) = ({places}) WHERE invoice_id = ?1")
+});
+static FIND: LazyLock<String> =
+    LazyLock::new(|| format!("SELECT serial, {COLUMNS} FROM invoice WHERE invoice_id = ?1"));
 
 /// Does a group of commands.
 pub(super) fn execute(
@@ -76,20 +88,37 @@ fn requests(file: &Connection, commands: &[Command]) -> Result<Vec<(Key, Vec<u8>
 fn save(file: &Connection, books: &Books) -> Result<(), Unavailable> {
     for record in books.added() {
         let row = Row::of(record).map_err(Unavailable::damaged)?;
-        file.prepare_cached(&format!(
-            "INSERT INTO invoice ({COLUMNS}) VALUES ({})",
-            places(1)
-        ))?
-        .execute(params_from_iter(row.values()))?;
+        file.prepare_cached(&INSERT)?
+            .execute(params_from_iter(row.values()))?;
     }
-    let columns = COLUMNS.trim_start_matches("invoice_id, ");
-    for invoice in books.changed() {
+    for invoice in books.edited() {
         let row = Row::invoice(invoice).map_err(Unavailable::damaged)?;
-        file.prepare_cached(&format!(
-            "UPDATE invoice SET ({columns}) = ({}) WHERE invoice_id = ?1",
-            places(2)
-        ))?
-        .execute(params_from_iter(row.values()))?;
+        file.prepare_cached(&EDIT)?
+            .execute(params_from_iter(row.values()))?;
+    }
+    for invoice in books.moved() {
+        let moved = Moved::of(invoice).map_err(Unavailable::damaged)?;
+        file.prepare_cached(
+            "UPDATE invoice SET revision = ?2, state = ?3, sequence = ?4, amount_paid = ?5,
+                 amount_credited = ?6, credited_after = ?7, credit_notes = ?8, finalize_time = ?9,
+                 paid_time = ?10, void_time = ?11, uncollectible_time = ?12, void_reason = ?13
+             WHERE invoice_id = ?1",
+        )?
+        .execute(params![
+            moved.invoice_id,
+            moved.revision,
+            moved.state,
+            moved.sequence,
+            moved.amount_paid,
+            moved.amount_credited,
+            moved.credited_after,
+            moved.credit_notes,
+            moved.finalize_time,
+            moved.paid_time,
+            moved.void_time,
+            moved.uncollectible_time,
+            moved.void_reason,
+        ])?;
     }
     for paid in books.payments() {
         let amount = i64::try_from(paid.payment.amount().minor());
@@ -131,9 +160,7 @@ fn places(first: usize) -> String {
 /// One record.
 pub(super) fn find(file: &Connection, id: &str) -> Result<Option<Record>, Unavailable> {
     let row = file
-        .prepare_cached(&format!(
-            "SELECT serial, {COLUMNS} FROM invoice WHERE invoice_id = ?1"
-        ))?
+        .prepare_cached(&FIND)?
         .query_row([id], read)
         .optional()?;
     row.map(|(_, row)| row.record().map_err(Unavailable::damaged))

@@ -13,7 +13,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use ::store::{
     Location, OpenError, Query, Store, Unavailable, Writes, postgres::Session, rusqlite::Connection,
@@ -123,6 +123,8 @@ enum Both {}
 impl Writes for Both {
     type Command = Command;
     type Outcome = Outcome;
+    /// A payment is eight writes in a row, of this and other services, by many callers at once.
+    const GATHER: Duration = Duration::from_millis(2);
     const SQLITE: &'static [&'static str] = file::MIGRATIONS;
     const POSTGRES: &'static [&'static str] = server::MIGRATIONS;
 

@@ -41,6 +41,46 @@ pub(super) struct Row {
     pub(super) content: Option<String>,
 }
 
+/// The columns in which an invoice moves while it says the same: all else need not be written, nor
+/// the indexes on it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(super) struct Moved {
+    pub(super) invoice_id: String,
+    pub(super) revision: i64,
+    pub(super) state: &'static str,
+    pub(super) sequence: Option<i64>,
+    pub(super) amount_paid: i64,
+    pub(super) amount_credited: i64,
+    pub(super) credited_after: i64,
+    pub(super) credit_notes: String,
+    pub(super) finalize_time: Option<i64>,
+    pub(super) paid_time: Option<i64>,
+    pub(super) void_time: Option<i64>,
+    pub(super) uncollectible_time: Option<i64>,
+    pub(super) void_reason: String,
+}
+
+impl Moved {
+    pub(super) fn of(invoice: &Invoice) -> Result<Self, String> {
+        let micros = |time: Option<Micros>| time.map(|Micros(micros)| micros);
+        Ok(Self {
+            invoice_id: invoice.id.clone(),
+            revision: invoice.revision,
+            state: state_word(invoice.standing.state()),
+            sequence: invoice.sequence,
+            amount_paid: minor(invoice.standing.paid())?,
+            amount_credited: minor(invoice.standing.credited())?,
+            credited_after: minor(invoice.credited_after)?,
+            credit_notes: json(&invoice.credit_notes)?,
+            finalize_time: micros(invoice.times.finalize),
+            paid_time: micros(invoice.times.paid),
+            void_time: micros(invoice.times.void),
+            uncollectible_time: micros(invoice.times.uncollectible),
+            void_reason: invoice.void_reason.clone(),
+        })
+    }
+}
+
 impl Row {
     /// The row of a record.
     pub(super) fn of(record: &Record) -> Result<Self, String> {
@@ -54,33 +94,32 @@ impl Row {
     pub(super) fn invoice(invoice: &Invoice) -> Result<Self, String> {
         let document = &invoice.document;
         let asked = document.asked();
-        let standing = &invoice.standing;
-        let micros = |time: Option<Micros>| time.map(|Micros(micros)| micros);
+        let moved = Moved::of(invoice)?;
         Ok(Self {
-            invoice_id: invoice.id.clone(),
-            revision: invoice.revision,
-            state: state_word(standing.state()).to_owned(),
+            invoice_id: moved.invoice_id,
+            revision: moved.revision,
+            state: moved.state.to_owned(),
             document_type: Some(type_word(asked.document_type).to_owned()),
             series: Some(asked.series.clone()),
-            sequence: invoice.sequence,
+            sequence: moved.sequence,
             party_id: asked.party.id.clone(),
             reference: asked.reference.clone(),
             metadata: json(&asked.metadata)?,
             currency: Some(document.currency().code().to_owned()),
             total: minor(document.totals().gross)?,
-            payable: minor(standing.payable())?,
-            amount_paid: minor(standing.paid())?,
-            amount_credited: minor(standing.credited())?,
-            credited_after: minor(invoice.credited_after)?,
+            payable: minor(invoice.standing.payable())?,
+            amount_paid: moved.amount_paid,
+            amount_credited: moved.amount_credited,
+            credited_after: moved.credited_after,
             credits: invoice.credits.clone(),
-            credit_notes: json(&invoice.credit_notes)?,
+            credit_notes: moved.credit_notes,
             create_time: Some(invoice.times.create.0),
-            finalize_time: micros(invoice.times.finalize),
-            paid_time: micros(invoice.times.paid),
-            void_time: micros(invoice.times.void),
-            uncollectible_time: micros(invoice.times.uncollectible),
-            void_reason: invoice.void_reason.clone(),
-            due_time: micros(asked.due_time),
+            finalize_time: moved.finalize_time,
+            paid_time: moved.paid_time,
+            void_time: moved.void_time,
+            uncollectible_time: moved.uncollectible_time,
+            void_reason: moved.void_reason,
+            due_time: asked.due_time.map(|Micros(micros)| micros),
             content: Some(json(&Content::of(document)?)?),
         })
     }

@@ -13,7 +13,7 @@ use ::store::{
 
 use super::{
     Filter, Outcome, Page, Place,
-    row::{Row, state_word, type_word},
+    row::{Moved, Row, state_word, type_word},
 };
 use crate::domain::{Books, Command, Key, Operation, Record};
 
@@ -69,18 +69,12 @@ pub(super) async fn execute(
             &[&ids],
         )
         .await?;
-    let lock = concat!(
-        "SELECT 1 FROM invoice WHERE invoice_id = ANY(",
-        wanted!(),
-        ") ORDER BY invoice_id FOR UPDATE"
-    );
-    server.query(lock, &[&ids]).await?;
     let read = concat!(
         "SELECT ",
         columns!(),
         " FROM invoice WHERE invoice_id = ANY(",
         wanted!(),
-        ")"
+        ") ORDER BY invoice_id FOR UPDATE"
     );
     let rows = server.query(read, &[&ids]).await?;
     let records: Vec<Record> = rows.iter().map(record).collect::<Result<_, _>>()?;
@@ -159,10 +153,10 @@ async fn save(server: &Session, books: &Books) -> Result<(), Unavailable> {
         );
         server.execute(insert, &[&json(&added)?]).await?;
     }
-    let changed = books.changed().map(Row::invoice);
-    let changed = changed.collect::<Result<Vec<_>, _>>();
-    let changed = changed.map_err(Unavailable::damaged)?;
-    if !changed.is_empty() {
+    let edited = books.edited().map(Row::invoice);
+    let edited = edited.collect::<Result<Vec<_>, _>>();
+    let edited = edited.map_err(Unavailable::damaged)?;
+    if !edited.is_empty() {
         let update = concat!(
             "UPDATE invoice SET (revision, state, series, sequence, party_id, reference, metadata,
                  currency, total, payable, amount_paid, amount_credited, credited_after,
@@ -178,7 +172,25 @@ async fn save(server: &Session, books: &Books) -> Result<(), Unavailable> {
             given!(),
             " WHERE invoice.invoice_id = given.invoice_id"
         );
-        server.execute(update, &[&json(&changed)?]).await?;
+        server.execute(update, &[&json(&edited)?]).await?;
+    }
+    let moved = books.moved().map(Moved::of);
+    let moved = moved.collect::<Result<Vec<_>, _>>();
+    let moved = moved.map_err(Unavailable::damaged)?;
+    if !moved.is_empty() {
+        let update = "UPDATE invoice SET revision = given.revision, state = given.state,
+                 sequence = given.sequence, amount_paid = given.amount_paid,
+                 amount_credited = given.amount_credited, credited_after = given.credited_after,
+                 credit_notes = given.credit_notes::jsonb, finalize_time = given.finalize_time,
+                 paid_time = given.paid_time, void_time = given.void_time,
+                 uncollectible_time = given.uncollectible_time, void_reason = given.void_reason
+             FROM json_to_recordset($1::text::json) AS given (
+                 invoice_id text, revision bigint, state text, sequence bigint,
+                 amount_paid bigint, amount_credited bigint, credited_after bigint,
+                 credit_notes text, finalize_time bigint, paid_time bigint, void_time bigint,
+                 uncollectible_time bigint, void_reason text)
+             WHERE invoice.invoice_id = given.invoice_id";
+        server.execute(update, &[&json(&moved)?]).await?;
     }
     save_payments(server, books).await?;
     let (names, last): (Vec<&str>, Vec<i64>) = books.numbered().unzip();

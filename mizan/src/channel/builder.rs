@@ -65,6 +65,7 @@ pub struct ChannelBuilder {
     source: Source,
     cache: Option<PathBuf>,
     method: MethodSettings,
+    attempts_cap: u32,
     throttling: retry::Throttling,
     rate: Option<Rate>,
     concurrency: Option<adaptive::Config>,
@@ -123,6 +124,7 @@ impl ChannelBuilder {
                 request_bytes_max: None,
                 response_bytes_max: None,
             },
+            attempts_cap: retry::ATTEMPTS_CAP,
             throttling: retry::Throttling::default(),
             rate: None,
             concurrency: None,
@@ -208,10 +210,18 @@ impl ChannelBuilder {
         self
     }
 
-    /// When to try again, or whether to ask several at once; at most [`retry::ATTEMPTS_CAP`]
-    /// attempts.
+    /// When to try again, or whether to ask several at once; at most as many attempts as
+    /// [`attempts_cap`](Self::attempts_cap) allows.
     pub fn retry(mut self, policy: retry::Policy) -> Self {
         self.method.retry = policy;
+        self
+    }
+
+    /// How many attempts a policy set by [`retry`](Self::retry) may ask for.
+    /// [`retry::ATTEMPTS_CAP`] by default, which is also the most that a service config may ask
+    /// for. More is for callers whom nothing but their deadline should stop.
+    pub fn attempts_cap(mut self, cap: u32) -> Self {
+        self.attempts_cap = cap;
         self
     }
 
@@ -328,7 +338,7 @@ impl ChannelBuilder {
     pub fn connect(self) -> Result<Channel, InvalidChannel> {
         let hash_header = self.check()?;
         let mut method = self.method;
-        method.retry = method.retry.validate()?.capped(retry::ATTEMPTS_CAP);
+        method.retry = method.retry.validate()?.capped(self.attempts_cap);
         let source = self.source.opened(&self.connector)?;
         let source = match self.cache {
             Some(file) => Box::new(Cached::boxed(source, file)),

@@ -162,6 +162,32 @@ async fn after_three_attempts_the_callees_own_answer_is_returned() {
 }
 
 #[tokio::test]
+async fn a_channel_may_allow_more_attempts_than_five() {
+    let service =
+        Scripted::new(|call| async move { if call < 7 { Err(unavailable()) } else { Ok(()) } });
+    let server = Running::start(&service).await;
+    let often = Policy::Retry(RetryPolicy {
+        attempts_max: 20,
+        backoff_initial: Duration::from_millis(1),
+        backoff_max: Duration::from_millis(1),
+        ..RetryPolicy::default()
+    });
+    let channel = || {
+        Channel::builder("scripted")
+            .fixed(vec![server.authority()])
+            .deadline(Duration::from_secs(60))
+            .no_breaker()
+            .retry(often)
+    };
+    let capped = RegistryServiceClient::new(channel().connect().unwrap());
+    assert_eq!(call(&capped).await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(service.calls(), 5);
+    let allowed = channel().attempts_cap(20).connect().unwrap();
+    call(&RegistryServiceClient::new(allowed)).await.unwrap();
+    assert_eq!(service.calls(), 8);
+}
+
+#[tokio::test]
 async fn a_callers_own_mistake_is_not_retried() {
     for code in [
         Code::InvalidArgument,

@@ -16,7 +16,7 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use mizan::request::first_difference;
 use store::{Location, OpenError, Unavailable, Writes, postgres::Session, rusqlite::Connection};
@@ -58,6 +58,8 @@ struct Payments;
 impl Writes for Payments {
     type Command = Command;
     type Outcome = Outcome;
+    /// A payment is eight writes in a row, of this and other services, by many callers at once.
+    const GATHER: Duration = Duration::from_millis(2);
     const SQLITE: &'static [&'static str] = &[
         include_str!("schema/sqlite_1.sql"),
         include_str!("schema/sqlite_2.sql"),

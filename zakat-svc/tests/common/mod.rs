@@ -5,6 +5,8 @@
     reason = "each test binary uses its part; tests"
 )]
 
+pub(crate) mod serving;
+
 use std::{path::PathBuf, sync::LazyLock};
 
 use mizan::status;
