@@ -1,8 +1,9 @@
 //! What ten thousand checks every ten seconds cost the registry.
 
-use std::{io::Write, time::Duration};
+use std::{future::pending, io::Write, time::Duration};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use mizan::{Server, server::Limits};
 use mizan_contracts::registry::v1 as pb;
 use pb::{health_check::Kind as Check, registry_service_client::RegistryServiceClient};
 use tokio::{
@@ -15,7 +16,7 @@ use tonic::transport::Channel;
 use super::{
     Plan,
     dying::connect,
-    server::{Kind, Server},
+    server::{Kind, Server as Process},
 };
 use crate::{Error, stats::each};
 
@@ -29,14 +30,18 @@ pub(super) async fn run(plan: &Plan, out: &mut impl Write) -> Result<(), Error> 
         (10_000, Duration::from_secs(20))
     };
     writeln!(out, "### {count} checks every {INTERVAL:?}\n")?;
-    for name in ["TCP", "HTTP"] {
-        let server = Server::start(Kind::MizanMemory, &plan.programs).await?;
+    for name in ["TCP", "HTTP", "gRPC"] {
+        let server = Process::start(Kind::MizanMemory, &plan.programs).await?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let port = listener.local_addr()?.port();
-        let target = tokio::spawn(answer(listener));
+        let target = match name {
+            "gRPC" => tokio::spawn(serve(listener, count)),
+            _ => tokio::spawn(answer(listener)),
+        };
         let client = connect(server.port()).await?;
         let kind = match name {
             "TCP" => Check::Tcp(pb::TcpCheck::default()),
+            "gRPC" => Check::Grpc(pb::GrpcCheck::default()),
             _ => Check::Http(pb::HttpCheck {
                 url: format!("http://127.0.0.1:{port}/health"),
                 ..pb::HttpCheck::default()
@@ -59,10 +64,32 @@ pub(super) async fn run(plan: &Plan, out: &mut impl Write) -> Result<(), Error> 
             out,
             "- {name}: {share:.1} % of a core, {micros:.0} µs a check, {resident:.0} MiB resident"
         )?;
+        let passing = passing(&client).await?;
+        if passing != count {
+            writeln!(out, "  **Only {passing} of {count} pass.**")?;
+        }
         target.abort();
     }
     writeln!(out)?;
     Ok(())
+}
+
+/// How many instances pass: checks that fail cost something else.
+async fn passing(client: &RegistryServiceClient<Channel>) -> Result<usize, Error> {
+    let (mut client, mut passing, mut token) = (client.clone(), 0, String::new());
+    loop {
+        let request = pb::ListServicesRequest {
+            page_size: 1_000,
+            page_token: token,
+        };
+        let page = client.list_services(request).await?.into_inner();
+        let counts = page.services.iter().map(|service| service.passing);
+        passing += counts.sum::<u32>();
+        token = page.next_page_token;
+        if token.is_empty() {
+            return Ok(usize::try_from(passing)?);
+        }
+    }
 }
 
 async fn register(
@@ -88,6 +115,17 @@ async fn register(
     };
     client.clone().register(request).await?;
     Ok(())
+}
+
+/// A gRPC server, to which each check may keep a connection of its own.
+async fn serve(listener: TcpListener, checks: usize) {
+    let limits = Limits {
+        connections_max: checks + 1,
+        ..Limits::default()
+    };
+    let server = Server::builder("target").unregistered().limits(limits);
+    // Ends with the run.
+    let _ = server.serve(listener, pending()).await;
 }
 
 /// Says to everybody that all is well.

@@ -129,6 +129,7 @@ async fn throughput(plan: &Plan, kinds: &[Kind], out: &mut impl Write) -> Result
         "register c=64",
         "lookup c=64",
         "register p99 ms, c=64",
+        "server CPU µs: register, lookup",
     ]);
     for (kind, all) in kinds.iter().zip(&rounds.0) {
         table.row(vec![
@@ -137,6 +138,7 @@ async fn throughput(plan: &Plan, kinds: &[Kind], out: &mut impl Write) -> Result
             format!("{:.0}", all.register_64()),
             format!("{:.0}", all.lookup_64()),
             format!("{:.1}", all.register_p99()),
+            format!("{:.0}, {:.0}", all.cpu().0, all.cpu().1),
         ]);
     }
     writeln!(out, "{}", table.render())?;

@@ -42,6 +42,10 @@ pub struct Programs {
     /// The program of r-nacos.
     #[arg(long, value_name = "PROGRAM", default_value = "rnacos")]
     rnacos: PathBuf,
+    /// Another build of this program, whose registry is measured in the place of its own: before and
+    /// after a change, by the same load.
+    #[arg(long, value_name = "PROGRAM")]
+    mizan: Option<PathBuf>,
 }
 
 impl Default for Programs {
@@ -49,6 +53,7 @@ impl Default for Programs {
         Self {
             etcd: "etcd".into(),
             rnacos: "rnacos".into(),
+            mizan: None,
         }
     }
 }
@@ -57,7 +62,7 @@ impl Programs {
     /// The program of one of them, if it is not this one.
     fn of(&self, kind: Kind) -> Option<&Path> {
         match kind {
-            Kind::Mizan | Kind::MizanMemory => None,
+            Kind::Mizan | Kind::MizanMemory => self.mizan.as_deref(),
             Kind::Etcd | Kind::EtcdMemory => Some(&self.etcd),
             Kind::NacosPersistent | Kind::Nacos => Some(&self.rnacos),
         }

@@ -27,6 +27,8 @@ pub(super) struct Figures {
     pub(super) register_64: Vec<f64>,
     pub(super) lookup_64: Vec<f64>,
     p99: Vec<f64>,
+    register_cpu: Vec<f64>,
+    lookup_cpu: Vec<f64>,
 }
 
 impl Figures {
@@ -44,6 +46,13 @@ impl Figures {
 
     pub(super) fn register_p99(&self) -> f64 {
         median(self.p99.clone())
+    }
+
+    /// The server's processor time for one call of 64 callers, in microseconds: registering, and
+    /// looking up. What the load program costs is no part of it.
+    pub(super) fn cpu(&self) -> (f64, f64) {
+        let each = |all: &[f64]| median(all.to_vec());
+        (each(&self.register_cpu), each(&self.lookup_cpu))
     }
 }
 
@@ -79,16 +88,19 @@ impl Rounds {
             let count = servers.len();
             for place in 0..count {
                 // Who begins changes, so that nobody always follows the same one.
-                let Some((_, clients, figures)) = servers.get_mut((place + round) % count) else {
+                let Some((server, clients, figures)) = servers.get_mut((place + round) % count)
+                else {
                     continue;
                 };
-                let one = looped(clients, 1, length, What::Register).await?;
-                figures.register_1.push(one.0);
-                let (rate, p99) = looped(clients, 64, length, What::Register).await?;
-                figures.register_64.push(rate);
-                figures.p99.push(p99);
-                let (rate, _) = looped(clients, 64, length, What::Lookup).await?;
-                figures.lookup_64.push(rate);
+                let one = looped(server, clients, 1, length, What::Register).await?;
+                figures.register_1.push(one.rate);
+                let all = looped(server, clients, 64, length, What::Register).await?;
+                figures.register_64.push(all.rate);
+                figures.p99.push(all.p99);
+                figures.register_cpu.push(all.cpu);
+                let all = looped(server, clients, 64, length, What::Lookup).await?;
+                figures.lookup_64.push(all.rate);
+                figures.lookup_cpu.push(all.cpu);
             }
         }
         Ok(Self(
@@ -97,14 +109,24 @@ impl Rounds {
     }
 }
 
-/// Calls a second, and the 99th percentile in milliseconds.
+/// What one round showed.
+struct Looped {
+    /// Calls a second.
+    rate: f64,
+    /// The 99th percentile in milliseconds.
+    p99: f64,
+    /// The server's processor time for each, in microseconds.
+    cpu: f64,
+}
+
 async fn looped(
+    server: &Server,
     clients: &[Client],
     callers: usize,
     length: Duration,
     what: What,
-) -> Result<(f64, f64), Error> {
-    let begun = Instant::now();
+) -> Result<Looped, Error> {
+    let (begun, cpu) = (Instant::now(), server.cpu_time()?);
     let loops = (0..callers).zip(clients.iter().cycle());
     let loops = loops.map(|(caller, client)| async move {
         let mut latencies = histogram()?;
@@ -140,6 +162,10 @@ async fn looped(
     for latencies in try_join_all(loops).await? {
         all.add(latencies)?;
     }
-    let p99 = each(all.value_at_quantile(0.99), 1000);
-    Ok((per_second(all.len(), begun.elapsed()), p99))
+    let cpu = server.cpu_time()?.saturating_sub(cpu);
+    Ok(Looped {
+        rate: per_second(all.len(), begun.elapsed()),
+        p99: each(all.value_at_quantile(0.99), 1000),
+        cpu: each(u64::try_from(cpu.as_micros())?, all.len()),
+    })
 }

@@ -4,8 +4,10 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use prost::Message;
+use serde::{Deserialize, de::IgnoredAny};
 use tonic::{Request, Status, Streaming, client::Grpc, transport::Channel};
 use tonic_prost::ProstCodec;
 
@@ -33,10 +35,18 @@ pub(super) struct RangeRequest {
     pub(super) range_end: Vec<u8>,
 }
 
+/// What etcd found, not read further: how many there are is all that is asked.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct RangeResponse {
-    #[prost(message, repeated, tag = "2")]
-    pub(super) kvs: Vec<KeyValue>,
+    #[prost(bytes = "bytes", repeated, tag = "2")]
+    pub(super) kvs: Vec<Bytes>,
+}
+
+/// What Mizan found, not read further either.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ListInstancesResponse {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    pub(super) instances: Vec<Bytes>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -106,8 +116,81 @@ pub(super) struct Any {
     pub(super) value: Vec<u8>,
 }
 
+/// What Mizan tells who watches, and no more of it than what is looked for.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct WatchInstancesResponse {
+    #[prost(message, repeated, tag = "2")]
+    pub(super) instances: Vec<Told>,
+}
+
+/// An instance that Mizan tells of.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Told {
+    #[prost(map = "string, string", tag = "6")]
+    pub(super) metadata: HashMap<String, String>,
+}
+
+/// What a key of etcd holds, and no more of it than what is looked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct Held {
+    pub(super) metadata: HashMap<String, String>,
+}
+
+/// What Nacos answers, and no more of it than how it went and how many there are.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Answered {
+    pub(super) result_code: u64,
+    service_info: Option<ServiceInfo>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct ServiceInfo {
+    hosts: Vec<IgnoredAny>,
+}
+
+/// What Nacos pushes, and no more of it than what is looked for and is to be answered.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Pushed {
+    pub(super) request_id: Option<String>,
+    service_info: Option<Weights>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Weights {
+    hosts: Vec<Weight>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Weight {
+    weight: f64,
+}
+
+impl Pushed {
+    /// The largest weight of an instance that it tells of.
+    pub(super) fn change(&self) -> Option<u64> {
+        let hosts = self.service_info.iter().flat_map(|info| &info.hosts);
+        let weights = hosts.filter_map(|host| format!("{:.0}", host.weight).parse().ok());
+        weights.max()
+    }
+}
+
+impl Answered {
+    /// How many instances it tells of.
+    pub(super) fn hosts(&self) -> usize {
+        self.service_info
+            .as_ref()
+            .map_or(0, |info| info.hosts.len())
+    }
+}
+
 impl Payload {
-    pub(super) fn new(kind: &str, body: &serde_json::Value) -> Self {
+    pub(super) fn new(kind: &str, body: String) -> Self {
         Self {
             metadata: Some(Metadata {
                 r#type: kind.to_owned(),
@@ -115,7 +198,7 @@ impl Payload {
                 ..Metadata::default()
             }),
             body: Some(Any {
-                value: body.to_string().into_bytes(),
+                value: body.into_bytes(),
             }),
         }
     }
@@ -124,9 +207,13 @@ impl Payload {
         self.metadata.as_ref().map_or("", |m| &m.r#type)
     }
 
-    pub(super) fn json(&self) -> serde_json::Value {
-        let body = self.body.as_ref().map(|body| body.value.as_slice());
-        serde_json::from_slice(body.unwrap_or_default()).unwrap_or_default()
+    /// Its body, as far as it is this.
+    pub(super) fn read<T: serde::de::DeserializeOwned + Default>(&self) -> T {
+        serde_json::from_slice(self.bytes()).unwrap_or_default()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.body.as_ref().map_or(&[], |body| &body.value)
     }
 }
 

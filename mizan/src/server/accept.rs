@@ -4,7 +4,7 @@ use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
 use tokio::{
@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Limits, body::InFlight, calls::Calls, listen::Listener};
+use super::{Limits, body::InFlight, calls::Calls, listen::Listener, turns::Turns};
 
 /// How often an HTTP/2 client is asked whether it is still there, and how long it has to answer.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -95,7 +95,8 @@ where
         let arrival = calls.arrive(&request, &counted);
         async move { Ok::<_, Infallible>(calls.handle(request, arrival).await) }
     });
-    let mut builder = Builder::new(TokioExecutor::new());
+    let turns = Turns::default();
+    let mut builder = Builder::new(turns.clone());
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -112,7 +113,7 @@ where
     let mut going = false;
     loop {
         tokio::select! {
-            outcome = connection.as_mut() => {
+            outcome = turns.carry(connection.as_mut()) => {
                 if let Err(error) = outcome {
                     tracing::debug!(error = %crate::connection::innermost(&*error), "connection ended");
                 }

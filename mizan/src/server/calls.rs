@@ -189,7 +189,8 @@ enum Kind {
     Shed,
 }
 
-fn is_grpc<B>(request: &Request<B>) -> bool {
+/// Whether a request is a gRPC call, by what it says of its body.
+pub(super) fn is_grpc<B>(request: &Request<B>) -> bool {
     let content_type = request.headers().get(CONTENT_TYPE);
     content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }

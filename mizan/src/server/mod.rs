@@ -23,6 +23,7 @@ mod metrics;
 mod record;
 mod register;
 mod serving;
+mod turns;
 
 use std::{
     convert::Infallible,
@@ -34,7 +35,7 @@ use std::{
 };
 
 use axum::response::IntoResponse;
-use http::Request;
+use http::{Request, StatusCode};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{body::Body, server::NamedService, service::Routes};
@@ -307,8 +308,20 @@ impl Server {
             .into_axum_router()
             .merge(health::router(state.clone()))
             .merge(metrics::router(self.metrics.clone()))
-            .merge(self.http.clone()))
+            .merge(self.http.clone())
+            .fallback(unknown))
     }
+}
+
+/// What nobody serves: a gRPC client is told in its own way, and whoever comes without gRPC, a
+/// browser say, in a sentence; tonic would answer both with the first, a 200 without a word.
+async fn unknown(request: Request<axum::body::Body>) -> axum::response::Response {
+    if calls::is_grpc(&request) {
+        return tonic::Status::unimplemented("").into_http();
+    }
+    let text =
+        "There is nothing here. GET /health and /metrics are pages; the services speak gRPC.\n";
+    (StatusCode::NOT_FOUND, text).into_response()
 }
 
 /// The host, without the brackets of IPv6, and the port that others reach a listener by.

@@ -25,11 +25,13 @@ async fn connection(server: &Running) -> Connection {
 }
 
 async fn get_health(server: &Running) -> String {
+    get(server, "/health").await
+}
+
+async fn get(server: &Running, path: &str) -> String {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream
-        .write_all(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
-        .await
-        .unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
@@ -53,6 +55,25 @@ async fn health_is_served_for_the_server_and_for_each_service() {
         health.check(unknown).await.unwrap_err().code(),
         Code::NotFound
     );
+}
+
+#[tokio::test]
+async fn what_nobody_serves_is_said_to_a_browser_and_to_a_grpc_client_each_in_its_own_way() {
+    let server = Running::start(&Scripted::ok()).await;
+    for path in ["/", "/nothing", "/no.Such/Method"] {
+        let page = get(&server, path).await;
+        assert!(page.starts_with("HTTP/1.1 404 Not Found\r\n"), "{page}");
+        assert!(page.contains("There is nothing here."), "{page}");
+    }
+    let mut grpc = tonic::client::Grpc::new(connection(&server).await);
+    let codec = tonic_prost::ProstCodec::<HealthCheckRequest, HealthCheckRequest>::default();
+    let path = http::uri::PathAndQuery::from_static("/no.Such/Method");
+    let call = grpc.unary(
+        tonic::Request::new(HealthCheckRequest::default()),
+        path,
+        codec,
+    );
+    assert_eq!(call.await.unwrap_err().code(), Code::Unimplemented);
 }
 
 #[tokio::test]

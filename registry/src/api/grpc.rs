@@ -208,10 +208,14 @@ impl RegistryService for Api {
             Owner::Instance(self.find(&request.node, &request.instance_id)?)
         };
         let reason = request.enabled.then_some(request.reason);
-        self.registry
-            .set_maintenance(&owner, reason)
-            .await
-            .map_err(refuse)?;
+        let set = self.registry.set_maintenance(&owner, reason).await;
+        set.map_err(|why| match (&why, &owner) {
+            (Refused::Unknown, Owner::Node(_)) => {
+                let text = "is not the name of a node that is registered";
+                refused_field(Code::NotFound, "NODE_NOT_FOUND", "node", text)
+            }
+            _ => refuse(why),
+        })?;
         Ok(Response::new(SetMaintenanceResponse {}))
     }
 

@@ -67,6 +67,16 @@ async fn maintenance_takes_out_and_puts_back() {
         mizan::status::reason(&refused).as_deref(),
         Some("INSTANCE_NOT_FOUND")
     );
+    let nowhere = SetMaintenanceRequest {
+        instance_id: String::new(),
+        node: "nowhere".to_owned(),
+        ..out("a")
+    };
+    let refused = maintain(&mut client, nowhere).await.unwrap_err();
+    assert_eq!(
+        (refused.code(), mizan::status::reason(&refused).as_deref()),
+        (Code::NotFound, Some("NODE_NOT_FOUND"))
+    );
     let long = SetMaintenanceRequest {
         reason: "x".repeat(257),
         ..out("a")

@@ -1,0 +1,166 @@
+//! Who runs the calls of a connection: its own task begins them, and only one that has to wait
+//! becomes a task of its own.
+//!
+//! A task for each call from the start costs two switches and, since the first answer wakes the
+//! connection before the next call has had its turn, a write to the socket for each answer. Begun
+//! here, calls that need nobody else are all answered in one write. The price: what a handler does
+//! until it first waits keeps the other calls of its connection waiting; more than that a handler
+//! must not do on a runtime's thread anyway.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+};
+
+use hyper::rt::Executor;
+use parking_lot::Mutex;
+
+type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The calls that a connection read and nobody has begun. Clones share them.
+#[derive(Clone, Default)]
+pub(super) struct Turns(Arc<Mutex<Vec<Call>>>);
+
+impl fmt::Debug for Turns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turns").finish_non_exhaustive()
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Turns {
+    fn execute(&self, call: F) {
+        self.0.lock().push(Box::pin(call));
+    }
+}
+
+impl Turns {
+    /// Carries a connection that puts its calls here, until it ends. What it read and nobody began
+    /// ends with it.
+    pub(super) async fn carry<C: Future>(&self, mut connection: Pin<&mut C>) -> C::Output {
+        // Held by every call that became a task.
+        let waits = Arc::new(());
+        let mut gave_way = false;
+        poll_fn(|context| {
+            // Several calls wait, for the same commit perhaps, and one that is answered wakes the
+            // connection: the others have their turn first, so that all answers leave in one write.
+            gave_way = !gave_way && Arc::strong_count(&waits) > 2;
+            if gave_way {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            loop {
+                if let Poll::Ready(ended) = connection.as_mut().poll(context) {
+                    return Poll::Ready(ended);
+                }
+                let calls = std::mem::take(&mut *self.0.lock());
+                if calls.is_empty() {
+                    return Poll::Pending;
+                }
+                for mut call in calls {
+                    if call.as_mut().poll(context).is_pending() {
+                        let waits = Arc::clone(&waits);
+                        tokio::spawn(async move {
+                            call.await;
+                            drop(waits);
+                        });
+                    }
+                }
+                // And once more the connection: it has answers to write.
+            }
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        pin::pin,
+        sync::atomic::{AtomicUsize, Ordering},
+        task::Waker,
+    };
+
+    use tokio::sync::{Notify, oneshot};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn calls_are_begun_before_the_connection_goes_on_and_those_that_wait_finish_elsewhere() {
+        let (turns, begun) = (Turns::default(), Arc::new(AtomicUsize::new(0)));
+        let (release, wait) = oneshot::channel::<()>();
+        let (finish, finished) = oneshot::channel();
+        let mut wait = Some((wait, finish));
+        let mut polls = 0;
+        // A connection that reads two calls, sees both begun when it is polled again, and ends.
+        let connection = poll_fn(|_| {
+            polls += 1;
+            if polls == 2 {
+                return Poll::Ready(begun.load(Ordering::SeqCst));
+            }
+            let counted = begun.clone();
+            turns.execute(async move {
+                counted.fetch_add(1, Ordering::SeqCst);
+            });
+            let counted = begun.clone();
+            if let Some((wait, finish)) = wait.take() {
+                turns.execute(async move {
+                    counted.fetch_add(1, Ordering::SeqCst);
+                    let released = wait.await;
+                    assert!(finish.send(released).is_ok());
+                });
+            }
+            Poll::Pending
+        });
+        assert_eq!(turns.carry(pin!(connection)).await, 2);
+        // The connection is gone, and nobody polls for it: the call that waits has a task.
+        release.send(()).unwrap();
+        assert_eq!(finished.await.unwrap(), Ok(()));
+    }
+
+    /// One worker, so that it is certain who runs when: whom a call wakes runs next, before the
+    /// other calls.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn calls_that_waited_for_the_same_are_answered_together() {
+        let (turns, released) = (Turns::default(), Arc::new(Notify::new()));
+        let (calls, answered) = (4, Arc::new(AtomicUsize::new(0)));
+        let (begun, all_begun) = oneshot::channel();
+        let (again, wake) = (released.clone(), Arc::new(Mutex::new(None::<Waker>)));
+        let carried = tokio::spawn(async move {
+            let (mut begun, mut seen) = (Some(begun), Vec::new());
+            let connection = poll_fn(|context| {
+                *wake.lock() = Some(context.waker().clone());
+                if let Some(begun) = begun.take() {
+                    for _ in 0..calls {
+                        let (released, answered) = (released.clone(), answered.clone());
+                        let wake = wake.clone();
+                        turns.execute(async move {
+                            released.notified().await;
+                            answered.fetch_add(1, Ordering::SeqCst);
+                            if let Some(connection) = &*wake.lock() {
+                                connection.wake_by_ref();
+                            }
+                        });
+                    }
+                    assert!(begun.send(()).is_ok());
+                }
+                seen.push(answered.load(Ordering::SeqCst));
+                if seen.last() == Some(&calls) {
+                    return Poll::Ready(());
+                }
+                Poll::Pending
+            });
+            turns.carry(pin!(connection)).await;
+            seen
+        });
+        all_begun.await.unwrap();
+        // From the one worker, after it gave every call its task.
+        tokio::spawn(async move { again.notify_waiters() })
+            .await
+            .unwrap();
+        let seen = carried.await.unwrap();
+        assert!(seen.iter().all(|n| *n == 0 || *n == calls), "{seen:?}");
+    }
+}
