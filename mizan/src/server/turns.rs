@@ -40,17 +40,7 @@ impl Turns {
     /// Carries a connection that puts its calls here, until it ends. What it read and nobody began
     /// ends with it.
     pub(super) async fn carry<C: Future>(&self, mut connection: Pin<&mut C>) -> C::Output {
-        // Held by every call that became a task.
-        let waits = Arc::new(());
-        let mut gave_way = false;
         poll_fn(|context| {
-            // Several calls wait, for the same commit perhaps, and one that is answered wakes the
-            // connection: the others have their turn first, so that all answers leave in one write.
-            gave_way = !gave_way && Arc::strong_count(&waits) > 2;
-            if gave_way {
-                context.waker().wake_by_ref();
-                return Poll::Pending;
-            }
             loop {
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                     return Poll::Ready(ended);
@@ -61,11 +51,7 @@ impl Turns {
                 }
                 for mut call in calls {
                     if call.as_mut().poll(context).is_pending() {
-                        let waits = Arc::clone(&waits);
-                        tokio::spawn(async move {
-                            call.await;
-                            drop(waits);
-                        });
+                        tokio::spawn(call);
                     }
                 }
                 // And once more the connection: it has answers to write.
@@ -80,10 +66,9 @@ mod tests {
     use std::{
         pin::pin,
         sync::atomic::{AtomicUsize, Ordering},
-        task::Waker,
     };
 
-    use tokio::sync::{Notify, oneshot};
+    use tokio::sync::oneshot;
 
     use super::*;
 
@@ -118,49 +103,5 @@ mod tests {
         // The connection is gone, and nobody polls for it: the call that waits has a task.
         release.send(()).unwrap();
         assert_eq!(finished.await.unwrap(), Ok(()));
-    }
-
-    /// One worker, so that it is certain who runs when: whom a call wakes runs next, before the
-    /// other calls.
-    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn calls_that_waited_for_the_same_are_answered_together() {
-        let (turns, released) = (Turns::default(), Arc::new(Notify::new()));
-        let (calls, answered) = (4, Arc::new(AtomicUsize::new(0)));
-        let (begun, all_begun) = oneshot::channel();
-        let (again, wake) = (released.clone(), Arc::new(Mutex::new(None::<Waker>)));
-        let carried = tokio::spawn(async move {
-            let (mut begun, mut seen) = (Some(begun), Vec::new());
-            let connection = poll_fn(|context| {
-                *wake.lock() = Some(context.waker().clone());
-                if let Some(begun) = begun.take() {
-                    for _ in 0..calls {
-                        let (released, answered) = (released.clone(), answered.clone());
-                        let wake = wake.clone();
-                        turns.execute(async move {
-                            released.notified().await;
-                            answered.fetch_add(1, Ordering::SeqCst);
-                            if let Some(connection) = &*wake.lock() {
-                                connection.wake_by_ref();
-                            }
-                        });
-                    }
-                    assert!(begun.send(()).is_ok());
-                }
-                seen.push(answered.load(Ordering::SeqCst));
-                if seen.last() == Some(&calls) {
-                    return Poll::Ready(());
-                }
-                Poll::Pending
-            });
-            turns.carry(pin!(connection)).await;
-            seen
-        });
-        all_begun.await.unwrap();
-        // From the one worker, after it gave every call its task.
-        tokio::spawn(async move { again.notify_waiters() })
-            .await
-            .unwrap();
-        let seen = carried.await.unwrap();
-        assert!(seen.iter().all(|n| *n == 0 || *n == calls), "{seen:?}");
     }
 }
