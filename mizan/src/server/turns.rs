@@ -4,8 +4,8 @@
 //! A task for each call from the start costs two switches and, since the first answer wakes the
 //! connection before the next call has had its turn, a write to the socket for each answer. Begun
 //! here, calls that need nobody else are all answered in one write. The price: what a handler does
-//! until it first waits keeps the other calls of its connection waiting; more than that a handler
-//! must not do on a runtime's thread anyway.
+//! until it first waits keeps the other calls of its connection waiting, and on one core. So where
+//! that is long, calls become tasks from the start.
 
 use std::{
     fmt,
@@ -13,10 +13,12 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::Poll,
+    time::Duration,
 };
 
 use hyper::rt::Executor;
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -40,6 +42,7 @@ impl Turns {
     /// Carries a connection that puts its calls here, until it ends. What it read and nobody began
     /// ends with it.
     pub(super) async fn carry<C: Future>(&self, mut connection: Pin<&mut C>) -> C::Output {
+        let mut beginnings = Beginnings::default();
         poll_fn(|context| {
             loop {
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
@@ -49,15 +52,49 @@ impl Turns {
                 if calls.is_empty() {
                     return Poll::Pending;
                 }
+                let mut now = Instant::now();
                 for mut call in calls {
+                    if !beginnings.are_short() {
+                        tokio::spawn(call);
+                        continue;
+                    }
                     if call.as_mut().poll(context).is_pending() {
                         tokio::spawn(call);
                     }
+                    let begun = std::mem::replace(&mut now, Instant::now());
+                    beginnings.note(now - begun);
                 }
                 // And once more the connection: it has answers to write.
             }
         })
         .await
+    }
+}
+
+/// How long the calls of a connection take until they first wait.
+#[derive(Debug, Default)]
+struct Beginnings {
+    /// Each new one counts an eighth.
+    average: Duration,
+    /// How many calls in a row were not begun here.
+    passed: u32,
+}
+
+impl Beginnings {
+    /// Some times what a task costs. Above it another core is worth more than the switches.
+    const LONG: Duration = Duration::from_micros(50);
+    /// One call in so many is begun here although they are long, to see whether they still are.
+    const LOOK: u32 = 16;
+
+    /// Whether the next call is to be begun here.
+    fn are_short(&mut self) -> bool {
+        let short = self.average <= Self::LONG || self.passed + 1 >= Self::LOOK;
+        self.passed = if short { 0 } else { self.passed + 1 };
+        short
+    }
+
+    fn note(&mut self, took: Duration) {
+        self.average = (self.average * 7 + took) / 8;
     }
 }
 
@@ -103,5 +140,33 @@ mod tests {
         // The connection is gone, and nobody polls for it: the call that waits has a task.
         release.send(()).unwrap();
         assert_eq!(finished.await.unwrap(), Ok(()));
+    }
+
+    #[test]
+    fn long_beginnings_are_left_to_tasks_until_they_are_short_again() {
+        let (short, long) = (Duration::from_micros(5), Duration::from_micros(400));
+        let mut beginnings = Beginnings::default();
+        for _ in 0..1_000 {
+            assert!(beginnings.are_short());
+            beginnings.note(short);
+        }
+        // A single one of some length changes nothing; a run of them soon does.
+        beginnings.note(Duration::from_micros(300));
+        assert!(beginnings.are_short());
+        let mut begun_here = 0;
+        for _ in 0..1_000 {
+            if beginnings.are_short() {
+                begun_here += 1;
+                beginnings.note(long);
+            }
+        }
+        assert!((1_000 / 16..80).contains(&begun_here), "{begun_here}");
+        // They get short, and that is noticed.
+        for _ in 0..1_000 {
+            if beginnings.are_short() {
+                beginnings.note(short);
+            }
+        }
+        assert!((0..100).all(|_| beginnings.are_short()));
     }
 }
