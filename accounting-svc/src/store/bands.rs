@@ -38,8 +38,7 @@ pub(super) async fn next(
             )
         };
     }
-    let mut windows = Windows::between((low, high), order);
-    while let Some((first, last)) = windows.next() {
+    for (first, last) in Windows::between((low, high), order) {
         let sql = match order {
             Order::Ascending => touched!("min"),
             Order::Descending => touched!("max"),
