@@ -60,7 +60,6 @@ async fn a_group_remembers_the_one_before_until_it_fails_or_another_process_writ
     for failing in [
         Command::Poison,
         Command::Panic,
-        Command::Miscount,
         Command::PassOver("passed over".to_owned()),
         Command::Sql("no statement"),
     ] {
