@@ -101,7 +101,7 @@ const POSTED_AS_OF: &str = sum_of_legs!("j.kind IN (1, 3, 4)");
 const PENDING_AS_OF: &str = sum_of_legs!(
     "j.kind = 2 AND (j.expire_time IS NULL OR j.expire_time > $4)
      AND NOT EXISTS (SELECT 1 FROM journal s
-                     WHERE s.target = j.sequence AND s.kind IN (4, 5) AND s.sequence <= $5)"
+                     WHERE s.target = j.sequence AND s.kind IN (4, 5) AND s.sequence <= $1)"
 );
 
 impl GetBalance {
@@ -159,7 +159,7 @@ async fn as_of(
         counters = add(counters, Stage::Posted, row.word(0)?, row.int(1)?)?;
     }
     let [until, key, effective] = common;
-    let params = [until, key, effective, Param::Int(time), Param::Int(last)];
+    let params = [until, key, effective, Param::Int(time)];
     for row in reader.rows(PENDING_AS_OF, &params).await? {
         counters = add(counters, Stage::Pending, row.word(0)?, row.int(1)?)?;
     }

@@ -218,12 +218,7 @@ fn cases() -> Vec<Vec<String>> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_database_refuses_what_breaks_the_rules_by_itself() {
     let folder = tempfile::tempdir().unwrap();
-    let mut places = vec![Location::File(folder.path().join(FILE))];
-    if let Some(url) = ::store::testing::postgres().await {
-        let schema = SCHEMA.to_owned();
-        places.push(Location::Server { url, schema });
-    }
-    for place in places {
+    for place in tests::places(&folder).await {
         let in_file = matches!(place, Location::File(_));
         let (hash, body, legs_too) = if in_file {
             ("zeroblob(32)", "x''", ", legs = (SELECT count(*) FROM leg)")

@@ -135,17 +135,22 @@ async fn the_file_refuses_to_change_or_forget_what_is_recorded() {
     }
 }
 
-/// More entries than two bands of the index hold; one account is on some of them only.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_account_is_found_in_every_band_of_the_index() {
-    const RARE: [i64; 5] = [2, 8191, 8192, 16_384, 17_001];
-    let folder = tempfile::tempdir().unwrap();
+/// An empty store of each kind: a file, and PostgreSQL where there is one.
+pub(super) async fn places(folder: &TempDir) -> Vec<Location> {
     let mut places = vec![Location::File(folder.path().join(FILE))];
     if let Some(url) = ::store::testing::postgres().await {
         let schema = SCHEMA.to_owned();
         places.push(Location::Server { url, schema });
     }
-    for place in places {
+    places
+}
+
+/// More entries than two bands of the index hold; one account is on some of them only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_is_found_in_every_band_of_the_index() {
+    const RARE: [i64; 5] = [2, 8191, 8192, 16_384, 17_001];
+    let folder = tempfile::tempdir().unwrap();
+    for place in places(&folder).await {
         let ledger = Ledger::open(&place).await.unwrap();
         for (account_id, account_type) in [
             ("cash", AccountType::Asset),

@@ -52,17 +52,17 @@ impl Turns {
                 if calls.is_empty() {
                     return Poll::Pending;
                 }
-                let mut now = Instant::now();
                 for mut call in calls {
                     if !beginnings.are_short() {
                         tokio::spawn(call);
                         continue;
                     }
-                    if call.as_mut().poll(context).is_pending() {
+                    let began = Instant::now();
+                    let waits = call.as_mut().poll(context).is_pending();
+                    beginnings.note(began.elapsed());
+                    if waits {
                         tokio::spawn(call);
                     }
-                    let begun = std::mem::replace(&mut now, Instant::now());
-                    beginnings.note(now - begun);
                 }
                 // And once more the connection: it has answers to write.
             }
@@ -81,7 +81,7 @@ struct Beginnings {
 }
 
 impl Beginnings {
-    /// Some times what a task costs. Above it another core is worth more than the switches.
+    /// Well above what a task costs: another core is worth more than the switches.
     const LONG: Duration = Duration::from_micros(50);
     /// One call in so many is begun here although they are long, to see whether they still are.
     const LOOK: u32 = 16;
