@@ -70,6 +70,15 @@ mod tests {
         assert_eq!(id("46289405_1"), "760ceb84-63ba-590d-98ab-4e364e899ff9");
     }
 
+    #[test]
+    fn the_readme_shows_a_payment_of_its_own_file() {
+        let readme = include_str!("../../../README.md");
+        let cell = "46289405 - 2";
+        let id = Reference::read(cell).unwrap().request_id();
+        assert!(readme.contains(&format!(",{cell},")), "{cell}");
+        assert!(readme.contains(&format!("payments show {id}")), "{id}");
+    }
+
     proptest! {
         #[test]
         fn normal_form_is_its_own_normal_form(cell in "[ a1/_.-]{0,20}") {
