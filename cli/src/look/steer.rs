@@ -29,7 +29,11 @@ pub(crate) struct DrainArgs {
 
 /// Takes an instance or a whole node out, or puts it back.
 #[derive(Debug, clap::Args)]
-#[command(group(clap::ArgGroup::new("what").required(true).multiple(true)))]
+#[command(
+    group(clap::ArgGroup::new("what").required(true).multiple(true)),
+    // Of its own accord clap names the group before the switch.
+    override_usage = "mizan maint [OPTIONS] <on|off> <ID|--node <NODE>>",
+)]
 pub(crate) struct MaintArgs {
     /// Out or back.
     #[arg(value_name = "on|off")]
