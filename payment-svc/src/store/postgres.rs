@@ -2,8 +2,8 @@
 //!
 //! The rows that a group touches are locked first, in the order of their ids; then each table is
 //! read and written by one statement for the whole group. Two processes that accept the same new id
-//! at once: the second one's group is refused by the table, and its commands are tried alone, when
-//! the id is known.
+//! at once: of a payment, the second one's group is refused by the table, and its commands are tried
+//! alone, when the id is known; of a refund, the second one waits for the payment that is paid back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +23,13 @@ pub(super) async fn load(server: &Session, commands: &[Command]) -> Result<Set, 
     let of: BTreeSet<&str> = commands.iter().filter_map(Command::refund_of).collect();
     let ids: BTreeSet<&str> = commands.iter().filter_map(Command::payment_id).collect();
     let ids: Vec<&str> = ids.union(&of).copied().collect();
+    if !of.is_empty() {
+        // A statement sees what was committed when it began, not what the one that it waited for
+        // inserted: so the wait is one of its own, and the next reads all refunds made before it.
+        let sql =
+            "SELECT 1 FROM payment WHERE payment_id = ANY ($1) ORDER BY payment_id FOR UPDATE";
+        server.execute(sql, &[&ids]).await?;
+    }
     if !ids.is_empty() {
         let sql = concat!(
             "SELECT ",

@@ -7,8 +7,8 @@ use store::{
 
 use super::*;
 use crate::{
-    domain::{Accept, Accepted, RefundAsked, Saved, Step},
-    saga::testing::{encoded, payment},
+    domain::{Accept, Accepted, Saved, Step},
+    saga::testing::{encoded, payment, refund},
 };
 
 /// A file of the first schema, with a payment in each of its states, of a worker that is gone.
@@ -111,15 +111,7 @@ async fn a_file_of_the_first_schema_keeps_all_that_it_held_and_goes_on() {
     assert!(figures.compensating_age_seconds > 0, "{figures:?}");
     assert!(figures.recorded_age_seconds > 0, "{figures:?}");
     // And a payment of then can be paid back now.
-    let refund = Body::Refund(RefundAsked {
-        id: "refund".to_owned(),
-        of: "p4".to_owned(),
-        amount: None,
-        reason: String::new(),
-        reference: String::new(),
-        metadata: BTreeMap::new(),
-        effective_micros: None,
-    });
+    let refund = refund("refund", "p4", None);
     let accept = Command::Accept(Box::new(Accept {
         request: encoded(&refund),
         body: refund,
@@ -173,4 +165,53 @@ async fn a_schema_on_postgresql_is_made_once_and_kept() {
     };
     let saved = three.write(save).await.unwrap();
     assert!(matches!(saved, Outcome::Saved(Saved::Yes(_))));
+}
+
+/// Two processes that are asked for the same refund at once: each finds the payment, the one that
+/// waits sees what the other made, and none is told that the store cannot be used.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_refund_asked_of_two_at_once_is_made_once_and_known() {
+    let Some(url) = store::testing::postgres().await else {
+        return;
+    };
+    let location = Location::Server {
+        url,
+        schema: "payment".to_owned(),
+    };
+    let (one, two) = tokio::join!(Store::open(&location), Store::open(&location));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    let accept = |body: Body| {
+        Command::Accept(Box::new(Accept {
+            request: encoded(&body),
+            body,
+            worker: "w1".to_owned(),
+            now: 1,
+        }))
+    };
+    for nth in 0..100 {
+        let id = format!("p{nth}");
+        let accepted = one.write(accept(payment(&id))).await.unwrap();
+        let Outcome::Accepted(Accepted::Mine(mut paid)) = accepted else {
+            panic!("not accepted")
+        };
+        paid.state = State::Completed;
+        one.write(Command::Save {
+            payment: paid,
+            now: 2,
+        })
+        .await
+        .unwrap();
+        let asked = || accept(refund(&format!("r{nth}"), &id, None));
+        let (first, second) = tokio::join!(one.write(asked()), two.write(asked()));
+        let both = (first.unwrap(), second.unwrap());
+        let (Outcome::Accepted(first), Outcome::Accepted(second)) = both else {
+            panic!("not accepted")
+        };
+        let made = match (first, second) {
+            (Accepted::Mine(made), Accepted::Known(known))
+            | (Accepted::Known(known), Accepted::Mine(made)) => (made, known),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(made.0, made.1);
+    }
 }

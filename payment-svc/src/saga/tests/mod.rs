@@ -16,5 +16,5 @@ mod world;
 
 /// For the tests of the store.
 pub(crate) mod testing {
-    pub(crate) use super::rig::{encoded, payment};
+    pub(crate) use super::rig::{encoded, payment, refund};
 }

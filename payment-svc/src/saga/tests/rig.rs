@@ -260,7 +260,7 @@ pub(crate) fn payment(id: &str) -> Body {
     Body::Payment(crate::request::intent(&request(id)).unwrap())
 }
 
-pub(super) fn refund(id: &str, of: &str, minor: Option<i128>) -> Body {
+pub(crate) fn refund(id: &str, of: &str, minor: Option<i128>) -> Body {
     Body::Refund(RefundAsked {
         id: id.to_owned(),
         of: of.to_owned(),
