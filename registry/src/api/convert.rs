@@ -37,7 +37,7 @@ pub(crate) fn instance(entry: &Entry, view: View) -> pb::Instance {
         address: instance.address.clone(),
         port: u32::from(instance.port),
         tags: instance.tags.clone(),
-        metadata: instance.metadata.clone(),
+        metadata: instance.metadata.to_map(),
         weight: instance.weight,
         zone: instance.zone.clone(),
         check: instance.checks.first().map(|one| check(one)),

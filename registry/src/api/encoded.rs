@@ -67,7 +67,7 @@ impl Service<http::Request<Body>> for Server {
                 let list = service_fn(|request: Request<ListInstancesRequest>| {
                     ready(api.list(request.into_inner()).map(Response::new))
                 });
-                let mut grpc = Grpc::new(Encoded::<ListInstancesRequest>::default());
+                let mut grpc = Grpc::new(Encoded::<ListInstancesRequest>::new(LISTED_BYTES));
                 Ok(grpc.unary(list, request).await)
             }
             .boxed(),
@@ -75,7 +75,7 @@ impl Service<http::Request<Body>> for Server {
                 let watch = service_fn(|request: Request<WatchInstancesRequest>| {
                     ready(api.watch(request.into_inner()).map(Response::new))
                 });
-                let mut grpc = Grpc::new(Encoded::<WatchInstancesRequest>::default());
+                let mut grpc = Grpc::new(Encoded::<WatchInstancesRequest>::new(WATCHED_BYTES));
                 Ok(grpc.server_streaming(watch, request).await)
             }
             .boxed(),
@@ -84,13 +84,27 @@ impl Service<http::Request<Body>> for Server {
     }
 }
 
+/// The room for an answer before it is known how long it is.
+const LISTED_BYTES: usize = 8 * 1024;
+
+/// The same of a watch, which holds it for as long as it lasts: ten thousand that wait are not to hold
+/// a page or two each for what they may be told some day.
+const WATCHED_BYTES: usize = 128;
+
+/// How much may gather before it is handed on, as `tonic` has it.
+const YIELD_BYTES: usize = 32 * 1024;
+
 /// Reads `Q`, and writes what is encoded already.
 #[derive(Debug)]
-struct Encoded<Q>(PhantomData<fn() -> Q>);
+struct Encoded<Q> {
+    buffer: usize,
+    reads: PhantomData<fn() -> Q>,
+}
 
-impl<Q> Default for Encoded<Q> {
-    fn default() -> Self {
-        Self(PhantomData)
+impl<Q> Encoded<Q> {
+    fn new(buffer: usize) -> Self {
+        let reads = PhantomData;
+        Self { buffer, reads }
     }
 }
 
@@ -101,7 +115,9 @@ impl<Q: Message + Default + Send + 'static> Codec for Encoded<Q> {
     type Decoder = ProstDecoder<Q>;
 
     fn encoder(&mut self) -> AsItIs {
-        AsItIs
+        AsItIs {
+            buffer: self.buffer,
+        }
     }
 
     fn decoder(&mut self) -> ProstDecoder<Q> {
@@ -110,7 +126,9 @@ impl<Q: Message + Default + Send + 'static> Codec for Encoded<Q> {
 }
 
 #[derive(Debug)]
-struct AsItIs;
+struct AsItIs {
+    buffer: usize,
+}
 
 impl Encoder for AsItIs {
     type Item = Bytes;
@@ -119,5 +137,9 @@ impl Encoder for AsItIs {
     fn encode(&mut self, bytes: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
         to.put(bytes);
         Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        BufferSettings::new(self.buffer, YIELD_BYTES)
     }
 }

@@ -187,6 +187,6 @@ impl Filter {
         (self.zone.is_empty() || self.zone == instance.zone)
             && (self.statuses.is_empty() || self.statuses.contains(&entry.status))
             && self.tags.iter().all(|tag| instance.tags.contains(tag))
-            && pairs.all(|(key, value)| instance.metadata.get(key) == Some(value))
+            && pairs.all(|(key, value)| instance.metadata.get(key) == Some(&**value))
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::Status;
+use crate::catalogue::{Pairs, Status};
 
 /// A point in time, in milliseconds since 1970, from a clock that never goes back.
 #[derive(
@@ -89,7 +89,7 @@ pub(crate) struct Instance {
     /// Free labels.
     pub(crate) tags: Vec<String>,
     /// Free pairs.
-    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) metadata: Pairs,
     /// The share of the load while passing, at least 1.
     pub(crate) weight: u32,
     /// The share of the load while warning, as Consul counts it. Nothing: 1.

@@ -24,6 +24,7 @@ mod guard;
 mod life;
 pub(crate) mod limits;
 mod node;
+mod pairs;
 mod restore;
 mod snapshot;
 mod state;
@@ -44,6 +45,7 @@ pub(crate) use effects::{
 };
 pub(crate) use entry::{Entry, NodeView};
 pub(crate) use guard::Holding;
+pub(crate) use pairs::Pairs;
 pub(crate) use snapshot::{Counts, Form, Snapshot, View};
 pub(crate) use state::Catalogue;
 pub(crate) use status::Status;

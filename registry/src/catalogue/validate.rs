@@ -108,7 +108,7 @@ impl Candidate {
                 address: self.address,
                 port,
                 tags: self.tags,
-                metadata: self.metadata,
+                metadata: self.metadata.into(),
                 weight: self.weight.max(1),
                 warning_weight: self.warning_weight,
                 zone: self.zone,

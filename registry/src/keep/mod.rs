@@ -99,7 +99,10 @@ pub(crate) async fn open(
     let epoch = read.epoch.clone();
     let upto = first_revision.saturating_add(AHEAD);
     let written = database
-        .write(move |c| record::begin_life(c, &epoch, upto))
+        .write(move |c| {
+            record::bound_cache(c)?;
+            record::begin_life(c, &epoch, upto)
+        })
         .await;
     written.map_err(|error: record::Error| error.in_file(&path))?;
     Ok(Kept {

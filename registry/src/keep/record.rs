@@ -51,6 +51,15 @@ impl Error {
     }
 }
 
+/// Pages that are kept in memory for writing, in KiB. All of it is in the catalogue, and a write
+/// passes few pages; the rest would be held twice.
+const CACHE_KIB: i64 = 512;
+
+/// Bounds what writing keeps in memory.
+pub(super) fn bound_cache(connection: &Connection) -> Result<(), Error> {
+    Ok(connection.pragma_update(None, "cache_size", -CACHE_KIB)?)
+}
+
 /// Reads everything, and checks all of it.
 pub(super) fn read(connection: &Connection) -> Result<Read, Error> {
     let healthy: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
