@@ -37,7 +37,7 @@ impl Ground {
             stats::micros_each(sync, 1),
             folder.path().parent().unwrap_or(folder.path()).display(),
         )?;
-        let program = program()?;
+        let program = program("mizan-cli", "mizan")?;
         let postgres = tokio::task::spawn_blocking(|| {
             Server::start(&Settings {
                 sync: true,
@@ -52,18 +52,19 @@ impl Ground {
     }
 }
 
-/// The path of the program, built first where cargo is, with this program's own profile.
+/// The path of a program of a package of ours, built first where cargo is, with this program's own
+/// profile.
 ///
 /// # Errors
 /// When it does not build, or is not beside this program.
-pub fn program() -> Result<PathBuf, Error> {
+pub fn program(package: &str, name: &str) -> Result<PathBuf, Error> {
     let this = env::current_exe()?;
     let folder = this.parent().ok_or("no folder")?;
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut build = Command::new("cargo");
     build
         .args(["build", "--locked", "--quiet"])
-        .args(["--package", "mizan-cli", "--bin", "mizan"])
+        .args(["--package", package, "--bin", name])
         .arg("--target-dir")
         .arg(folder.parent().ok_or("no target folder")?)
         .current_dir(workspace);
@@ -71,11 +72,11 @@ pub fn program() -> Result<PathBuf, Error> {
         build.arg("--release");
     }
     match build.status() {
-        Ok(status) if !status.success() => return Err("the mizan program does not build".into()),
+        Ok(status) if !status.success() => return Err(format!("{name} does not build").into()),
         // Without cargo, what is there is taken.
         Ok(_) | Err(_) => {}
     }
-    let program = folder.join("mizan");
+    let program = folder.join(name);
     if program.exists() {
         Ok(program)
     } else {

@@ -78,6 +78,10 @@ impl Plan {
 /// # Errors
 /// A registry that does not start or refuses, or a writer that fails.
 pub fn run(plan: &Plan, out: &mut impl Write) -> Result<(), Error> {
+    let plan = &Plan {
+        programs: plan.programs.with_ours()?,
+        ..plan.clone()
+    };
     writeln!(
         out,
         "## The registry\n\n{}\n{}\n",

@@ -11,7 +11,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::{net::TcpStream, time::sleep};
 
-use crate::{Error, rolling};
+use crate::{Error, services};
 
 /// Where nothing touches a disk.
 const MEMORY: &str = "/dev/shm";
@@ -42,8 +42,8 @@ pub struct Programs {
     /// The program of r-nacos.
     #[arg(long, value_name = "PROGRAM", default_value = "rnacos")]
     rnacos: PathBuf,
-    /// Another build of this program, whose registry is measured in the place of its own: before and
-    /// after a change, by the same load.
+    /// The program of our registry: one of another build, say, to measure before and after a change
+    /// by the same load. The one beside this program by default.
     #[arg(long, value_name = "PROGRAM")]
     mizan: Option<PathBuf>,
 }
@@ -59,7 +59,19 @@ impl Default for Programs {
 }
 
 impl Programs {
-    /// The program of one of them, if it is not this one.
+    /// With a program of our registry, built if need be.
+    ///
+    /// # Errors
+    /// When it does not build, or is not beside this program.
+    pub(super) fn with_ours(&self) -> Result<Self, Error> {
+        let mut programs = self.clone();
+        if programs.mizan.is_none() {
+            programs.mizan = Some(services::program("registry", "registry")?);
+        }
+        Ok(programs)
+    }
+
+    /// The program of one of them.
     fn of(&self, kind: Kind) -> Option<&Path> {
         match kind {
             Kind::Mizan | Kind::MizanMemory => self.mizan.as_deref(),
@@ -141,10 +153,8 @@ impl Server {
             _ => TempDir::new()?,
         };
         let (port, further) = free_ports()?;
-        let mut command = match programs.of(kind) {
-            None => Command::new(env::current_exe()?),
-            Some(program) => Command::new(program),
-        };
+        let program = programs.of(kind).ok_or("a registry without a program")?;
+        let mut command = Command::new(program);
         let (own, other) = (
             format!("http://127.0.0.1:{port}"),
             format!("http://127.0.0.1:{further}"),
@@ -156,7 +166,7 @@ impl Server {
                     _ => Path::new(""),
                 };
                 let listen = format!("127.0.0.1:{port}");
-                command.args([rolling::REGISTRY, "--listen", &listen, "--log", "warn"]);
+                command.args(["--listen", &listen, "--log", "warn"]);
                 command.arg("--data").arg(data);
             }
             Kind::Etcd | Kind::EtcdMemory => {
