@@ -182,7 +182,7 @@ impl Service {
 /// The table of `mizan instances`.
 pub(super) fn instances(listing: &Listing) -> String {
     if listing.instances.is_empty() {
-        return format!("no such instance of {}\n", listing.service);
+        return format!("no instances of {}\n", listing.service);
     }
     let mut lines = vec![["INSTANCE", "ADDRESS", "STATUS", "ZONE", "WHY"].map(str::to_owned)];
     lines.extend(listing.instances.iter().map(|instance| {
@@ -282,7 +282,7 @@ mod tests {
         );
         assert_eq!(services(&[]), "no service is registered\n");
         let nobody = Listing::new("gone".to_owned(), 7, Vec::new());
-        assert_eq!(instances(&nobody), "no such instance of gone\n");
+        assert_eq!(instances(&nobody), "no instances of gone\n");
     }
 
     #[test]
