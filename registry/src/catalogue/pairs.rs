@@ -56,7 +56,7 @@ mod tests {
         #[test]
         fn they_say_what_the_map_says(map: BTreeMap<String, String>, other: String) {
             let pairs = Pairs::from(map.clone());
-            prop_assert_eq!(pairs.to_map(), map.clone());
+            prop_assert_eq!(&pairs.to_map(), &map);
             prop_assert_eq!(pairs.get(&other), map.get(&other).map(|value| &**value));
             for (key, value) in &map {
                 prop_assert_eq!(pairs.get(key), Some(&**value));
