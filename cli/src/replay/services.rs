@@ -25,8 +25,12 @@ use super::{
     progress::Progress,
 };
 
-/// How long one call may take, retries of the channel included.
-const CALL_DEADLINE: Duration = Duration::from_secs(30);
+/// How long one call may take, retries of the channel included: `mizan up` holds one back for up to
+/// 5 s that dies again and again, and several may do so one after the other.
+const CALL_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long one attempt may take: an instance that hangs does not use up its call.
+const ATTEMPT_DEADLINE: Duration = Duration::from_secs(20);
 
 /// How often a call may be tried: more often than its deadline leaves time for. Instances that are
 /// killed one after the other are not a reason to tell a row that it failed.
@@ -176,6 +180,7 @@ fn channel(args: &Args, service: &str) -> Result<Channel, InvalidChannel> {
         .attempts_cap(ATTEMPTS_MAX)
         .retry(Policy::Retry(RetryPolicy {
             attempts_max: ATTEMPTS_MAX,
+            attempt_timeout: Some(ATTEMPT_DEADLINE),
             ..RetryPolicy::default()
         }))
         .throttling(Throttling {

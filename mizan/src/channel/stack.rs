@@ -19,7 +19,7 @@ use std::{
     collections::VecDeque,
     pin::pin,
     sync::{Arc, atomic::AtomicU64},
-    time::Instant as StdInstant,
+    time::{Duration, Instant as StdInstant},
 };
 
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -49,6 +49,11 @@ use crate::{
 
 /// gRFC A6: how many attempts came before this one; absent on the first.
 const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
+
+/// For how long headers without anything behind them are held back: a process that was killed takes
+/// some milliseconds until its connections close. A stream that begins with silence is given out so
+/// much later.
+const HEADERS_ALONE_MAX: Duration = Duration::from_millis(100);
 
 /// What a channel's clones share.
 #[derive(Debug)]
@@ -208,7 +213,8 @@ impl Call<'_> {
             }
         };
         ending.carried_by(picked.load.clone());
-        let ended = match send(&picked, head, payload, until).await {
+        let sent = send(&picked, head, payload, until).await;
+        let ended = match self.begun(sent).await {
             Ok(response) => self.answered(response, &picked.authority, ending),
             Err(error) => failed(error, own_limit, ending),
         };
@@ -317,6 +323,25 @@ impl Call<'_> {
             headers.insert(deadline::HEADER, deadline::header(until, now));
         }
         Ok((head, payload))
+    }
+
+    /// Holds back a response of which only the headers came: a server that is killed just then sends
+    /// nothing more, and as long as the caller has nothing of it either, another may answer.
+    async fn begun(
+        &self,
+        sent: Result<Response<Incoming>, SendError>,
+    ) -> Result<Response<Incoming>, SendError> {
+        let mut response = sent?;
+        let may_be_retried = matches!(self.route.settings.retry, Policy::Retry(_));
+        if may_be_retried
+            && self.request.whole().is_some()
+            && response.status() == StatusCode::OK
+            && !response.headers().contains_key(Status::GRPC_STATUS)
+        {
+            let first = response.body_mut().first(HEADERS_ALONE_MAX).await;
+            first.map_err(SendError::Unknown)?;
+        }
+        Ok(response)
     }
 
     /// A response began. One without a body carries its status in the headers and may still be

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use http::{
     uri::{Authority, Scheme},
 };
 use http_body::{Body as _, Frame};
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Status, body::Body};
 
@@ -128,6 +130,7 @@ pub(super) async fn send(
     match response {
         Ok(response) => Ok(response.map(|stream| Incoming {
             stream,
+            first: None,
             peer,
             phase: Phase::Data,
             pipe,
@@ -275,6 +278,8 @@ async fn write(stream: &mut SendStream<Bytes>, mut bytes: Bytes) -> Option<()> {
 #[derive(Debug)]
 pub(crate) struct Incoming {
     stream: RecvStream,
+    /// What came first, if it was waited for.
+    first: Option<Frame<Bytes>>,
     peer: Arc<Peer>,
     phase: Phase,
     /// Ends the request's stream with the response: whoever has the answer, or lost interest, has
@@ -297,35 +302,61 @@ impl http_body::Body for Incoming {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = &mut *self;
-        if this.phase == Phase::Data {
-            match ready!(this.stream.poll_data(context)) {
-                Some(Ok(bytes)) => {
-                    // Never more than was received, so it cannot be refused.
-                    let _ = this.stream.flow_control().release_capacity(bytes.len());
-                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
-                }
-                Some(Err(error)) => return Poll::Ready(this.failed(&error)),
-                None => this.phase = Phase::Trailers,
-            }
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(first))),
+            None => self.poll_next(context),
         }
-        if this.phase == Phase::Over {
-            return Poll::Ready(None);
-        }
-        let trailers = ready!(this.stream.poll_trailers(context));
-        this.phase = Phase::Over;
-        Poll::Ready(match trailers {
-            Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
-            Err(error) => this.failed(&error),
-        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.phase == Phase::Over || self.stream.is_end_stream()
+        self.first.is_none() && (self.phase == Phase::Over || self.stream.is_end_stream())
     }
 }
 
 impl Incoming {
+    /// Waits until something of the response is there, or its end, or for `patience`.
+    ///
+    /// # Errors
+    /// Why nothing of it will ever be there.
+    pub(crate) async fn first(&mut self, patience: Duration) -> Result<(), Status> {
+        // As a rule it came with the headers, and there is nothing to wait for.
+        let first = match poll_fn(|context| Poll::Ready(self.poll_next(context))).await {
+            Poll::Ready(first) => first,
+            Poll::Pending => {
+                let first = poll_fn(|context| self.poll_next(context));
+                timeout(patience, first).await.unwrap_or_default()
+            }
+        };
+        self.first = first.transpose()?;
+        Ok(())
+    }
+
+    fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.phase == Phase::Data {
+            match ready!(self.stream.poll_data(context)) {
+                Some(Ok(bytes)) => {
+                    // Never more than was received, so it cannot be refused.
+                    let _ = self.stream.flow_control().release_capacity(bytes.len());
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Some(Err(error)) => return Poll::Ready(self.failed(&error)),
+                None => self.phase = Phase::Trailers,
+            }
+        }
+        if self.phase == Phase::Over {
+            return Poll::Ready(None);
+        }
+        let trailers = ready!(self.stream.poll_trailers(context));
+        self.phase = Phase::Over;
+        Poll::Ready(match trailers {
+            Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
+            Err(error) => self.failed(&error),
+        })
+    }
+
     /// Whether the call failed because the request's own stream did.
     pub(crate) fn is_broken_off(&self) -> bool {
         self.pipe.as_ref().is_some_and(|p| p.failure().is_some())

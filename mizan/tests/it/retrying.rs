@@ -7,7 +7,9 @@ use mizan::{
     retry::{Codes, Policy, RetryPolicy},
     status,
 };
-use mizan_contracts::registry::v1::registry_service_client::RegistryServiceClient;
+use mizan_contracts::registry::v1::{
+    WatchInstancesRequest, registry_service_client::RegistryServiceClient,
+};
 use tokio::sync::{Barrier, mpsc};
 use tonic::Code;
 
@@ -370,4 +372,45 @@ async fn the_config_that_instances_carry_is_followed_if_so_wished() {
             assert_eq!(server.calls() - before, attempts, "{followed}");
         }
     }
+}
+
+/// A process that is killed between the headers of its answer and the answer: nobody has had
+/// anything of it, so another instance is asked.
+#[tokio::test]
+async fn an_answer_of_which_only_the_headers_came_is_asked_for_again() {
+    let server = Wire::start(|mut call| async move {
+        if call.number == 0 {
+            let _begun = call.begin();
+            // The connection, woken before, sends them.
+            tokio::task::yield_now().await;
+            call.cut();
+            std::future::pending::<()>().await;
+        }
+        call.ok();
+    })
+    .await;
+    let channel = channel(&[&server]).no_breaker().connect().unwrap();
+    call(&RegistryServiceClient::new(channel.clone()))
+        .await
+        .unwrap();
+    assert_eq!(server.calls(), 2);
+    assert_eq!(channel.stats().retries, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_begins_with_silence_is_given_out_all_the_same() {
+    let server = Wire::start(|mut call| async move {
+        let mut begun = call.begin();
+        begun.given_up().await;
+    })
+    .await;
+    let channel = channel(&[&server]).deadline(Duration::from_secs(60));
+    let mut client = RegistryServiceClient::new(channel.connect().unwrap());
+    let begun = tokio::time::Instant::now();
+    let request = WatchInstancesRequest::default();
+    let mut stream = client.watch_instances(request).await.unwrap().into_inner();
+    assert!(begun.elapsed() < Duration::from_secs(1));
+    let silence = tokio::time::timeout(Duration::from_secs(10), stream.message());
+    assert!(silence.await.is_err());
+    assert_eq!(server.calls(), 1);
 }

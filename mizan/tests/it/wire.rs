@@ -22,6 +22,7 @@ pub(crate) struct Received {
     body: RecvStream,
     respond: SendResponse<Bytes>,
     buffer: BytesMut,
+    cut: CancellationToken,
 }
 
 impl Received {
@@ -88,6 +89,11 @@ impl Received {
         let mut answer = self.begin();
         answer.message(b"");
         answer.end(0);
+    }
+
+    /// Cuts the connection, as the death of its process does.
+    pub(crate) fn cut(&self) {
+        self.cut.cancel();
     }
 
     /// Waits until the caller resets the call.
@@ -206,9 +212,11 @@ async fn serve<F, A>(
 {
     let mut server = h2::server::handshake(socket).await.unwrap();
     let mut going = false;
+    let cut = CancellationToken::new();
     loop {
         let next = tokio::select! {
             next = server.accept() => next,
+            () = cut.cancelled() => return,
             () = go_away.cancelled(), if !going => {
                 going = true;
                 server.graceful_shutdown();
@@ -225,6 +233,7 @@ async fn serve<F, A>(
             body,
             respond,
             buffer: BytesMut::new(),
+            cut: cut.clone(),
         }));
     }
 }
