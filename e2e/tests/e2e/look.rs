@@ -52,7 +52,7 @@ fn a_person_sees_and_steers_the_registry() {
     let table = text(&up.run(&["instances", "payment"]));
     assert!(row(&table, "payment-1").ends_with("passing"), "{table}");
     let nobody = text(&up.run(&["instances", "nobody"]));
-    assert_eq!(nobody, "no such instance of nobody\n");
+    assert_eq!(nobody, "no instances of nobody\n");
     let nobody = json(&up.run(&["instances", "nobody", "--json"]));
     assert_eq!(nobody["instances"], Value::Array(Vec::new()));
 
