@@ -1,6 +1,9 @@
 //! What a call of one method goes through, looked up once a call: settings, layers, counters.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -41,6 +44,8 @@ pub(super) struct Route {
     pub(super) hash_header: Option<http::HeaderName>,
     pub(super) metrics: Arc<MethodMetrics>,
     pub(super) client: Arc<ClientMetrics>,
+    /// Whether a response took its time once, as those of streaming methods do.
+    pub(super) streams: AtomicBool,
 }
 
 /// The routes of a channel.
@@ -102,6 +107,7 @@ impl Routes {
             hash_header,
             metrics: self.client.method(path),
             client: self.client.clone(),
+            streams: AtomicBool::new(false),
         });
         if known.by_path.len() < METHODS_MAX {
             let mut with = Known::clone(&known);

@@ -18,7 +18,10 @@
 use std::{
     collections::VecDeque,
     pin::pin,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant as StdInstant},
 };
 
@@ -40,7 +43,7 @@ use crate::{
         Balancer, Picked, Wait,
         policy::{self, hash_of_header},
     },
-    connection::{Incoming, Payload, SendError},
+    connection::{Came, Incoming, Payload, SendError},
     deadline,
     retry::{self, Attempt, End, Ended, Kind, Memory, Policy, Replay, Terms},
     status, telemetry,
@@ -50,10 +53,9 @@ use crate::{
 /// gRFC A6: how many attempts came before this one; absent on the first.
 const PREVIOUS_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
 
-/// For how long headers without anything behind them are held back: a process that was killed takes
-/// some milliseconds until its connections close. A stream that begins with silence is given out so
-/// much later.
-const HEADERS_ALONE_MAX: Duration = Duration::from_millis(100);
+/// For how long a response is held back: the connections of a process that was killed close some
+/// milliseconds later. The first stream of a method that streams is given out so much later.
+const HOLD_MAX: Duration = Duration::from_millis(50);
 
 /// What a channel's clones share.
 #[derive(Debug)]
@@ -214,7 +216,7 @@ impl Call<'_> {
         };
         ending.carried_by(picked.load.clone());
         let sent = send(&picked, head, payload, until).await;
-        let ended = match self.begun(sent).await {
+        let ended = match self.held(sent).await {
             Ok(response) => self.answered(response, &picked.authority, ending),
             Err(error) => failed(error, own_limit, ending),
         };
@@ -325,9 +327,11 @@ impl Call<'_> {
         Ok((head, payload))
     }
 
-    /// Holds back a response of which only the headers came: a server that is killed just then sends
-    /// nothing more, and as long as the caller has nothing of it either, another may answer.
-    async fn begun(
+    /// Holds back a response until it is there to its end: a server that is killed in the middle of it
+    /// sends nothing more, and as long as the caller has nothing of it either, another may answer.
+    /// Nothing on the wire tells a method that streams; one whose response takes its time is taken for
+    /// one from then on, and given out as it comes.
+    async fn held(
         &self,
         sent: Result<Response<Incoming>, SendError>,
     ) -> Result<Response<Incoming>, SendError> {
@@ -335,11 +339,14 @@ impl Call<'_> {
         let may_be_retried = matches!(self.route.settings.retry, Policy::Retry(_));
         if may_be_retried
             && self.request.whole().is_some()
+            && !self.route.streams.load(Ordering::Relaxed)
             && response.status() == StatusCode::OK
             && !response.headers().contains_key(Status::GRPC_STATUS)
         {
-            let first = response.body_mut().first(HEADERS_ALONE_MAX).await;
-            first.map_err(SendError::Unknown)?;
+            let held = response.body_mut().hold(HOLD_MAX, self.deadline).await;
+            if held.map_err(SendError::Unknown)? == Came::Slowly {
+                self.route.streams.store(true, Ordering::Relaxed);
+            }
         }
         Ok(response)
     }

@@ -12,17 +12,20 @@ use std::{
 use bytes::Bytes;
 use h2::{Reason, RecvStream, SendStream, client::SendRequest};
 use http::{
-    HeaderValue, Request, Response, Uri,
+    HeaderMap, HeaderValue, Request, Response, Uri,
     header::USER_AGENT,
     uri::{Authority, Scheme},
 };
 use http_body::{Body as _, Frame};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 use tonic::{Code, Status, body::Body};
 
 use super::{innermost, wire::Wire};
 use crate::status;
+
+/// The most of a response that is held back.
+const HELD_BYTES_MAX: usize = 64 * 1024;
 
 /// Who is spoken to. Held by the connection and by each of its calls.
 #[derive(Debug)]
@@ -130,7 +133,7 @@ pub(super) async fn send(
     match response {
         Ok(response) => Ok(response.map(|stream| Incoming {
             stream,
-            first: None,
+            held: Held::default(),
             peer,
             phase: Phase::Data,
             pipe,
@@ -278,13 +281,52 @@ async fn write(stream: &mut SendStream<Bytes>, mut bytes: Bytes) -> Option<()> {
 #[derive(Debug)]
 pub(crate) struct Incoming {
     stream: RecvStream,
-    /// What came first, if it was waited for.
-    first: Option<Frame<Bytes>>,
+    held: Held,
     peer: Arc<Peer>,
     phase: Phase,
     /// Ends the request's stream with the response: whoever has the answer, or lost interest, has
     /// nothing more to say.
     pipe: Option<Pipe>,
+}
+
+/// What came of a response and was not given out yet.
+#[derive(Debug, Default)]
+struct Held {
+    /// The first of them needs no allocation: as a rule there is one.
+    first: Option<Bytes>,
+    further: VecDeque<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
+impl Held {
+    fn keep(&mut self, frame: Frame<Bytes>) {
+        match frame.into_data() {
+            Ok(bytes) if self.first.is_none() && self.further.is_empty() => {
+                self.first = Some(bytes);
+            }
+            Ok(bytes) => self.further.push_back(bytes),
+            Err(frame) => self.trailers = frame.into_trailers().ok(),
+        }
+    }
+
+    fn next(&mut self) -> Option<Frame<Bytes>> {
+        let data = self.first.take().or_else(|| self.further.pop_front());
+        data.map(Frame::data)
+            .or_else(|| self.trailers.take().map(Frame::trailers))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.first.is_none() && self.further.is_empty() && self.trailers.is_none()
+    }
+}
+
+/// How far a response came that was held back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Came {
+    /// To its end, or to where nothing more is held: its size, its deadline.
+    Well,
+    /// It takes its time, as a stream does.
+    Slowly,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -302,32 +344,47 @@ impl http_body::Body for Incoming {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        match self.first.take() {
-            Some(first) => Poll::Ready(Some(Ok(first))),
+        match self.held.next() {
+            Some(frame) => Poll::Ready(Some(Ok(frame))),
             None => self.poll_next(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && (self.phase == Phase::Over || self.stream.is_end_stream())
+        self.held.is_empty() && (self.phase == Phase::Over || self.stream.is_end_stream())
     }
 }
 
 impl Incoming {
-    /// Waits until something of the response is there, or its end, or for `patience`.
+    /// Holds the response back until it is there to its end, for `patience` at most, and not beyond
+    /// the deadline.
     ///
     /// # Errors
-    /// Why nothing of it will ever be there.
-    pub(crate) async fn first(&mut self, patience: Duration) -> Result<(), Status> {
-        // As a rule it came with the headers, and there is nothing to wait for.
-        let first = match poll_fn(|context| Poll::Ready(self.poll_next(context))).await {
-            Poll::Ready(first) => first,
-            Poll::Pending => {
-                let first = poll_fn(|context| self.poll_next(context));
-                timeout(patience, first).await.unwrap_or_default()
-            }
-        };
-        self.first = first.transpose()?;
+    /// Why its end will never be there. What was there of it is gone.
+    pub(crate) async fn hold(
+        &mut self,
+        patience: Duration,
+        deadline: Option<Instant>,
+    ) -> Result<Came, Status> {
+        let until = Instant::now() + patience;
+        let late = deadline.filter(|deadline| *deadline < until);
+        match timeout_at(late.unwrap_or(until), self.gather()).await {
+            Ok(gathered) => gathered.map(|()| Came::Well),
+            Err(_) if late.is_some() => Ok(Came::Well),
+            Err(_) => Ok(Came::Slowly),
+        }
+    }
+
+    async fn gather(&mut self) -> Result<(), Status> {
+        let mut bytes = 0;
+        while bytes < HELD_BYTES_MAX
+            && let Some(frame) = poll_fn(|context| self.poll_next(context))
+                .await
+                .transpose()?
+        {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            self.held.keep(frame);
+        }
         Ok(())
     }
 

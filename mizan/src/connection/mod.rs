@@ -38,7 +38,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Status, body::Body};
 
 pub use config::{Config, InvalidConfig};
-pub(crate) use exchange::{Incoming, Payload, SendError};
+pub(crate) use exchange::{Came, Incoming, Payload, SendError};
 pub use transport::{Connecting, Connector, Tcp, Transport};
 
 use batched::Batched;

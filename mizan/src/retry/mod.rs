@@ -7,9 +7,9 @@
 //! only for statuses that promise to be worth it. By a [`HedgingPolicy`]: copies of a call beside
 //! each other, and the first good answer wins. Both only while the channel's [`Throttling`] allows,
 //! and as the callee's `grpc-retry-pushback-ms` says. A call is committed once a response began, or
-//! once its request is too large to be kept: from there on it belongs to one attempt. One thing A6
-//! gives up is kept: where nothing but headers came before the connection broke, the caller has
-//! nothing of the response either, and the attempt counts as one without.
+//! once its request is too large to be kept: from there on it belongs to one attempt. A response is
+//! held back for a moment before that: one that breaks off while the caller has nothing of it counts
+//! as none, where A6 commits with the headers.
 //!
 //! *What costs nothing.* A request that never left is sent to another instance until the deadline
 //! (after eight in a row with pauses); one that a server's HTTP/2 library refused, once. Neither

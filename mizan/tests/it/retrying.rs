@@ -374,43 +374,57 @@ async fn the_config_that_instances_carry_is_followed_if_so_wished() {
     }
 }
 
-/// A process that is killed between the headers of its answer and the answer: nobody has had
-/// anything of it, so another instance is asked.
+/// A process that is killed in the middle of its answer: nobody has had anything of it, so it is asked
+/// for again.
 #[tokio::test]
-async fn an_answer_of_which_only_the_headers_came_is_asked_for_again() {
+async fn an_answer_that_breaks_off_is_asked_for_again() {
     let server = Wire::start(|mut call| async move {
-        if call.number == 0 {
-            let _begun = call.begin();
-            // The connection, woken before, sends them.
-            tokio::task::yield_now().await;
-            call.cut();
-            std::future::pending::<()>().await;
+        if call.number == 2 {
+            return call.ok();
         }
-        call.ok();
+        let mut begun = call.begin();
+        if call.number == 1 {
+            begun.message(b"");
+        }
+        // The connection, woken before, sends what there is.
+        tokio::task::yield_now().await;
+        call.cut();
+        // As a process that is gone, it ends nothing.
+        std::future::pending::<()>().await;
     })
     .await;
-    let channel = channel(&[&server]).no_breaker().connect().unwrap();
+    // Where a connection was cut, the next one takes its time.
+    let channel = channel(&[&server]).no_breaker().wait_for_ready(true);
+    let channel = channel.connect().unwrap();
     call(&RegistryServiceClient::new(channel.clone()))
         .await
         .unwrap();
-    assert_eq!(server.calls(), 2);
-    assert_eq!(channel.stats().retries, 1);
+    assert_eq!(server.calls(), 3);
+    assert_eq!(channel.stats().retries, 2);
 }
 
+/// The first stream of a method is held back for a moment, in which it might have been an answer; the
+/// next is given out at once.
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_begins_with_silence_is_given_out_all_the_same() {
+async fn a_stream_is_held_back_once() {
     let server = Wire::start(|mut call| async move {
         let mut begun = call.begin();
+        begun.message(b"");
         begun.given_up().await;
     })
     .await;
     let channel = channel(&[&server]).deadline(Duration::from_secs(60));
     let mut client = RegistryServiceClient::new(channel.connect().unwrap());
-    let begun = tokio::time::Instant::now();
-    let request = WatchInstancesRequest::default();
-    let mut stream = client.watch_instances(request).await.unwrap().into_inner();
-    assert!(begun.elapsed() < Duration::from_secs(1));
-    let silence = tokio::time::timeout(Duration::from_secs(10), stream.message());
-    assert!(silence.await.is_err());
-    assert_eq!(server.calls(), 1);
+    for held in [true, false] {
+        let begun = tokio::time::Instant::now();
+        let request = WatchInstancesRequest::default();
+        let mut stream = client.watch_instances(request).await.unwrap().into_inner();
+        assert!(stream.message().await.unwrap().is_some());
+        let took = begun.elapsed();
+        assert_eq!(took >= Duration::from_millis(50), held, "{took:?}");
+        assert!(took < Duration::from_secs(1), "{took:?}");
+        let silence = tokio::time::timeout(Duration::from_secs(10), stream.message());
+        assert!(silence.await.is_err());
+    }
+    assert_eq!(server.calls(), 2);
 }
