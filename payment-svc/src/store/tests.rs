@@ -42,6 +42,26 @@ fn first_schema(path: &std::path::Path) {
         .unwrap();
 }
 
+/// What a worker asks that has just been asked for this.
+fn accept(body: Body) -> Command {
+    Command::Accept(Box::new(Accept {
+        request: encoded(&body),
+        body,
+        worker: "w1".to_owned(),
+        now: 1,
+    }))
+}
+
+/// A schema of its own on PostgreSQL, where there is one, opened by two at once.
+async fn by_two_on_postgresql() -> Option<(Location, Store, Store)> {
+    let location = Location::Server {
+        url: store::testing::postgres().await?,
+        schema: "payment".to_owned(),
+    };
+    let (one, two) = tokio::join!(Store::open(&location), Store::open(&location));
+    Some((location, one.unwrap(), two.unwrap()))
+}
+
 async fn open(path: &std::path::Path) -> Store {
     Store::open(&Location::File(path.to_owned())).await.unwrap()
 }
@@ -71,21 +91,21 @@ async fn a_file_of_the_first_schema_keeps_all_that_it_held_and_goes_on() {
             assert!(was.journal.is_exposed(step), "{:?}", was.state);
         }
         // The same request is the same payment, and another is refused.
-        let accept = |body: Body, request: Vec<u8>| {
+        let asked_as = |request: Vec<u8>| {
             Command::Accept(Box::new(Accept {
                 request,
-                body,
+                body: payment(&was.intent.id),
                 worker: "w1".to_owned(),
                 now: 9_000,
             }))
         };
         let id = was.intent.id.clone();
-        let again = accept(payment(&id), encoded(&payment(&id)));
+        let again = asked_as(encoded(&payment(&id)));
         assert!(matches!(
             store.write(again).await.unwrap(),
             Outcome::Accepted(Accepted::Known(known)) if *known == was
         ));
-        let other = accept(payment(&id), encoded(&payment("other")));
+        let other = asked_as(encoded(&payment("other")));
         assert!(matches!(
             store.write(other).await.unwrap(),
             Outcome::Accepted(Accepted::Differs(_))
@@ -112,13 +132,8 @@ async fn a_file_of_the_first_schema_keeps_all_that_it_held_and_goes_on() {
     assert!(figures.recorded_age_seconds > 0, "{figures:?}");
     // And a payment of then can be paid back now.
     let refund = refund("refund", "p4", None);
-    let accept = Command::Accept(Box::new(Accept {
-        request: encoded(&refund),
-        body: refund,
-        worker: "w1".to_owned(),
-        now: 11_000,
-    }));
-    let Outcome::Accepted(Accepted::Mine(refund)) = store.write(accept).await.unwrap() else {
+    let accepted = store.write(accept(refund)).await.unwrap();
+    let Outcome::Accepted(Accepted::Mine(refund)) = accepted else {
         panic!("not accepted")
     };
     assert_eq!(refund.intent.amount.minor(), 100);
@@ -133,23 +148,11 @@ async fn a_file_of_the_first_schema_keeps_all_that_it_held_and_goes_on() {
 /// once and keeps what it holds.
 #[tokio::test]
 async fn a_schema_on_postgresql_is_made_once_and_kept() {
-    let Some(url) = store::testing::postgres().await else {
+    let Some((location, one, two)) = by_two_on_postgresql().await else {
         return;
     };
-    let location = Location::Server {
-        url,
-        schema: "payment".to_owned(),
-    };
-    let (one, two) = tokio::join!(Store::open(&location), Store::open(&location));
-    let (one, two) = (one.unwrap(), two.unwrap());
-    let body = payment("p");
-    let accept = Command::Accept(Box::new(Accept {
-        request: encoded(&body),
-        body,
-        worker: "w1".to_owned(),
-        now: 1,
-    }));
-    let Outcome::Accepted(Accepted::Mine(mut accepted)) = one.write(accept).await.unwrap() else {
+    let accepted = one.write(accept(payment("p"))).await.unwrap();
+    let Outcome::Accepted(Accepted::Mine(mut accepted)) = accepted else {
         panic!("not accepted")
     };
     drop(one);
@@ -171,22 +174,8 @@ async fn a_schema_on_postgresql_is_made_once_and_kept() {
 /// waits sees what the other made, and none is told that the store cannot be used.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_refund_asked_of_two_at_once_is_made_once_and_known() {
-    let Some(url) = store::testing::postgres().await else {
+    let Some((_, one, two)) = by_two_on_postgresql().await else {
         return;
-    };
-    let location = Location::Server {
-        url,
-        schema: "payment".to_owned(),
-    };
-    let (one, two) = tokio::join!(Store::open(&location), Store::open(&location));
-    let (one, two) = (one.unwrap(), two.unwrap());
-    let accept = |body: Body| {
-        Command::Accept(Box::new(Accept {
-            request: encoded(&body),
-            body,
-            worker: "w1".to_owned(),
-            now: 1,
-        }))
     };
     for nth in 0..100 {
         let id = format!("p{nth}");

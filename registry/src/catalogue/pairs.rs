@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Free pairs, by key, each key once. As large as what they say: a map has room for eleven pairs as
 /// soon as it has one, half a kilobyte for every instance that says one thing of itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "BTreeMap<String, String>")]
 pub(crate) struct Pairs(Box<[(Box<str>, Box<str>)]>);
 
 impl Pairs {
@@ -37,12 +37,9 @@ impl From<BTreeMap<String, String>> for Pairs {
     }
 }
 
-impl From<Pairs> for BTreeMap<String, String> {
-    fn from(pairs: Pairs) -> Self {
-        let pairs = pairs.0.into_iter();
-        pairs
-            .map(|(key, value)| (key.into(), value.into()))
-            .collect()
+impl Serialize for Pairs {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
     }
 }
 
