@@ -4,12 +4,13 @@ use std::{
     collections::BTreeMap,
     path::Path,
     process::{Child, Command, Output, Stdio},
+    time::Instant,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::{Lines, mizan};
+use crate::{Lines, lines::LIMIT, mizan};
 
 /// The processes of a `mizan up`. Dropped, all of them end.
 #[derive(Debug)]
@@ -97,6 +98,24 @@ impl Up {
     #[must_use]
     pub fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().unwrap()
+    }
+
+    /// Runs a command that only looks, until what it prints is so; what it printed.
+    ///
+    /// # Panics
+    /// When that does not come, or the command fails.
+    pub fn says(&self, args: &[&str], is_so: impl Fn(&str) -> bool) -> String {
+        let began = Instant::now();
+        loop {
+            let output = self.run(args);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success(), "{args:?}: {said}");
+            let text = String::from_utf8(output.stdout).unwrap();
+            if is_so(&text) {
+                return text;
+            }
+            assert!(began.elapsed() < LIMIT, "{args:?}: {text}");
+        }
     }
 
     /// Pays files, and answers the exit code and the report.

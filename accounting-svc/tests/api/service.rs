@@ -31,7 +31,7 @@ impl Instance {
             }
         };
         let task = tokio::spawn(accounting_svc::serve(listener, config(data), shutdown));
-        let connection = Connection::open(&address, Duration::from_secs(5)).await;
+        let connection = Connection::open(&address, Duration::from_secs(60)).await;
         Self {
             client: Client::new(connection.unwrap()),
             stop,

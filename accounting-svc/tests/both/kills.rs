@@ -1,7 +1,14 @@
 //! `kill -9` of real servers at random moments while 64 callers write: what was acknowledged is
 //! there, and nothing half. `MIZAN_TEST_KILLS` says how often, `MIZAN_TEST_SEED` when.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use mizan_contracts::accounting::v1::*;
 use tokio::sync::watch;
@@ -32,18 +39,21 @@ async fn what_was_acknowledged_survives_every_kill_and_nothing_is_half_done() {
         let mut checked = 0;
         for kill in 0..kills {
             let (tell, mut told) = watch::channel(0);
+            let killed = Arc::new(AtomicBool::new(false));
             let callers = (0..CALLERS).map(|caller| {
-                let (mut client, tell) = (client.clone(), tell.clone());
+                let (mut client, tell, killed) = (client.clone(), tell.clone(), killed.clone());
                 tokio::spawn(async move {
                     let mut done = Vec::new();
-                    for n in 0.. {
+                    // Of a number that was not answered, again.
+                    let mut n = 0;
+                    while !killed.load(Relaxed) {
                         let id = format!("k{kill}-{caller}-{n}");
                         let request = transfer(&id, "a", "b", 1);
-                        let Ok(answer) = client.record_transaction(request).await else {
-                            break;
-                        };
-                        done.push((id, answer.into_inner().sequence));
-                        tell.send_modify(|count| *count += 1);
+                        if let Ok(answer) = client.record_transaction(request).await {
+                            done.push((id, answer.into_inner().sequence));
+                            tell.send_modify(|count| *count += 1);
+                            n += 1;
+                        }
                     }
                     done
                 })
@@ -60,6 +70,7 @@ async fn what_was_acknowledged_survives_every_kill_and_nothing_is_half_done() {
             let moment = Duration::from_millis(random.below(20));
             let _ = tokio::time::timeout(moment, std::future::pending::<()>()).await;
             server.kill();
+            killed.store(true, Relaxed);
             for caller in callers {
                 acknowledged.extend(caller.await.unwrap());
             }

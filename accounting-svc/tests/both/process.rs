@@ -1,13 +1,13 @@
 //! The service as a process of its own, to be killed.
 
 use std::{
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
 use mizan::Connection;
+use tokio::net::TcpSocket;
 
 use crate::{Client, verified};
 
@@ -24,7 +24,8 @@ pub(crate) fn asked(variable: &str, otherwise: u32) -> u32 {
 pub(crate) struct Process {
     data: PathBuf,
     url: Option<String>,
-    port: u16,
+    /// Sits on the port without listening, so that nobody else is given it between two lives.
+    port: TcpSocket,
     /// A user that is not root, if it is to be run as one.
     user: Option<u32>,
     child: Option<Child>,
@@ -32,12 +33,13 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) fn new(data: &Path, url: Option<&str>) -> Self {
-        // Free now; the server takes it a moment later.
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = TcpSocket::new_v4().unwrap();
+        port.set_reuseaddr(true).unwrap();
+        port.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         Self {
             data: data.to_owned(),
             url: url.map(str::to_owned),
-            port: free.local_addr().unwrap().port(),
+            port,
             user: None,
             child: None,
         }
@@ -64,7 +66,7 @@ impl Process {
         command
             .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
             .arg(program)
-            .args(["--listen", &format!("127.0.0.1:{}", self.port)])
+            .args(["--listen", &self.address()])
             .arg("--data")
             .arg(&self.data)
             // Nobody listens on port 1: it serves without a registry.
@@ -79,7 +81,7 @@ impl Process {
         }
         self.child = Some(command.spawn().unwrap());
         let mut tries = tokio::time::interval(Duration::from_millis(10));
-        let address = format!("127.0.0.1:{}", self.port);
+        let address = self.address();
         let asking = async {
             loop {
                 tries.tick().await;
@@ -89,6 +91,10 @@ impl Process {
             }
         };
         tokio::time::timeout(PATIENCE, asking).await.unwrap()
+    }
+
+    fn address(&self) -> String {
+        self.port.local_addr().unwrap().to_string()
     }
 
     pub(crate) fn id(&self) -> u32 {

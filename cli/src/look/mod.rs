@@ -15,7 +15,7 @@ use mizan_contracts::registry::v1::{
 };
 use serde::Serialize;
 use tokio::time::sleep;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use crate::{
     reach::{RegistryArgs, Unreachable},
@@ -98,6 +98,8 @@ struct Common {
 enum LookError {
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
+    #[error("the registry is away: {}", .0.message())]
+    Away(Box<Status>),
     #[error("the registry refuses: {}", .0.message())]
     Refused(Box<Status>),
     #[error("cannot write JSON")]
@@ -109,7 +111,10 @@ enum LookError {
 
 impl From<Status> for LookError {
     fn from(status: Status) -> Self {
-        Self::Refused(Box::new(status))
+        match status.code() {
+            Code::Unavailable => Self::Away(Box::new(status)),
+            _ => Self::Refused(Box::new(status)),
+        }
     }
 }
 

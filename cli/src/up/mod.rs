@@ -22,14 +22,14 @@ mod welcome;
 
 use std::{
     io::{self, IsTerminal as _},
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
 };
 
 use mizan::args::{LogFormat, local};
-use tokio::time::Instant;
+use tokio::{net::TcpSocket, time::Instant};
 
 use self::{
     board::Board,
@@ -78,7 +78,7 @@ async fn up(args: &Args) -> Result<(), String> {
     let data = &args.data;
     std::fs::create_dir_all(data)
         .map_err(|e| format!("cannot use the data directory {}: {e}", data.display()))?;
-    let listen = free(args.registry_listen)?;
+    let (listen, _kept) = free(args.registry_listen)?;
     let members = members(listen, args.ephemeral_ports);
     let registry = reachable(listen);
     let launch = Arc::new(Launch {
@@ -115,10 +115,43 @@ async fn up(args: &Args) -> Result<(), String> {
     outcome
 }
 
-/// The registry's address with a port that is free. Nobody else's registry may be there: the
-/// services would register with it.
-fn free(listen: SocketAddr) -> Result<SocketAddr, String> {
-    TcpListener::bind(listen)
-        .and_then(|listener| listener.local_addr())
-        .map_err(|error| format!("registry cannot start: cannot listen on {listen}: {error}"))
+/// The registry's address with a port that is free, and what keeps it so. Nobody else's registry may
+/// be there: the services would register with it.
+///
+/// On Linux a port on which somebody sits who does not listen is given to nobody who asks for any,
+/// while the registry, which asks for this one, has it: also when it is started again.
+fn free(listen: SocketAddr) -> Result<(SocketAddr, Option<TcpSocket>), String> {
+    let sit = || {
+        let socket = match listen {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(listen)?;
+        Ok((socket.local_addr()?, socket))
+    };
+    let (address, socket) = sit().map_err(|error: io::Error| {
+        format!("registry cannot start: cannot listen on {listen}: {error}")
+    })?;
+    Ok((address, cfg!(target_os = "linux").then_some(socket)))
+}
+
+#[cfg(test)]
+mod tests {
+    use mizan::args::local;
+    use tokio::net::TcpListener;
+
+    use super::free;
+
+    #[tokio::test]
+    async fn a_port_is_kept_for_the_registry_and_another_s_is_refused() {
+        let (listen, kept) = free(local(0)).unwrap();
+        for _ in 0..2 {
+            let registry = TcpListener::bind(listen).await.unwrap();
+            let refused = free(listen).unwrap_err();
+            assert!(refused.contains(&listen.to_string()), "{refused}");
+            drop(registry);
+        }
+        drop(kept);
+    }
 }

@@ -175,7 +175,7 @@ async fn what_cannot_be_done_is_one_line_and_a_code_of_its_own() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_registry_or_a_service_the_command_says_so() {
     let world = World::new().await;
-    let list = world.run(&["payments", "list", "--timeout", "2"]).await;
+    let list = world.run(&["payments", "list", "--timeout", "10"]).await;
     assert_eq!(list.code(), Some(1));
     assert!(
         list.err().contains("no instance of payment"),

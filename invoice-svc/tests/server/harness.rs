@@ -43,7 +43,7 @@ impl Server {
             let _ = stopped.await;
         };
         let serving = tokio::spawn(invoice_svc::serve(listener, config, shutdown));
-        let connection = Connection::open(&authority, Duration::from_secs(5)).await;
+        let connection = Connection::open(&authority, Duration::from_secs(60)).await;
         Self {
             client: InvoiceServiceClient::new(connection.unwrap()),
             stop,

@@ -62,7 +62,7 @@ async fn a_dead_instance_among_live_ones_fails_no_call() {
     ];
     let client = client(vec![
         servers[0].authority(),
-        nowhere().await,
+        nowhere(),
         servers[1].authority(),
     ]);
     for _ in 0..2_000 {
@@ -100,7 +100,7 @@ async fn an_instance_that_goes_away_under_load_fails_no_call() {
 
 #[tokio::test]
 async fn with_nobody_there_a_call_fails_fast_and_says_so() {
-    let client = client(vec![nowhere().await]);
+    let client = client(vec![nowhere()]);
     let refusal = call(&client).await.unwrap_err();
     assert_eq!(refusal.code(), Code::Unavailable);
     assert_eq!(status::reason(&refusal).as_deref(), Some("NO_INSTANCES"));
@@ -114,7 +114,7 @@ async fn with_nobody_there_a_call_fails_fast_and_says_so() {
 #[tokio::test]
 async fn with_no_registry_a_call_fails_fast_and_says_so() {
     let channel = Channel::builder("scripted")
-        .registry(vec![nowhere().await])
+        .registry(vec![nowhere()])
         .connect()
         .unwrap();
     let refusal = call(&RegistryServiceClient::new(channel))
@@ -260,7 +260,7 @@ async fn deadline_and_trace_cross_hops_untold() {
     });
     let middle_server = Running::start(&middle).await;
     let mut request = Request::new(ListServicesRequest::default());
-    request.set_timeout(Duration::from_secs(2));
+    request.set_timeout(Duration::from_secs(60));
     client(vec![middle_server.authority()])
         .list_services(request)
         .await
@@ -285,12 +285,12 @@ async fn deadline_and_trace_cross_hops_untold() {
     let timeout = header(&last, "grpc-timeout");
     let micros: u64 = timeout.strip_suffix('u').unwrap().parse().unwrap();
     assert!(
-        micros < 2_000_000,
-        "less than the first caller's two seconds: {timeout}"
+        micros < 60_000_000,
+        "less than the first caller's minute: {timeout}"
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_is_sent_as_the_timeout_is_what_is_left_after_waiting() {
     let service = Scripted::ok();
     let server = Running::start(&service).await;
@@ -341,7 +341,7 @@ async fn with_no_registry_to_ask_a_call_fails_fast() {
 
 #[tokio::test]
 async fn while_nobody_is_there_the_retry_budget_is_not_used_up() {
-    let authority = nowhere().await;
+    let authority = nowhere();
     let channel = Channel::builder("scripted").fixed(vec![authority.clone()]);
     let policy = RetryPolicy {
         backoff_initial: Duration::from_millis(1),

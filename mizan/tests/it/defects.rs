@@ -21,6 +21,8 @@ use crate::{
 };
 
 const SECOND: Duration = Duration::from_secs(1);
+/// Longer than any of this takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn channel(authorities: Vec<String>) -> Channel {
     Channel::builder("scripted")
@@ -32,7 +34,7 @@ fn channel(authorities: Vec<String>) -> Channel {
 #[tokio::test]
 async fn a_three_live_and_one_dead_instance_fail_no_call_of_2000() {
     let service = Scripted::ok();
-    let mut authorities = vec![nowhere().await];
+    let mut authorities = vec![nowhere()];
     let mut servers = Vec::new();
     for _ in 0..3 {
         let server = Running::start(&service).await;
@@ -107,7 +109,7 @@ async fn c_a_server_that_ends_says_goaway_and_lets_calls_finish() {
         tokio::task::yield_now().await;
     }
     // With GOAWAY, our connection says that it takes no more; with a cut it would be gone.
-    let raw = mizan::Connection::open(&server.authority(), SECOND)
+    let raw = mizan::Connection::open(&server.authority(), PATIENCE)
         .await
         .unwrap();
     server.begin_stop();
@@ -150,7 +152,7 @@ async fn e_with_no_instance_the_deadline_holds() {
 #[tokio::test(start_paused = true)]
 async fn f_an_open_watch_does_not_hold_up_a_drain() {
     let server = Running::start(&Scripted::ok()).await;
-    let connection = mizan::Connection::open(&server.authority(), SECOND)
+    let connection = mizan::Connection::open(&server.authority(), PATIENCE)
         .await
         .unwrap();
     let watch = HealthClient::new(connection)
@@ -202,7 +204,7 @@ async fn g_1100_instances() {
 #[tokio::test]
 async fn h_a_health_watch_on_an_unknown_service_is_answered_by_the_protocol() {
     let server = Running::start(&Scripted::ok()).await;
-    let connection = mizan::Connection::open(&server.authority(), SECOND)
+    let connection = mizan::Connection::open(&server.authority(), PATIENCE)
         .await
         .unwrap();
     let request = HealthCheckRequest {

@@ -14,7 +14,8 @@ use tonic_health::pb::{
 
 use crate::support::{Running, Scripted, call};
 
-const SECOND: Duration = Duration::from_secs(1);
+/// Longer than any of this takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn a_call_in_flight_is_finished_and_new_connections_are_refused() {
@@ -28,14 +29,19 @@ async fn a_call_in_flight_is_finished_and_new_connections_are_refused() {
         }
     });
     let server = Running::start(&service).await;
-    let connection = Connection::open(&server.authority(), SECOND).await.unwrap();
+    let connection = Connection::open(&server.authority(), PATIENCE)
+        .await
+        .unwrap();
     let mut raw = RegistryServiceClient::new(connection.clone());
     let call = tokio::spawn(async move { raw.list_services(ListServicesRequest::default()).await });
     while service.calls() == 0 {
         tokio::task::yield_now().await;
     }
     server.begin_stop();
-    while Connection::open(&server.authority(), SECOND).await.is_ok() {
+    while Connection::open(&server.authority(), PATIENCE)
+        .await
+        .is_ok()
+    {
         tokio::task::yield_now().await;
     }
     assert!(!call.is_finished());
@@ -47,7 +53,9 @@ async fn a_call_in_flight_is_finished_and_new_connections_are_refused() {
 #[tokio::test]
 async fn health_watches_see_the_drain_and_do_not_hold_it_up() {
     let server = Running::start(&Scripted::ok()).await;
-    let connection = Connection::open(&server.authority(), SECOND).await.unwrap();
+    let connection = Connection::open(&server.authority(), PATIENCE)
+        .await
+        .unwrap();
     let watch = HealthClient::new(connection)
         .watch(HealthCheckRequest::default())
         .await;
@@ -69,15 +77,15 @@ async fn health_watches_see_the_drain_and_do_not_hold_it_up() {
 async fn a_server_that_is_dropped_lets_go_of_its_port_and_its_connections() {
     let server = Running::start(&Scripted::ok()).await;
     let authority = server.authority();
-    let connection = Connection::open(&authority, SECOND).await.unwrap();
+    let connection = Connection::open(&authority, PATIENCE).await.unwrap();
     server.cut().await;
     let let_go = async {
         connection.closed().await;
-        while Connection::open(&authority, SECOND).await.is_ok() {
+        while Connection::open(&authority, PATIENCE).await.is_ok() {
             tokio::task::yield_now().await;
         }
     };
-    let let_go = tokio::time::timeout(10 * SECOND, let_go);
+    let let_go = tokio::time::timeout(PATIENCE, let_go);
     let_go.await.expect("the port and the connection are free");
 }
 
@@ -105,7 +113,7 @@ async fn an_instance_that_drains_with_a_long_call_on_it_fails_no_other() {
         tokio::task::yield_now().await;
     }
     draining.begin_stop();
-    while Connection::open(&draining.authority(), SECOND)
+    while Connection::open(&draining.authority(), PATIENCE)
         .await
         .is_ok()
     {
@@ -123,7 +131,9 @@ async fn an_instance_that_drains_with_a_long_call_on_it_fails_no_other() {
 async fn an_open_reflection_stream_does_not_hold_up_the_drain() {
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
     let server = Running::start(&Scripted::ok()).await;
-    let connection = Connection::open(&server.authority(), SECOND).await.unwrap();
+    let connection = Connection::open(&server.authority(), PATIENCE)
+        .await
+        .unwrap();
     let stream = ServerReflectionClient::new(connection)
         .server_reflection_info(tokio_stream::pending())
         .await;
@@ -150,7 +160,9 @@ async fn a_drain_takes_no_longer_than_its_limit_whatever_the_registry_does() {
         .limits(limits);
     let service = Scripted::silent();
     let server = Running::start_server(server, &service).await;
-    let raw = Connection::open(&server.authority(), SECOND).await.unwrap();
+    let raw = Connection::open(&server.authority(), PATIENCE)
+        .await
+        .unwrap();
     let mut raw = RegistryServiceClient::new(raw);
     let call = tokio::spawn(async move { raw.list_services(ListServicesRequest::default()).await });
     while service.calls() == 0 {

@@ -99,7 +99,7 @@ async fn a_retry_goes_to_an_instance_not_yet_tried() {
     assert_eq!(serving.calls(), 40);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_hedge_wins_and_the_slow_attempt_is_cancelled() {
     let (told, mut cancelled) = mpsc::channel(1);
     let server = Wire::start(move |mut call| {
@@ -261,7 +261,7 @@ async fn a_proxys_page_is_read_as_grpc_says_and_retried_like_a_status() {
 
 #[tokio::test(start_paused = true)]
 async fn wait_for_ready_waits_for_the_first_instance() {
-    let authority = nowhere().await;
+    let authority = nowhere();
     let channel = Channel::builder("scripted").fixed(vec![authority.clone()]);
     let channel = channel
         .wait_for_ready(true)
@@ -376,7 +376,7 @@ async fn the_config_that_instances_carry_is_followed_if_so_wished() {
 
 /// A process that is killed in the middle of its answer: nobody has had anything of it, so it is asked
 /// for again.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_breaks_off_is_asked_for_again() {
     let server = Wire::start(|mut call| async move {
         if call.number == 2 {

@@ -18,10 +18,13 @@ use tonic_health::pb::{
 
 use crate::support::{Running, Scripted, call, client};
 
-const SECOND: Duration = Duration::from_secs(1);
+/// Longer than any of this takes.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn connection(server: &Running) -> Connection {
-    Connection::open(&server.authority(), SECOND).await.unwrap()
+    Connection::open(&server.authority(), PATIENCE)
+        .await
+        .unwrap()
 }
 
 async fn get_health(server: &Running) -> String {
@@ -235,14 +238,14 @@ async fn plain_http_on_the_same_port_tells_the_health() {
     let answer = get_health(&server).await;
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
     assert!(
-        answer.contains(r#""status":"healthy""#) && answer.contains(r#""uptime":"0s""#),
+        answer.contains(r#""status":"healthy""#) && answer.contains(r#""uptime":""#),
         "{answer}"
     );
 }
 
 #[tokio::test]
 async fn an_instance_that_the_registry_does_not_know_is_degraded() {
-    let args = mizan::args::ServerArgs::with_registry(vec![crate::support::nowhere().await]);
+    let args = mizan::args::ServerArgs::with_registry(vec![crate::support::nowhere()]);
     let server =
         Running::start_server(Server::builder("scripted").args(&args), &Scripted::ok()).await;
     let answer = get_health(&server).await;
@@ -307,7 +310,7 @@ async fn a_handler_that_takes_too_long_is_a_deadline_exceeded() {
     assert_eq!(late.code(), Code::DeadlineExceeded);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     let service = Scripted::silent();
     let limits = Limits {
@@ -380,11 +383,11 @@ async fn connections_beyond_the_limit_are_closed_until_one_ends() {
     let server = Running::start_server(server, &Scripted::ok()).await;
     let first = connection(&server).await;
     let authority = server.authority();
-    let refused = Connection::open(&authority, SECOND).await.unwrap_err();
+    let refused = Connection::open(&authority, PATIENCE).await.unwrap_err();
     assert!(!refused.reason().contains("timed out"), "{refused}");
     assert!(!first.is_closed());
     drop(first);
-    while Connection::open(&authority, SECOND).await.is_err() {
+    while Connection::open(&authority, PATIENCE).await.is_err() {
         tokio::task::yield_now().await;
     }
 }

@@ -163,7 +163,7 @@ async fn a_stream_that_has_begun_is_not_tried_again() {
     assert_eq!(server.calls(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_deadline_holds_to_the_end_of_a_stream() {
     let released = Arc::new(tokio::sync::Notify::new());
     let server = Wire::start({

@@ -185,10 +185,16 @@ impl Running {
     }
 }
 
-/// An address where nobody listens.
-pub(crate) async fn nowhere() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    listener.local_addr().unwrap().to_string()
+/// An address where nobody listens, and nobody will but [`Running::start_at`]: who sits on a port
+/// without listening keeps others away that ask for any.
+pub(crate) fn nowhere() -> String {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    // For as long as the test's process lives.
+    Box::leak(Box::new(socket));
+    address
 }
 
 pub(crate) type Client = RegistryServiceClient<Channel>;

@@ -76,7 +76,8 @@ async fn a_deadline_reaches_the_end_and_shrinks_at_each_hop() {
     let c_server = Running::start(&c).await;
     let (b, b_server) = passing_on(&c_server).await;
     let (a, a_server) = passing_on(&b_server).await;
-    call_within(&client(vec![a_server.authority()]), Duration::from_secs(2))
+    let minute = Duration::from_secs(60);
+    call_within(&client(vec![a_server.authority()]), minute)
         .await
         .unwrap();
     let micros = |service: &Scripted| -> u64 {
@@ -84,7 +85,7 @@ async fn a_deadline_reaches_the_end_and_shrinks_at_each_hop() {
         text.strip_suffix('u').unwrap().parse().unwrap()
     };
     let left = [micros(&a), micros(&b), micros(&c)];
-    assert!(2_000_000 >= left[0], "{left:?}");
+    assert!(60_000_000 >= left[0], "{left:?}");
     assert!(left[0] > left[1] && left[1] > left[2], "{left:?}");
 }
 

@@ -67,6 +67,8 @@ impl World {
         .await;
         let payments = Channel::builder("payment")
             .registry(vec![address.clone()])
+            // Whoever is to be told early is told of a reason, not of the time.
+            .deadline(Duration::from_secs(60))
             .no_breaker();
         Self {
             data: tempfile::tempdir().unwrap(),

@@ -61,7 +61,9 @@ async fn checks_share_one_connection() {
     let mut client = registry.client().await;
     let target = Checked::start().await;
     let mut watch = Watch::open(&mut client, &["invoice"], true).await;
-    register(&mut client, checked("a", target.port, None, OFTEN)).await;
+    // A check may take as long as there is between two; one that took longer would connect anew.
+    let seldom = Duration::from_secs(2);
+    register(&mut client, checked("a", target.port, None, seldom)).await;
     watch.until_passing().await;
     for (status, passing) in [
         (ServingStatus::NotServing, false),

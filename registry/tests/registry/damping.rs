@@ -101,7 +101,7 @@ async fn a_mass_expiry_is_held_back_and_that_is_said_everywhere() {
     let registry = Registry::start().await;
     let mut client = registry.client().await;
     let ids: Vec<_> = (0..ALL).map(|n| format!("i{n:02}")).collect();
-    let short = ttl(Duration::from_secs(3));
+    let short = ttl(Duration::from_secs(6));
     for id in &ids {
         register(&mut client, checked(id, 1, short.clone(), HOURLY)).await;
     }

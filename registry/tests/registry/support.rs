@@ -119,6 +119,8 @@ pub(crate) fn checked(id: &str, port: u16, kind: Option<Kind>, interval: Duratio
     let check = HealthCheck {
         kind,
         interval: Some(interval.try_into().unwrap()),
+        // What is slow here is the machine.
+        timeout: Some(interval.min(PATIENCE).try_into().unwrap()),
         ..HealthCheck::default()
     };
     Instance {

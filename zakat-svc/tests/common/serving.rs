@@ -26,7 +26,7 @@ impl Server {
             let _ = stopped.await;
         };
         let serving = tokio::spawn(zakat_svc::serve(listener, config, shutdown));
-        let connection = Connection::open(&authority, Duration::from_secs(5)).await;
+        let connection = Connection::open(&authority, Duration::from_secs(60)).await;
         Self {
             client: ZakatServiceClient::new(connection.unwrap()),
             stop,
