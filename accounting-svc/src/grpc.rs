@@ -259,12 +259,12 @@ impl AccountingService for Api {
     ) -> Result<Response<pb::Transaction>, Status> {
         let field = "transaction_id";
         let transaction_id = asked(field, request.into_inner().transaction_id)?;
-        let saved = self.ledger.transaction(transaction_id).await;
-        let saved = saved.map_err(unavailable)?.ok_or_else(|| {
+        let saved = self.ledger.transaction(transaction_id, now()).await;
+        let (saved, time) = saved.map_err(unavailable)?.ok_or_else(|| {
             let reason = domain::Reason::TransactionNotFound.as_str();
             refused_field(Code::NotFound, reason, field, "names no transaction")
         })?;
-        answered(answer::transaction(&saved, now()), false)
+        answered(answer::transaction(&saved, time), false)
     }
 
     async fn list_transactions(

@@ -30,7 +30,7 @@ use crate::domain::{
 pub struct Head {
     /// The last place in the journal; 0 before the first.
     pub sequence: i64,
-    /// The books' own time: that of the last entry.
+    /// The books' own time: that at which anything was decided last.
     pub record_time: Micros,
     /// How many transactions there are.
     pub transactions: i64,
@@ -92,6 +92,8 @@ pub struct Books {
     transactions: HashMap<String, Arc<TransactionRecord>>,
     earlier: HashMap<(Call, String), Earlier>,
     changes: Changes,
+    /// Why nothing may be saved: what was loaded cannot be so.
+    contradiction: Option<&'static str>,
     /// While an atomic batch runs: the counters before each change of them.
     undo: Option<Vec<(String, Counters)>>,
 }
@@ -109,6 +111,7 @@ impl Books {
             transactions: HashMap::new(),
             earlier: HashMap::new(),
             changes: Changes::default(),
+            contradiction: None,
             undo: None,
         }
     }

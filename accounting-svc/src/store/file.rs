@@ -363,10 +363,15 @@ pub(super) fn ids(entry: &crate::domain::Entry) -> (std::borrow::Cow<'_, str>, O
     match entry.kind {
         Kind::Record | Kind::Pend | Kind::Reverse => (entry.request_id.as_str().into(), None),
         Kind::Post | Kind::Void | Kind::Close | Kind::Reopen => {
-            let word = format!("/{}", entry.sequence);
+            let word = no_transaction(entry.sequence);
             (word.into(), Some(&entry.request_id))
         }
     }
+}
+
+/// A word that is no id, and no other entry's.
+pub(super) fn no_transaction(sequence: i64) -> String {
+    format!("/{sequence}")
 }
 
 pub(super) fn too_large() -> Unavailable {

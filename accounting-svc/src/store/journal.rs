@@ -72,7 +72,10 @@ pub struct Page {
 }
 
 #[derive(Debug)]
-pub(super) struct GetTransaction(pub(super) String);
+pub(super) struct GetTransaction {
+    pub(super) transaction_id: String,
+    pub(super) now: Micros,
+}
 
 #[derive(Debug)]
 pub(super) struct ListTransactions(pub(super) Filter);
@@ -81,14 +84,20 @@ impl GetTransaction {
     pub(super) async fn read(
         self,
         reader: impl Reader,
-    ) -> Result<Option<TransactionRecord>, Unavailable> {
+    ) -> Result<Option<(TransactionRecord, Micros)>, Unavailable> {
         const SQL: &str = select_transaction!(
             "FROM journal j",
             "WHERE j.transaction_id = $1 AND j.kind <= 3"
         );
-        match reader.row(SQL, &[Param::Text(&self.0)]).await? {
+        match reader
+            .row(SQL, &[Param::Text(&self.transaction_id)])
+            .await?
+        {
             None => Ok(None),
-            Some(row) => shown(reader, &row).await.map(Some),
+            Some(row) => {
+                let time = rows::time(reader, self.now).await?;
+                Ok(Some((shown(reader, &row).await?, time)))
+            }
         }
     }
 }

@@ -38,7 +38,7 @@ use self::{
     verify::Verify,
 };
 use crate::domain::{
-    Books, Command, Content, Kind, Micros, Outcome, Remembered, TransactionRecord,
+    Books, Command, Content, Finished, Kind, Micros, Outcome, Remembered, TransactionRecord,
 };
 
 /// The file's name within the data directory.
@@ -73,7 +73,7 @@ impl Writes for LedgerWrites {
     ) -> Result<Vec<Vec<Outcome>>, Unavailable> {
         let (head, mut books) = file::load(file, memory, commands)?;
         let outcomes = decide(&mut books, commands);
-        let finished = books.finish(head);
+        let finished = sound(books.finish(head))?;
         file::save(file, &finished)?;
         *memory = finished.remembered();
         Ok(outcomes)
@@ -85,8 +85,16 @@ impl Writes for LedgerWrites {
     ) -> Result<Vec<Vec<Outcome>>, Unavailable> {
         let (head, mut books) = server::load(server, commands).await?;
         let outcomes = decide(&mut books, commands);
-        server::save(server, &books.finish(head)).await?;
+        server::save(server, &sound(books.finish(head))?).await?;
         Ok(outcomes)
+    }
+}
+
+/// What may be saved.
+fn sound(finished: Finished) -> Result<Finished, Unavailable> {
+    match finished.contradiction {
+        Some(what) => Err(Unavailable::damaged(what)),
+        None => Ok(finished),
     }
 }
 
@@ -134,15 +142,21 @@ impl Ledger {
         self.store.read(ListAccounts(filter)).await
     }
 
-    /// One transaction, if it was recorded. Only a reversal has its legs.
+    /// One transaction, if it was recorded, and the books' own time at which its state is so, where
+    /// the caller's clock says `now`. Only a reversal has its legs.
     ///
     /// # Errors
     /// [`Unavailable`].
     pub async fn transaction(
         &self,
         transaction_id: String,
-    ) -> Result<Option<TransactionRecord>, Unavailable> {
-        self.store.read(GetTransaction(transaction_id)).await
+        now: Micros,
+    ) -> Result<Option<(TransactionRecord, Micros)>, Unavailable> {
+        let get = GetTransaction {
+            transaction_id,
+            now,
+        };
+        self.store.read(get).await
     }
 
     /// The next page of transactions.
@@ -220,7 +234,7 @@ macro_rules! reads {
 
 reads!(GetAccount => Option<SavedAccount>);
 reads!(ListAccounts => AccountPage);
-reads!(GetTransaction => Option<TransactionRecord>);
+reads!(GetTransaction => Option<(TransactionRecord, Micros)>);
 reads!(ListTransactions => Page);
 reads!(GetBalance => Option<SavedBalance>);
 reads!(GetTrial => Trial);

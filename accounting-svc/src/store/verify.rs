@@ -5,10 +5,12 @@ use std::collections::HashMap;
 use ::store::Unavailable;
 
 use crate::domain::{
-    AccountRow, Content, Entry, Fault, GENESIS, Hash, KeyedLeg, Kind, Part, Verifier, Written,
+    AccountRow, Content, Entry, Fault, GENESIS, Hash, Head, KeyedLeg, Kind, Micros, Part, Verifier,
+    Written,
 };
 
 use super::{
+    file::no_transaction,
     reader::{Cells, Param, Reader},
     rows,
 };
@@ -146,6 +148,10 @@ pub(super) fn read_entry(row: &Cells, legs: &[Cells]) -> Result<Entry, Unavailab
     };
     let request_id = match row.opt_text(3)? {
         None => row.text(2)?,
+        // What stands in for a transaction's id is not hashed: it may be nothing else.
+        Some(_) if row.text(2)? != no_transaction(row.int(0)?) => {
+            return Err(Unavailable::damaged("an id of no transaction"));
+        }
         Some(request_id) => request_id,
     };
     Ok(Entry {
@@ -176,6 +182,29 @@ async fn check_head(reader: impl Reader, verifier: &mut Verifier) -> Result<(), 
     });
     if !sound {
         let words = "does not name the last entry, its hash and the number of transactions";
+        verifier.note(0, Part::Head, "", words);
+    }
+    check_time(reader, head, verifier).await
+}
+
+/// The books' own time is that of something that was decided: a later one would let expire what has
+/// not, and an earlier one judge again what has.
+async fn check_time(
+    reader: impl Reader,
+    head: Option<Head>,
+    verifier: &mut Verifier,
+) -> Result<(), Unavailable> {
+    const DECIDED: &str = "
+        SELECT (SELECT record_time FROM journal ORDER BY sequence DESC LIMIT 1),
+               (SELECT max(create_time) FROM account), (SELECT max(record_time) FROM refused)";
+    let row = reader.row(DECIDED, &[]).await?;
+    let row = row.ok_or_else(|| Unavailable::damaged("no row of times"))?;
+    let entry = row.opt_int(0)?.unwrap_or(Micros::MIN);
+    let (account, refusal) = (row.opt_int(1)?, row.opt_int(2)?);
+    let latest = account.into_iter().chain(refusal).fold(entry, Micros::max);
+    let sound = head.is_none_or(|head| (entry..=latest).contains(&head.record_time));
+    if !sound {
+        let words = "has a time at which nothing was decided";
         verifier.note(0, Part::Head, "", words);
     }
     Ok(())

@@ -220,6 +220,13 @@ async fn what_expires_stops_counting_by_itself() {
             tries.tick().await;
         }
         sound(&mut client).await;
+        // What leaves no entry meets it first: a repetition, and a refusal.
+        create(&mut client, "a", AccountLimit::Unspecified).await;
+        sound(&mut client).await;
+        let nobody = client.record_transaction(transfer("no", "a", "nobody", 1));
+        assert_eq!(reason(&nobody.await.unwrap_err()), "ACCOUNT_NOT_FOUND");
+        sound(&mut client).await;
+        assert_eq!(holds(&mut client, "a").await, [0; 4], "{store}");
         let close = CloseAccountRequest {
             request_id: "c".into(),
             account_id: "a".into(),

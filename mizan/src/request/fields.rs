@@ -22,11 +22,13 @@ pub fn id(field: &str, value: &str, violations: &mut Violations) {
     }
 }
 
-/// A text of at most `chars_max` characters; may be empty.
+/// A text of at most `chars_max` characters; may be empty. Without NUL, which PostgreSQL does not
+/// keep: what one store takes the other does.
 pub fn text(chars_max: usize, field: &str, value: &str, violations: &mut Violations) {
     if longer(chars_max, value) {
         violations.add(field, format!("has more than {chars_max} characters"));
     }
+    violations.require(!value.contains('\0'), field, "has a NUL character");
 }
 
 /// A text of 1 to `chars_max` characters.
@@ -47,8 +49,8 @@ pub fn metadata(pairs_max: usize, pairs: &BTreeMap<String, String>, violations: 
         return;
     }
     for (key, value) in pairs {
-        if key.is_empty() || longer(KEY_CHARS_MAX, key) {
-            let rule = format!("has a key that is not 1 to {KEY_CHARS_MAX} characters");
+        if key.is_empty() || longer(KEY_CHARS_MAX, key) || key.contains('\0') {
+            let rule = format!("has a key that is not 1 to {KEY_CHARS_MAX} characters without NUL");
             violations.add("metadata", rule);
         } else {
             text(
@@ -91,6 +93,7 @@ mod tests {
     fn texts_are_counted_in_characters() {
         assert!(!refused(|v| text(3, "name", "ééé", v)));
         assert!(refused(|v| text(3, "name", "éééé", v)));
+        assert!(refused(|v| text(3, "name", "a\0b", v)));
         assert!(refused(|v| required_text(3, "name", "", v)));
     }
 

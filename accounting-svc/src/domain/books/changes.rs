@@ -89,13 +89,11 @@ impl Changes {
         self.entries.split_off(mark.entries)
     }
 
-    /// Whether there is nothing to save.
+    /// Whether there is nothing to save. What has only been released is not: it will be again, and
+    /// would move the books' time without anything to show for it.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.accounts.is_empty()
-            && self.entries.is_empty()
-            && self.refusals.is_empty()
-            && self.released.is_empty()
+        self.accounts.is_empty() && self.entries.is_empty() && self.refusals.is_empty()
     }
 }
 
@@ -108,6 +106,8 @@ pub struct Finished {
     pub head: Head,
     /// What changed.
     pub changes: Changes,
+    /// What they were loaded from contradicts itself: nothing may be saved.
+    pub contradiction: Option<&'static str>,
     accounts: std::collections::HashMap<String, Holding>,
     totals: BTreeMap<Currency, Counters>,
 }
@@ -148,7 +148,8 @@ impl Finished {
     /// What the next group need not load.
     #[must_use]
     pub fn remembered(self) -> Remembered {
-        if self.accounts.len() > Remembered::MOST {
+        let unsaved = self.changes.is_empty() && !self.changes.released.is_empty();
+        if unsaved || self.accounts.len() > Remembered::MOST {
             return Remembered::default();
         }
         Remembered(self.accounts)
@@ -169,7 +170,11 @@ impl Books {
         for entry in &mut self.changes.entries {
             entry.hash = entry.hash_after(&head.hash);
             head.hash = entry.hash;
-            head.record_time = entry.record_time;
+        }
+        // Also by what leaves no entry: what was refused or released at this time is not judged by
+        // an earlier one again, whatever clock the next caller has.
+        if !self.changes.is_empty() {
+            head.record_time = self.time;
         }
         head.accounts_hash = before.accounts_hash;
         for row in &mut self.changes.accounts {
@@ -180,6 +185,7 @@ impl Books {
             before,
             head,
             changes: self.changes,
+            contradiction: self.contradiction,
             accounts: self.accounts,
             totals: self.totals,
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use money::Money;
 
 use crate::domain::{
-    Answer, Books, Call, Entry, GENESIS, Kind, Leg, Reason, Refusal, Request, Settlement, Stage,
-    State, Transaction, TransactionRecord, books::Earlier,
+    Answer, Books, Call, Counters, Entry, GENESIS, Kind, Leg, Reason, Refusal, Request, Settlement,
+    Stage, State, Transaction, TransactionRecord, books::Earlier,
 };
 
 impl Books {
@@ -42,17 +42,10 @@ impl Books {
             .collect();
         for (_, leg) in &parts {
             let amount = leg.amount();
-            // Neither can fail: so much was pending, and what is pending can always be posted.
-            if let Some(holding) = self.accounts.get(leg.account_id())
-                && let Ok(after) = holding.counters.plus(Stage::Posted, leg.side(), amount)
-            {
-                self.set_counters(leg.account_id(), after);
-            }
-            if let Some(total) = self.totals.get_mut(&amount.currency())
-                && let Ok(after) = total.plus(Stage::Posted, leg.side(), amount)
-            {
-                *total = after;
-            }
+            // So much was pending, and what is pending can always be posted.
+            self.count(leg, |counters| {
+                counters.plus(Stage::Posted, leg.side(), amount)
+            });
         }
         Ok(self.settle(request, Kind::Post, &pending, &parts, Some(amounts)))
     }
@@ -83,21 +76,26 @@ impl Books {
     /// Takes what is pending off the counters.
     fn release(&mut self, pending: &TransactionRecord) {
         for leg in &pending.legs {
-            let (side, amount) = (leg.side(), leg.amount());
-            // Neither can fail: it was added when it was recorded.
-            if let Some(holding) = self.accounts.get(leg.account_id())
-                && let Ok(after) = holding.counters.release(side, amount)
-            {
-                self.set_counters(leg.account_id(), after);
-            }
-            if let Some(total) = self.totals.get_mut(&amount.currency())
-                && let Ok(after) = total.release(side, amount)
-            {
-                *total = after;
-                self.changes.totals.insert(amount.currency(), ());
-            }
+            // It was added when it was recorded.
+            self.count(leg, |counters| counters.release(leg.side(), leg.amount()));
         }
         self.changes.released.push(pending.sequence);
+    }
+
+    /// Changes what the leg's account and its currency have turned over, by what cannot fail while
+    /// they hold what the journal adds up to.
+    fn count(&mut self, leg: &Leg, change: impl Fn(Counters) -> Result<Counters, money::Error>) {
+        let account = self.accounts.get(leg.account_id());
+        let account = account.and_then(|holding| change(holding.counters).ok());
+        let total = self.totals.get(&leg.amount().currency());
+        let total = total.and_then(|total| change(*total).ok());
+        let (Some(account), Some(total)) = (account, total) else {
+            self.contradiction = Some("counters that do not hold what is pending");
+            return;
+        };
+        self.set_counters(leg.account_id(), account);
+        self.totals.insert(leg.amount().currency(), total);
+        self.changes.totals.insert(leg.amount().currency(), ());
     }
 
     fn settle(

@@ -256,6 +256,74 @@ fn what_is_pending_is_posted_in_part_voided_or_expires() {
     );
 }
 
+/// Released by a group that leaves no entry, on a machine whose clock is ahead: a request that came
+/// before, by a clock that is behind, does not meet it pending again.
+#[test]
+fn what_has_been_released_stays_so_whatever_the_next_clock_says() {
+    let mut books = plain();
+    done(
+        &mut books,
+        &pending("p1", transfer("a", "b", 10), Some(100)),
+    );
+    done(&mut books, &pending("p2", transfer("a", "b", 10), None));
+    let first = books.clone().finish(Head::EMPTY);
+    let mut ahead = Books::new(first.head, 200);
+    (ahead.accounts, ahead.totals) = (books.accounts.clone(), books.totals.clone());
+    ahead.transactions = books.transactions.clone();
+    ahead.expire(&["p1".to_owned()]);
+    refused(
+        &mut ahead,
+        &record("r", transfer("a", "nobody", 1)),
+        Reason::AccountNotFound,
+        "legs[1].account_id",
+    );
+    let second = ahead.clone().finish(first.head);
+    assert_eq!(second.head.record_time, 200);
+
+    let mut behind = Books::new(second.head, 50);
+    (behind.accounts, behind.totals) = (ahead.accounts, ahead.totals);
+    behind.transactions = ahead.transactions;
+    refused(
+        &mut behind,
+        &post("late", "p1", None),
+        Reason::TransactionExpired,
+        "transaction_id",
+    );
+    done(&mut behind, &post("in-time", "p2", None));
+    assert_eq!(numbers(&behind)["a"], [10, 0, 0, 0]);
+}
+
+/// A repetition alone releases nothing for good, and moves no time.
+#[test]
+fn what_is_only_released_is_not_saved() {
+    let mut books = plain();
+    done(&mut books, &pending("p", transfer("a", "b", 10), Some(100)));
+    let first = books.clone().finish(Head::EMPTY);
+    let mut again = Books::new(first.head, 200);
+    (again.accounts, again.totals) = (books.accounts.clone(), books.totals.clone());
+    again.transactions = books.transactions.clone();
+    again.expire(&["p".to_owned()]);
+    done(&mut again, &pending("p", transfer("a", "b", 10), Some(100)));
+    let second = again.finish(first.head);
+    assert!(second.changes.is_empty() && !second.changes.released.is_empty());
+    assert_eq!(second.head, first.head);
+    // Nor is it remembered: the next group releases it again.
+    let mut next = Books::new(second.head, 200);
+    next.put_remembered(second.remembered());
+    assert!(!next.has_account("a"));
+}
+
+/// Counters that something else changed are not written on.
+#[test]
+fn counters_that_hold_less_than_what_is_pending_let_nothing_be_saved() {
+    let mut books = plain();
+    done(&mut books, &pending("p", transfer("a", "b", 10), None));
+    let less = Counters::of_row("GBP".parse().unwrap(), [0, 0, 5, 0]);
+    books.accounts.get_mut("a").unwrap().counters = less;
+    done(&mut books, &post("post", "p", None));
+    assert!(books.finish(Head::EMPTY).contradiction.is_some());
+}
+
 #[test]
 fn a_transaction_is_taken_back_once_and_by_what_was_posted() {
     let mut books = plain();
