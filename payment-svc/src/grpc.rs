@@ -137,7 +137,7 @@ impl PaymentService for Payments {
     ) -> Result<Response<Payment>, Status> {
         let mut request = request.into_inner();
         let asynchronous = std::mem::take(&mut request.asynchronous);
-        let intent = request::intent(&request)?;
+        let intent = request::payment(&request)?;
         let encoded = request.encode_to_vec();
         self.submit(Body::Payment(intent), encoded, asynchronous)
             .await

@@ -26,7 +26,7 @@ use mizan::{
     Channel, InvalidChannel, Server,
     limit::Rate,
     retry,
-    server::{Listener, ServeError},
+    server::{Limits, Listener, ServeError},
 };
 use mizan_contracts::{
     accounting::v1::accounting_service_client::AccountingServiceClient,
@@ -45,6 +45,9 @@ pub const DEFAULT_PORT: u16 = 50081;
 /// The pause before a step is repeated, doubling.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// A caller is answered after that, whatever its deadline: it may ask again.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// Why the service could not run.
 #[derive(Debug, thiserror::Error)]
@@ -107,8 +110,13 @@ where
         shutdown.await;
         closing.cancel();
     };
+    let limits = Limits {
+        handler_timeout: WAIT_MAX,
+        ..Limits::default()
+    };
     let served = Server::builder("payment")
         .args(&config.server)
+        .limits(limits)
         .add_service(PaymentServiceServer::new(payments))
         .serve(listener, shutdown)
         .await;

@@ -1,5 +1,7 @@
 //! Reads requests: every rule of the contract that needs no payment to be checked.
 
+use std::collections::BTreeMap;
+
 use mizan::{
     request::{id, metadata, read_micros, reference, required_text, text},
     status::Violations,
@@ -27,6 +29,41 @@ const METADATA_MAX: usize = 48;
 const AMOUNT_MAX: i128 = 1_000_000_000_000_000;
 
 /// The payment that is asked for, or all that is wrong with it.
+pub(crate) fn payment(request: &ProcessPaymentRequest) -> Result<Intent, Status> {
+    let intent = intent(request)?;
+    let mut violations = Violations::new();
+    for (field, text) in [
+        ("counterparty.counterparty_id", &intent.counterparty_id),
+        ("counterparty.name", &intent.counterparty_name),
+        ("description", &intent.description),
+        ("reference", &intent.reference),
+    ] {
+        plain(field, text, &mut violations);
+    }
+    plain_metadata(&intent.metadata, &mut violations);
+    violations.check()?;
+    Ok(intent)
+}
+
+/// Only characters of a document, those of XML 1.0 (production 2): invoicing takes no others, and a
+/// payment that it refuses would have used up its id.
+fn plain(field: &str, text: &str, violations: &mut Violations) {
+    let of_a_document = |c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
+    violations.require(
+        text.chars().all(of_a_document),
+        field,
+        "has a control character",
+    );
+}
+
+fn plain_metadata(pairs: &BTreeMap<String, String>, violations: &mut Violations) {
+    for (key, value) in pairs {
+        plain("metadata", key, violations);
+        plain("metadata", value, violations);
+    }
+}
+
+/// The same of a request that was accepted once, by the rules of that time.
 pub(crate) fn intent(request: &ProcessPaymentRequest) -> Result<Intent, Status> {
     let mut violations = Violations::new();
     id("request_id", &request.request_id, &mut violations);
@@ -101,6 +138,9 @@ pub(crate) fn refund(request: &RefundPaymentRequest) -> Result<RefundAsked, Stat
     );
     reference(&request.reference, &mut violations);
     metadata(METADATA_MAX, &request.metadata, &mut violations);
+    plain("reason", &request.reason, &mut violations);
+    plain("reference", &request.reference, &mut violations);
+    plain_metadata(&request.metadata, &mut violations);
     let effective = request.effective_time.as_ref().map(read_micros).transpose();
     let effective_micros = violations.keep("effective_time", effective).flatten();
     violations.check()?;
@@ -129,6 +169,7 @@ pub(crate) fn steering(request_id: &str, payment_id: &str, reason: &str) -> Resu
     id("request_id", request_id, &mut violations);
     id("payment_id", payment_id, &mut violations);
     text(DESCRIPTION_CHARS_MAX, "reason", reason, &mut violations);
+    plain("reason", reason, &mut violations);
     violations.check()
 }
 
@@ -199,7 +240,10 @@ mod tests {
     }
 
     fn fields(request: &ProcessPaymentRequest) -> Vec<String> {
-        let status = intent(request).unwrap_err();
+        told_of(&payment(request).unwrap_err())
+    }
+
+    fn told_of(status: &Status) -> Vec<String> {
         let violations = status.get_details_bad_request().unwrap().field_violations;
         violations
             .into_iter()
@@ -246,6 +290,41 @@ mod tests {
                 "cash_account_id",
                 "effective_time",
             ]
+        );
+    }
+
+    #[test]
+    fn what_no_document_can_hold_is_refused_before_the_id_is_used() {
+        let bad = ProcessPaymentRequest {
+            counterparty: Some(Counterparty {
+                counterparty_id: "\u{b}".to_owned(),
+                name: "A\u{1b}[1m".to_owned(),
+            }),
+            description: "two\nlines\tand\r\na tab".to_owned(),
+            reference: "a\u{7}".to_owned(),
+            metadata: [("k".to_owned(), "\u{ffff}".to_owned())].into(),
+            ..good()
+        };
+        let told = told_of(&payment(&bad).unwrap_err());
+        let wrong = [
+            "counterparty.counterparty_id",
+            "counterparty.name",
+            "reference",
+            "metadata",
+        ];
+        assert_eq!(told, wrong);
+        // One that was accepted before there was this rule is still read.
+        assert!(intent(&bad).is_ok());
+        let refund_asked = RefundPaymentRequest {
+            request_id: "r".to_owned(),
+            payment_id: "p".to_owned(),
+            reason: "\u{8}".to_owned(),
+            ..RefundPaymentRequest::default()
+        };
+        assert_eq!(told_of(&refund(&refund_asked).unwrap_err()), ["reason"]);
+        assert_eq!(
+            told_of(&steering("c", "p", "\u{8}").unwrap_err()),
+            ["reason"]
         );
     }
 

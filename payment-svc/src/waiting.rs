@@ -57,7 +57,7 @@ pub(crate) async fn rest(
             Ok(Err(_)) => return Waited::LetGo,
             Err(_) => {
                 return match seen {
-                    Progress::Trouble(trouble) => Waited::Trouble(trouble),
+                    Progress::Trouble(trouble) if wait_until < until => Waited::Trouble(trouble),
                     _ => Waited::TooLong,
                 };
             }
@@ -98,5 +98,10 @@ mod tests {
         let until = Instant::now() + Duration::from_secs(4);
         assert!(matches!(rest(progress, Some(until)).await, Waited::TooLong));
         assert!(Instant::now() < until + Duration::from_secs(1));
+        // Also in trouble that has not lasted yet.
+        let trouble = Progress::Trouble(Status::unavailable("away"));
+        let (_report, progress) = watch::channel(trouble);
+        let soon = Instant::now() + Duration::from_secs(1);
+        assert!(matches!(rest(progress, Some(soon)).await, Waited::TooLong));
     }
 }

@@ -146,6 +146,11 @@ impl Command {
         }
     }
 
+    /// The id of a refund that is asked for, if it is one.
+    pub(crate) fn refund_id(&self) -> Option<&str> {
+        self.refund_of().and_then(|_| self.payment_id())
+    }
+
     /// The payment that a refund is asked of, if it is one.
     pub(crate) fn refund_of(&self) -> Option<&str> {
         match self {

@@ -15,5 +15,5 @@ pub(crate) use intent::{Direction, Intent};
 pub(crate) use journal::{Attempt, AttemptEnd, Error, Journal, Steering, StepRecord, StepState};
 pub(crate) use payment::{Ended, Failure, Payment, Policy};
 pub(crate) use refund::RefundRefusal;
-pub(crate) use set::{Change, Row, Set, decide};
+pub(crate) use set::{Change, Refused, Row, Set, decide};
 pub(crate) use state::{State, Step};

@@ -15,6 +15,8 @@ pub(crate) struct Set {
     pub(crate) rows: BTreeMap<String, Row>,
     /// Of the payments that refunds are asked of: what is refunded, or on its way, in minor units.
     pub(crate) refunded: BTreeMap<String, i128>,
+    /// What refunds that are asked for were told, if they were refused before.
+    pub(crate) refused: BTreeMap<String, Refused>,
     /// Unfinished payments whose workers are gone, for the commands that take over.
     pub(crate) free: Vec<String>,
     /// When the latest payment was accepted: the next one is accepted later.
@@ -31,6 +33,15 @@ pub(crate) struct Row {
     /// Who works on it.
     pub(crate) worker: String,
     pub(crate) change: Change,
+}
+
+/// A refund that was refused: a late copy of its request is told the same and moves nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Refused {
+    pub(crate) request: Vec<u8>,
+    pub(crate) refusal: RefundRefusal,
+    /// Whether it has to be written.
+    pub(crate) is_new: bool,
 }
 
 /// What has to be written of a row.
@@ -84,10 +95,26 @@ impl Set {
         }
         let intent = match &new.body {
             Body::Payment(intent) => intent.clone(),
-            Body::Refund(asked) => match self.refund(asked) {
-                Ok(intent) => intent,
-                Err(refusal) => return Accepted::Refused(refusal),
-            },
+            Body::Refund(asked) => {
+                if let Some(before) = self.refused.get(&asked.id) {
+                    return match differs(&new.body, &before.request, &new.request) {
+                        Some(field) => Accepted::Differs(field),
+                        None => Accepted::Refused(before.refusal.clone()),
+                    };
+                }
+                match self.refund(asked) {
+                    Ok(intent) => intent,
+                    Err(refusal) => {
+                        let refused = Refused {
+                            request: new.request.clone(),
+                            refusal: refusal.clone(),
+                            is_new: true,
+                        };
+                        self.refused.insert(asked.id.clone(), refused);
+                        return Accepted::Refused(refusal);
+                    }
+                }
+            }
         };
         let now = self.clock_micros.unwrap_or(new.now);
         let now = now.max(self.latest_micros.saturating_add(1));
@@ -303,7 +330,7 @@ mod tests {
             matches!(&outcomes[1], Outcome::Accepted(Accepted::Refused(RefundRefusal::TooLarge { left })) if left.minor() == 40)
         );
         mine(&outcomes[2]);
-        assert!(!set.rows.contains_key("r2"), "a refusal uses up no id");
+        assert!(!set.rows.contains_key("r2"));
 
         first.conclude(
             &Ended::Refused {
@@ -321,8 +348,21 @@ mod tests {
             payment: Box::new(first),
             now: 6,
         };
-        let outcomes = decided(&mut set, &[save, refund("r4", 60)]);
-        mine(&outcomes[1]);
+        // What is left again is for another id: a late copy of what was refused moves nothing.
+        let outcomes = decided(&mut set, &[save, refund("r2", 60), refund("r4", 60)]);
+        assert!(matches!(
+            &outcomes[1],
+            Outcome::Accepted(Accepted::Refused(RefundRefusal::TooLarge { left })) if left.minor() == 40
+        ));
+        mine(&outcomes[2]);
+        let mut other = refund("r2", 40);
+        if let Command::Accept(accept) = &mut other {
+            accept.request = b"another".to_vec();
+        }
+        let outcomes = decided(&mut set, &[other]);
+        assert!(
+            matches!(&outcomes[0], Outcome::Accepted(Accepted::Differs(field)) if field == "amount")
+        );
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
-use tonic::Status;
+use tonic::{Code, Status};
 
 use super::{Outside, metrics, sort, table};
 use crate::{
@@ -31,6 +31,13 @@ use crate::{
 /// The most steps that are done at once; further ones wait their turn. Bounds how much a recovery
 /// adds to the load.
 const RUNNING_MAX: usize = 512;
+
+/// The most payments that this process drives at once, a few kilobytes each; no more are accepted
+/// or taken over until some are at rest.
+const DRIVEN_MAX: usize = 50_000;
+
+/// When to come again with one more.
+const OVERLOADED_RETRY: Duration = Duration::from_secs(1);
 
 /// How a coordinator works.
 #[derive(Debug, Clone)]
@@ -62,7 +69,10 @@ pub(crate) struct Coordinator {
     outside: Arc<dyn Outside>,
     settings: Arc<Settings>,
     running: Arc<DashMap<String, watch::Receiver<Progress>>>,
+    /// For steps whose outcome is open: they may wait for a limiter.
     turns: Arc<Semaphore>,
+    /// For what is decided, voiding and settling, which waits for none of them.
+    decided: Arc<Semaphore>,
     tasks: TaskTracker,
     stopping: CancellationToken,
 }
@@ -74,6 +84,7 @@ impl Coordinator {
             settings: Arc::new(settings),
             running: Arc::default(),
             turns: Arc::new(Semaphore::new(RUNNING_MAX)),
+            decided: Arc::new(Semaphore::new(RUNNING_MAX)),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
         }
@@ -90,6 +101,14 @@ impl Coordinator {
 
     /// Accepts a payment or a refund and, if it is this worker's, begins to drive it.
     pub(crate) async fn submit(&self, body: Body, request: Vec<u8>) -> Result<Accepted, Status> {
+        if self.is_full() {
+            return Err(status::retry_later(
+                Code::ResourceExhausted,
+                "OVERLOADED",
+                "as many payments are on their way as this instance drives; nothing was done",
+                OVERLOADED_RETRY,
+            ));
+        }
         let accept = Command::Accept(Box::new(Accept {
             request,
             body,
@@ -135,6 +154,9 @@ impl Coordinator {
 
     /// Takes over up to `most` payments whose workers are gone. How many it took.
     pub(crate) async fn take_over(&self, most: u32) -> Result<usize, Status> {
+        if self.is_full() {
+            return Ok(0);
+        }
         let take_over = Command::TakeOver {
             most,
             worker: self.settings.worker.clone(),
@@ -144,6 +166,10 @@ impl Coordinator {
             Outcome::Taken(taken) => Ok(taken.len()),
             _ => Err(other_answer()),
         }
+    }
+
+    fn is_full(&self) -> bool {
+        self.running.len() >= DRIVEN_MAX
     }
 
     /// Writes, and begins to drive what that made this worker's. In a task of its own: a caller who
@@ -209,7 +235,12 @@ impl Coordinator {
         while let Some(step) = payment.state.step() {
             // For the step, not for the pause after it: payments that wait for something to come
             // back do not hold up those that can go on.
-            let Ok(turn) = self.turns.acquire().await else {
+            let turns = if step.is_bounded() {
+                &self.turns
+            } else {
+                &self.decided
+            };
+            let Ok(turn) = turns.acquire().await else {
                 return Progress::Dropped;
             };
             let (ended, trouble) = self.attempt(step, &payment).await;

@@ -64,8 +64,12 @@ impl Writes for Payments {
     const SQLITE: &'static [&'static str] = &[
         include_str!("schema/sqlite_1.sql"),
         include_str!("schema/sqlite_2.sql"),
+        include_str!("schema/sqlite_3.sql"),
     ];
-    const POSTGRES: &'static [&'static str] = &[include_str!("schema/postgres_1.sql")];
+    const POSTGRES: &'static [&'static str] = &[
+        include_str!("schema/postgres_1.sql"),
+        include_str!("schema/postgres_2.sql"),
+    ];
 
     fn in_file(
         file: &Connection,

@@ -14,7 +14,7 @@ use store::{
 
 use super::{
     Figures, Filter, Oldest, damaged,
-    rows::{Damaged, Fixed, Raw, columns, journal_of, turned},
+    rows::{Damaged, Fixed, Raw, RefusalRow, columns, journal_of, turned},
 };
 use crate::domain::{Change, Command, Payment, Row, Set, State};
 
@@ -49,6 +49,7 @@ pub(super) async fn load(server: &Session, commands: &[Command]) -> Result<Set, 
             let sum: i64 = row.try_get(1)?;
             set.refunded.insert(row.try_get(0)?, sum.into());
         }
+        load_refused(server, commands, &mut set).await?;
     }
     if commands.iter().any(|c| matches!(c, Command::Accept(_))) {
         // One clock for all workers, wherever they are.
@@ -83,6 +84,51 @@ pub(super) async fn load(server: &Session, commands: &[Command]) -> Result<Set, 
         }
     }
     Ok(set)
+}
+
+async fn load_refused(
+    server: &Session,
+    commands: &[Command],
+    set: &mut Set,
+) -> Result<(), Unavailable> {
+    let ids: Vec<&str> = commands.iter().filter_map(Command::refund_id).collect();
+    let sql = "SELECT request_id, request, reason, state, left_minor, currency FROM refused
+         WHERE request_id = ANY ($1)";
+    for row in server.query(sql, &[&ids]).await? {
+        let id: String = row.try_get(0)?;
+        let refusal = RefusalRow {
+            reason: row.try_get(2)?,
+            state: row.try_get(3)?,
+            left_minor: row.try_get(4)?,
+            currency: row.try_get(5)?,
+        };
+        let refused = refusal.refused(&id, row.try_get(1)?).map_err(damaged)?;
+        set.refused.insert(id, refused);
+    }
+    Ok(())
+}
+
+/// One by one: they are few.
+async fn save_refused(server: &Session, set: &Set) -> Result<(), Unavailable> {
+    for (id, refused) in set.refused.iter().filter(|(_, refused)| refused.is_new) {
+        let row = RefusalRow::of(&refused.refusal);
+        let sql = "INSERT INTO refused (request_id, request, reason, state, left_minor, currency)
+             VALUES ($1, $2, $3, $4, $5, $6)";
+        server
+            .execute(
+                sql,
+                &[
+                    id,
+                    &refused.request,
+                    &row.reason,
+                    &row.state,
+                    &row.left_minor,
+                    &row.currency,
+                ],
+            )
+            .await?;
+    }
+    Ok(())
 }
 
 /// The columns of rows that are to be written, one array each.
@@ -147,7 +193,7 @@ pub(super) async fn save(server: &Session, set: &Set) -> Result<(), Unavailable>
     if !changed.is_empty() {
         update(server, &Columns::of(&changed)).await?;
     }
-    Ok(())
+    save_refused(server, set).await
 }
 
 async fn insert(server: &Session, c: &Columns<'_>) -> Result<(), Unavailable> {

@@ -8,7 +8,9 @@ use prost::Message as _;
 
 use super::journal;
 use crate::{
-    domain::{Change, Direction, Failure, Intent, Journal, Payment, Row, State},
+    domain::{
+        Change, Direction, Failure, Intent, Journal, Payment, RefundRefusal, Refused, Row, State,
+    },
     request,
 };
 
@@ -111,6 +113,66 @@ impl Fixed {
     }
 }
 
+/// A refusal as it is stored: its number, and what of a payment it names.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct RefusalRow {
+    pub(super) reason: i64,
+    pub(super) state: Option<i64>,
+    pub(super) left_minor: Option<i64>,
+    pub(super) currency: Option<String>,
+}
+
+impl RefusalRow {
+    pub(super) fn of(refusal: &RefundRefusal) -> Self {
+        let plain = |reason| Self {
+            reason,
+            state: None,
+            left_minor: None,
+            currency: None,
+        };
+        match refusal {
+            RefundRefusal::NotFound => plain(1),
+            RefundRefusal::NotRefundable => plain(2),
+            RefundRefusal::NotCompleted(state) => Self {
+                state: Some(*state as i64),
+                ..plain(3)
+            },
+            RefundRefusal::Currency => plain(4),
+            RefundRefusal::TooLarge { left } => Self {
+                left_minor: Some(i64::try_from(left.minor()).unwrap_or(i64::MAX)),
+                currency: Some(left.currency().code().to_owned()),
+                ..plain(5)
+            },
+        }
+    }
+
+    /// What it is; `None` when it says what no refusal can.
+    pub(super) fn refusal(&self) -> Option<RefundRefusal> {
+        Some(match self.reason {
+            1 => RefundRefusal::NotFound,
+            2 => RefundRefusal::NotRefundable,
+            3 => RefundRefusal::NotCompleted(State::from_number(self.state?)?),
+            4 => RefundRefusal::Currency,
+            5 => {
+                let currency = self.currency.as_ref()?.parse().ok()?;
+                let left = money::Money::from_minor(self.left_minor?.into(), currency);
+                RefundRefusal::TooLarge { left }
+            }
+            _ => return None,
+        })
+    }
+
+    /// The same, of a refund's id.
+    pub(super) fn refused(&self, id: &str, request: Vec<u8>) -> Result<Refused, Damaged> {
+        let refusal = self.refusal().ok_or_else(|| Damaged(id.to_owned()))?;
+        Ok(Refused {
+            request,
+            refusal,
+            is_new: false,
+        })
+    }
+}
+
 /// When the way of a payment was decided that has yet to be gone to its end: since when it is being
 /// undone, or since when its money has moved and its document is not settled.
 pub(super) fn turned(payment: &Payment) -> Option<i64> {
@@ -145,4 +207,23 @@ fn written(intent: &Intent) -> Vec<u8> {
         asynchronous: false,
     };
     request.encode_to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_refusal_is_read_as_it_was_written() {
+        let left = money::Money::from_minor(40, "GBP".parse().unwrap());
+        for refusal in [
+            RefundRefusal::NotFound,
+            RefundRefusal::NotRefundable,
+            RefundRefusal::NotCompleted(State::Recorded),
+            RefundRefusal::Currency,
+            RefundRefusal::TooLarge { left },
+        ] {
+            assert_eq!(RefusalRow::of(&refusal).refusal(), Some(refusal));
+        }
+    }
 }

@@ -9,9 +9,9 @@ use store::{
 
 use super::{
     Figures, Filter, Oldest, damaged,
-    rows::{Damaged, Fixed, Raw, columns, journal_of, turned},
+    rows::{Damaged, Fixed, Raw, RefusalRow, columns, journal_of, turned},
 };
-use crate::domain::{Change, Command, Payment, Row, Set, State};
+use crate::domain::{Change, Command, Payment, Refused, Row, Set, State};
 
 /// The rows that the commands touch.
 pub(super) fn load(c: &Connection, commands: &[Command]) -> Result<Set, Unavailable> {
@@ -24,6 +24,11 @@ pub(super) fn load(c: &Connection, commands: &[Command]) -> Result<Set, Unavaila
         ids.insert(of);
         if !set.refunded.contains_key(of) {
             set.refunded.insert(of.to_owned(), refunded(c, of)?);
+        }
+    }
+    for id in commands.iter().filter_map(Command::refund_id) {
+        if let Some(before) = refused(c, id)? {
+            set.refused.insert(id.to_owned(), before);
         }
     }
     for id in ids {
@@ -69,7 +74,42 @@ pub(super) fn save(c: &Connection, set: &Set) -> Result<(), Unavailable> {
     for row in set.rows.values().filter(|r| r.change == Change::Changed) {
         update(c, row)?;
     }
+    for (id, refused) in set.refused.iter().filter(|(_, refused)| refused.is_new) {
+        let row = RefusalRow::of(&refused.refusal);
+        c.prepare_cached(
+            "INSERT INTO refused (request_id, request, reason, state, left_minor, currency)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            id,
+            refused.request,
+            row.reason,
+            row.state,
+            row.left_minor,
+            row.currency
+        ])?;
+    }
     Ok(())
+}
+
+/// What a refund was told, if it was refused.
+fn refused(c: &Connection, id: &str) -> Result<Option<Refused>, Unavailable> {
+    let found = c
+        .prepare_cached(
+            "SELECT request, reason, state, left_minor, currency FROM refused WHERE request_id = ?1",
+        )?
+        .query_row([id], |row| {
+            let refusal = RefusalRow {
+                reason: row.get(1)?,
+                state: row.get(2)?,
+                left_minor: row.get(3)?,
+                currency: row.get(4)?,
+            };
+            Ok((row.get::<_, Vec<u8>>(0)?, refusal))
+        })
+        .optional()?;
+    let refused = found.map(|(request, refusal)| refusal.refused(id, request));
+    refused.transpose().map_err(damaged)
 }
 
 fn insert(c: &Connection, row: &Row) -> Result<(), Unavailable> {

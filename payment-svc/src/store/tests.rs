@@ -7,7 +7,7 @@ use store::{
 
 use super::*;
 use crate::{
-    domain::{Accept, Accepted, Saved, Step},
+    domain::{Accept, Accepted, RefundRefusal, Saved, Step},
     saga::testing::{encoded, payment, refund},
 };
 
@@ -144,8 +144,7 @@ async fn a_file_of_the_first_schema_keeps_all_that_it_held_and_goes_on() {
     assert_eq!(found, *refund);
 }
 
-/// The schema on PostgreSQL has had one version. Opened by two at once and again later, it is made
-/// once and keeps what it holds.
+/// Opened by two at once and again later, it is made once and keeps what it holds.
 #[tokio::test]
 async fn a_schema_on_postgresql_is_made_once_and_kept() {
     let Some((location, one, two)) = by_two_on_postgresql().await else {
@@ -202,5 +201,42 @@ async fn the_same_refund_asked_of_two_at_once_is_made_once_and_known() {
             other => panic!("{other:?}"),
         };
         assert_eq!(made.0, made.1);
+    }
+}
+
+/// A refund that was refused is refused for ever, by every process: a late copy of its request comes
+/// when there is something left again.
+#[tokio::test]
+async fn a_refund_that_was_refused_stays_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut places = vec![Location::File(folder.path().join("payment.db"))];
+    places.extend(by_two_on_postgresql().await.map(|(location, ..)| location));
+    for place in places {
+        let store = Store::open(&place).await.unwrap();
+        let asked = || accept(refund("r", "p", None));
+        let refused = |outcome: Outcome| match outcome {
+            Outcome::Accepted(Accepted::Refused(refusal)) => refusal,
+            other => panic!("{other:?}"),
+        };
+        let first = refused(store.write(asked()).await.unwrap());
+        assert_eq!(first, RefundRefusal::NotFound);
+        let accepted = store.write(accept(payment("p"))).await.unwrap();
+        let Outcome::Accepted(Accepted::Mine(mut paid)) = accepted else {
+            panic!("not accepted")
+        };
+        paid.state = State::Completed;
+        let save = Command::Save {
+            payment: paid,
+            now: 2,
+        };
+        store.write(save).await.unwrap();
+        drop(store);
+        let later = Store::open(&place).await.unwrap();
+        assert_eq!(refused(later.write(asked()).await.unwrap()), first);
+        let other = later.write(accept(refund("other", "p", None))).await;
+        assert!(matches!(
+            other.unwrap(),
+            Outcome::Accepted(Accepted::Mine(_))
+        ));
     }
 }

@@ -96,8 +96,12 @@ async fn parts_are_refunded_until_nothing_is_left() {
         mizan::status::reason(&more).as_deref(),
         Some("REFUND_TOO_LARGE")
     );
-    // What is left, and the id that was refused is free.
-    let rest = world.refund(refund("r3", None)).await.unwrap();
+    // What is left, by another id: a late copy of what was refused is refused.
+    let again = world.refund(refund("r3", gbp(6, 1))).await.unwrap_err();
+    assert_eq!(again.message(), more.message());
+    let other = world.refund(refund("r3", None)).await.unwrap_err();
+    assert_eq!(other.code(), Code::AlreadyExists);
+    let rest = world.refund(refund("r4", None)).await.unwrap();
     is_made(&world, &rest, gbp(6, 0)).await;
     assert_eq!(spent(&world).await, 0);
 }
