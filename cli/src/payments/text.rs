@@ -54,7 +54,6 @@ pub(super) fn failure(failure: &Failure) -> String {
 
 /// What may be concluded from a state, and what a person can do. As docs/PAYMENTS.md has it.
 pub(super) fn conclusion(payment: &Payment) -> String {
-    let id = &payment.payment_id;
     match payment.stands {
         PaymentState::Unspecified => "unknown to this version of the command".to_owned(),
         PaymentState::Accepted => "no money has moved; it goes on by itself".to_owned(),
@@ -70,11 +69,35 @@ pub(super) fn conclusion(payment: &Payment) -> String {
         }
         PaymentState::Compensated => "no money has moved; undone; final".to_owned(),
         PaymentState::Failed => "no money has moved, nothing was made; final".to_owned(),
-        PaymentState::NeedsAttention => format!(
-            "parked; mend what kept it, then: mizan payments retry {id}\n\
-             {:14}or, unless the ledger may have it: mizan payments cancel {id}",
-            ""
+        PaymentState::NeedsAttention => parked(payment),
+    }
+}
+
+/// The same of a parked one: the money is where the state that it was parked in has it. It can be
+/// cancelled only while the ledger cannot have it.
+fn parked(payment: &Payment) -> String {
+    let id = &payment.payment_id;
+    let (money, cancelled) = match payment.parked {
+        PaymentState::Accepted => ("no money has moved; ", Some("or")),
+        PaymentState::Invoiced => (
+            "whether money has moved cannot be told yet; ",
+            Some("or, unless the ledger may have it"),
         ),
+        PaymentState::Recorded => (
+            "the money has moved, its invoice is not marked paid; ",
+            None,
+        ),
+        PaymentState::Compensating => ("no money has moved and none will; ", None),
+        PaymentState::Unspecified
+        | PaymentState::Completed
+        | PaymentState::Compensated
+        | PaymentState::Failed
+        | PaymentState::NeedsAttention => ("", None),
+    };
+    let retried = format!("{money}parked: mend what kept it, then: mizan payments retry {id}");
+    match cancelled {
+        Some(when) => format!("{retried}\n{:14}{when}: mizan payments cancel {id}", ""),
+        None => retried,
     }
 }
 
@@ -98,10 +121,11 @@ mod tests {
 
     use super::*;
 
-    fn parked() -> Payment {
+    fn parked_in(state: PaymentState) -> Payment {
         Payment::from(wire::Payment {
             payment_id: "p1".to_owned(),
             state: PaymentState::NeedsAttention.into(),
+            parked_state: state.into(),
             attention: Some(wire::Failure {
                 step: "invoice".to_owned(),
                 reason: "NO_INSTANCES".to_owned(),
@@ -113,15 +137,32 @@ mod tests {
 
     #[test]
     fn a_parked_payment_says_why_and_what_can_be_done() {
-        let text = payments(&[parked()]);
+        let parked = parked_in(PaymentState::Accepted);
+        let text = payments(std::slice::from_ref(&parked));
         assert!(text.contains("NEEDS_ATTENTION"), "{text}");
         assert!(text.contains("invoice: NO_INSTANCES\n"), "{text}");
-        assert!(conclusion(&parked()).contains("mizan payments retry p1"));
+        assert!(conclusion(&parked).contains("mizan payments retry p1"));
+    }
+
+    #[test]
+    fn of_a_parked_payment_the_money_is_told_and_a_cancel_only_where_it_can_be() {
+        for (state, money, cancel) in [
+            (PaymentState::Accepted, "no money has moved; ", true),
+            (PaymentState::Invoiced, "cannot be told yet; ", true),
+            (PaymentState::Recorded, "the money has moved, ", false),
+            (PaymentState::Compensating, "none will; ", false),
+            (PaymentState::Unspecified, "parked: ", false),
+        ] {
+            let told = conclusion(&parked_in(state));
+            assert!(told.contains(money), "{state:?}: {told}");
+            assert!(told.contains("mizan payments retry p1"), "{told}");
+            assert_eq!(told.contains("mizan payments cancel p1"), cancel, "{told}");
+        }
     }
 
     #[test]
     fn nothing_from_the_network_breaks_a_line() {
-        let attention = parked().attention.unwrap();
+        let attention = parked_in(PaymentState::Accepted).attention.unwrap();
         assert_eq!(failure(&attention), "invoice: NO_INSTANCES: none at all");
         assert_eq!(cut("longer", 4), "lon…");
     }

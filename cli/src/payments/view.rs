@@ -53,6 +53,9 @@ pub(super) struct Payment {
     pub(super) steps: Vec<Step>,
     #[serde(skip)]
     pub(super) stands: PaymentState,
+    /// `parked_state`, to be judged by.
+    #[serde(skip)]
+    pub(super) parked: PaymentState,
 }
 
 /// Why something did not go on.
@@ -114,9 +117,10 @@ fn bare(name: &'static str, prefix: &str) -> &'static str {
 impl From<wire::Payment> for Payment {
     fn from(payment: wire::Payment) -> Self {
         let stands = payment.state();
-        let parked_state = match payment.parked_state() {
+        let parked = payment.parked_state();
+        let parked_state = match parked {
             PaymentState::Unspecified => String::new(),
-            parked => state(parked).to_owned(),
+            known => state(known).to_owned(),
         };
         let direction = match payment.direction() {
             Direction::Refund => "REFUND",
@@ -148,6 +152,7 @@ impl From<wire::Payment> for Payment {
             update_time: time::show(payment.update_time.as_ref()),
             steps: payment.steps.into_iter().map(Step::from).collect(),
             stands,
+            parked,
         }
     }
 }

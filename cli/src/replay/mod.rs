@@ -17,6 +17,7 @@ pub(crate) mod answer;
 mod columns;
 mod date;
 mod expected;
+mod outage;
 pub(crate) mod patience;
 mod progress;
 mod reconcile;
@@ -71,9 +72,9 @@ const DIFFERENT: u8 = 4;
 /// Pays every row of spending files; each transaction number is paid once, however often it is run.
 #[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "Exit codes:\n  \
-    0  every row is paid, was paid before, or repeats the number of another\n  \
-    1  the run could not finish; run it again\n  \
-    3  rows were refused; the report names each\n  \
+    0  every row is paid, was paid before, or repeats another's number and amount\n  \
+    1  the run could not finish, or the end of rows is not known; run it again\n  \
+    3  rows were refused, or have another's number and not its amount; the report names each\n  \
     4  files, payments and ledger differ; the report names each difference")]
 pub(crate) struct Args {
     /// The files: CSV, separated by commas, semicolons, tabs or bars. Columns are found by meaning.
@@ -91,7 +92,8 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
 
-    /// How long to go on asking for one payment whose end is not known, in seconds.
+    /// How long to go on asking for one payment whose end is not known, in seconds. Then the others
+    /// go on; the run stops when three wait in vain while none comes to its end.
     #[arg(long = "patience", default_value_t = 120, value_name = "SECONDS")]
     patience_seconds: u64,
 
@@ -182,7 +184,7 @@ async fn replay(
         Err(why) => problems.push(format!("the trial balance is not to be had: {why}")),
     }
     // A run that was stopped has rows that are not paid, and says so.
-    if tally.is_whole() {
+    if tally.all_were_asked_for() {
         match reconcile(&services, &rows, args.nothing_else).await {
             Ok(found) => books.reconciliation = Some(found),
             Err(why) => problems.push(format!("the books cannot be read: {why}")),

@@ -5,6 +5,15 @@ use uuid::Uuid;
 /// The namespace of Mizan's request ids. Changing it would pay every row of the past again.
 const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_9a52_40c8_5b7e_9d13_8c2e_47a0_61b9);
 
+/// Why a cell is no transaction number.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error("has no transaction number")]
+    Missing,
+    #[error("transaction number has a control character: {0:?}")]
+    Control(String),
+}
+
 /// A transaction number in its normal form: no whitespace at the ends or around the separators
 /// `-`, `_`, `/` and `.`, single spaces elsewhere. So `46293406 - 1` and `46293406-1` are one
 /// number; `46293406_1` is another.
@@ -12,8 +21,9 @@ const NAMESPACE: Uuid = Uuid::from_u128(0x6f1d_9a52_40c8_5b7e_9d13_8c2e_47a0_61b
 pub(crate) struct Reference(String);
 
 impl Reference {
-    /// The number of a cell; `None` when the cell is empty.
-    pub(crate) fn read(cell: &str) -> Option<Self> {
+    /// The number of a cell. One with control characters other than whitespace is none: with them it
+    /// looks like another number, and without them it would be another.
+    pub(crate) fn read(cell: &str) -> Result<Self, Unreadable> {
         let mut normal = String::with_capacity(cell.len());
         for word in cell.split_whitespace() {
             let glued = normal.is_empty()
@@ -24,7 +34,13 @@ impl Reference {
             }
             normal.push_str(word);
         }
-        (!normal.is_empty()).then_some(Self(normal))
+        if normal.is_empty() {
+            Err(Unreadable::Missing)
+        } else if normal.contains(char::is_control) {
+            Err(Unreadable::Control(normal))
+        } else {
+            Ok(Self(normal))
+        }
     }
 
     /// The id of the one payment that this transaction number stands for.
@@ -59,7 +75,15 @@ mod tests {
         ] {
             assert_eq!(Reference::read(cell).unwrap().as_str(), normal, "{cell:?}");
         }
-        assert_eq!(Reference::read(" \t"), None);
+        assert_eq!(Reference::read(" \t"), Err(Unreadable::Missing));
+    }
+
+    #[test]
+    fn control_characters_are_in_no_number() {
+        for cell in ["7\u{7}1", "\0", "7 - 1\u{1b}[2K", "\u{9f}7"] {
+            let read = Reference::read(cell);
+            assert!(matches!(read, Err(Unreadable::Control(_))), "{cell:?}");
+        }
     }
 
     #[test]
@@ -82,8 +106,8 @@ mod tests {
     proptest! {
         #[test]
         fn normal_form_is_its_own_normal_form(cell in "[ a1/_.-]{0,20}") {
-            if let Some(reference) = Reference::read(&cell) {
-                prop_assert_eq!(Reference::read(reference.as_str()), Some(reference));
+            if let Ok(reference) = Reference::read(&cell) {
+                prop_assert_eq!(Reference::read(reference.as_str()), Ok(reference));
             }
         }
     }

@@ -65,7 +65,7 @@ pub(crate) struct FileReport {
     pub(crate) not_sent_from_line: Option<u64>,
 }
 
-/// A row whose transaction number an earlier row had.
+/// A row whose transaction number an earlier row had, with the same amount.
 #[derive(Debug, Serialize)]
 pub(crate) struct DuplicateRow {
     pub(crate) file: String,
@@ -74,8 +74,6 @@ pub(crate) struct DuplicateRow {
     pub(crate) amount: String,
     pub(crate) first_file: String,
     pub(crate) first_line: u64,
-    pub(crate) first_amount: String,
-    pub(crate) same_amount: bool,
 }
 
 /// A row and what is to be said of it.
@@ -227,10 +225,10 @@ impl Notes {
         let name = |place: &Place| names.get(place.file).cloned().unwrap_or_default();
         let mut sorted = Self::default();
         for (at, outcome) in notes {
-            let noted = |reason: &String| NotedRow {
+            let noted = |reason: String| NotedRow {
                 file: name(at),
                 line: at.line,
-                reason: reason.clone(),
+                reason,
             };
             match outcome {
                 Outcome::Duplicate {
@@ -238,18 +236,28 @@ impl Notes {
                     amount,
                     first,
                     first_amount,
-                } => sorted.duplicates.push(DuplicateRow {
+                } if amount == first_amount => sorted.duplicates.push(DuplicateRow {
                     file: name(at),
                     line: at.line,
                     reference: reference.as_str().to_owned(),
                     amount: amount.to_string(),
                     first_file: name(first),
                     first_line: first.line,
-                    first_amount: first_amount.to_string(),
-                    same_amount: amount == first_amount,
                 }),
-                Outcome::Refused(reason) => sorted.refused.push(noted(reason)),
-                Outcome::Unknown(reason) => sorted.unknown.push(noted(reason)),
+                // Which of the two is right nobody here can tell, and a number is paid once.
+                Outcome::Duplicate {
+                    reference,
+                    amount,
+                    first,
+                    first_amount,
+                } => sorted.refused.push(noted(format!(
+                    "{} is that of {}:{}, with another amount: {amount} here, {first_amount} there",
+                    reference.as_str(),
+                    name(first),
+                    first.line,
+                ))),
+                Outcome::Refused(reason) => sorted.refused.push(noted(reason.clone())),
+                Outcome::Unknown(reason) => sorted.unknown.push(noted(reason.clone())),
                 Outcome::Paid { .. }
                 | Outcome::AlreadyPaid { .. }
                 | Outcome::OnlyChecked

@@ -3,7 +3,14 @@
 use money::{Currency, Money};
 use prost_types::Timestamp;
 
-use super::{amount, columns::Columns, date, records::Record, reference::Reference, roles::Role};
+use super::{
+    amount,
+    columns::Columns,
+    date,
+    records::Record,
+    reference::{Reference, Unreadable},
+    roles::Role,
+};
 
 /// A row that can be paid.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,10 +65,13 @@ pub(crate) fn read(
             .and_then(|index| record.cells.get(index))
             .map_or("", String::as_str)
     };
-    let reference = Reference::read(cell(Role::Reference)).ok_or_else(|| {
-        let total = record.cells.iter().any(|cell| is_total(cell));
-        let remark = if total { " (a total)" } else { "" };
-        unpayable(format!("has no transaction number{remark}"))
+    let reference = Reference::read(cell(Role::Reference)).map_err(|error| {
+        let total = || record.cells.iter().any(|cell| is_total(cell));
+        let remark = match error {
+            Unreadable::Missing if total() => " (a total)",
+            Unreadable::Missing | Unreadable::Control(_) => "",
+        };
+        unpayable(format!("{error}{remark}"))
     })?;
     let currency = match cell(Role::Currency) {
         "" => currency,
@@ -177,6 +187,10 @@ mod tests {
         assert_eq!(
             reason(&["", "", "", "", "1", "n/a"]),
             "amount is not a number: \"n/a\""
+        );
+        assert_eq!(
+            reason(&["", "", "", "", "1\u{7}-2", "5"]),
+            "transaction number has a control character: \"1\\u{7}-2\""
         );
         assert_eq!(reason(&HEADER), "repeats the header");
     }

@@ -8,6 +8,7 @@ use mizan_contracts::{accounting::v1::TrialBalance as Books, r#type::v1::Money a
 use super::{
     Args,
     expected::{Known, Rows},
+    outage::Outage,
     patience::End,
     progress::Progress,
     reconcile::{Reconciler, Reconciliation},
@@ -41,6 +42,7 @@ pub(crate) struct Payer<'a> {
     progress: &'a Progress,
     /// The rows' payments that there were before this run.
     known: Known,
+    outage: Outage,
     /// No row is begun any more.
     stopped: Cell<bool>,
 }
@@ -63,12 +65,14 @@ impl<'a> Payer<'a> {
             services,
             progress,
             known,
+            outage: Outage::default(),
             stopped: Cell::new(false),
         })
     }
 
-    /// Pays all rows. After an interrupt, or a row whose end could not be known, no further row is
-    /// begun; those in flight are finished.
+    /// Pays all rows. One whose end could not be known is noted, and the others go on. After an
+    /// interrupt, or when the services are away, no further row is begun; those in flight are
+    /// finished.
     pub(crate) async fn pay_all(&self, sheets: &[Sheet<'_>]) -> Result<Tally, RunError> {
         let mut signals = Signals::new()?;
         let mut tally = Tally::new(sheets.len());
@@ -106,20 +110,22 @@ impl<'a> Payer<'a> {
             Step::Pay { .. } if self.stopped.get() => return Outcome::NotSent,
             Step::Pay { request, amount } => (request, amount),
         };
-        match self.services.pay(&request).await {
+        let asked = self.outage.asks();
+        let end = self.services.pay(&request).await;
+        if !matches!(end, End::Unknown(_)) {
+            self.outage.settled(asked);
+        } else if self.outage.waited_in_vain(asked) && !self.stopped.replace(true) {
+            self.progress
+                .notice("out of patience, and nothing is settled; no further row is begun");
+        }
+        match end {
             End::Done { took, .. } if self.known.has(&request.request_id) => Outcome::AlreadyPaid {
                 amount,
                 took: Some(took),
             },
             End::Done { took, .. } => Outcome::Paid { amount, took },
             End::Refused(reason) => Outcome::Refused(reason),
-            End::Unknown(why) => {
-                if !self.stopped.replace(true) {
-                    self.progress
-                        .notice("out of patience; no further row is begun");
-                }
-                Outcome::Unknown(why)
-            }
+            End::Unknown(why) => Outcome::Unknown(why),
         }
     }
 }

@@ -20,7 +20,7 @@ use tonic::Status;
 
 use super::{
     Args,
-    answer::{Instant, judge_payment, judge_read},
+    answer::{Instant, Verdict, judge_payment, judge_read},
     patience::{End, until_known},
     progress::Progress,
 };
@@ -78,10 +78,13 @@ impl<'a> Services<'a> {
                 }
             },
             |answer| {
-                if let Err(status) = &answer {
-                    self.note(status);
+                let failed = answer.as_ref().err().cloned();
+                let verdict = judge_payment(answer);
+                // A refusal is an answer: only what has to be asked again has failed.
+                if let (Some(status), Verdict::Again { .. }) = (failed, &verdict) {
+                    self.note(&status);
                 }
-                judge_payment(answer)
+                verdict
             },
             self.patience,
             |why| self.progress.waiting(why),

@@ -27,7 +27,8 @@ pub(crate) enum Outcome {
         amount: Money,
         took: Option<Duration>,
     },
-    /// The transaction number of an earlier row of this run.
+    /// The transaction number of an earlier row of this run: harmless if the amount is that row's
+    /// too, and refused if it is not.
     Duplicate {
         reference: Reference,
         amount: Money,
@@ -127,10 +128,9 @@ impl Tally {
         }
     }
 
-    /// Whether every row has its end.
-    pub(crate) fn is_whole(&self) -> bool {
-        let open = |outcome: &Outcome| matches!(outcome, Outcome::Unknown(_) | Outcome::NotSent);
-        !self.notes.iter().any(|(_, outcome)| open(outcome))
+    /// Whether no row was left out because the run was stopped.
+    pub(crate) fn all_were_asked_for(&self) -> bool {
+        self.sum(|file| file.not_sent) == 0
     }
 
     /// The sum over all files of one of their counts.

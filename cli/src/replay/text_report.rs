@@ -80,20 +80,11 @@ fn duplicates(rows: &[DuplicateRow], f: &mut Formatter<'_>) -> fmt::Result {
         writeln!(f, "\nDuplicates")?;
     }
     for row in rows {
-        write!(
+        writeln!(
             f,
             "  {}:{}  {} is that of {}:{}",
             row.file, row.line, row.reference, row.first_file, row.first_line
         )?;
-        if row.same_amount {
-            writeln!(f)?;
-        } else {
-            writeln!(
-                f,
-                ", with another amount: {} here, {} there",
-                row.amount, row.first_amount
-            )?;
-        }
     }
     Ok(())
 }
@@ -234,6 +225,12 @@ mod tests {
                 },
                 Outcome::Duplicate {
                     reference: Reference::read("7 - 1").unwrap(),
+                    amount: gbp(500),
+                    first: Place { file: 0, line: 2 },
+                    first_amount: gbp(500),
+                },
+                Outcome::Duplicate {
+                    reference: Reference::read("7 - 1").unwrap(),
                     amount: gbp(499),
                     first: Place { file: 0, line: 2 },
                     first_amount: gbp(500),
@@ -245,18 +242,19 @@ mod tests {
         assert!(report.finished());
         assert_eq!(
             report.to_string(),
-            "Rows read              5\n\
+            "Rows read              6\n\
              Paid                   2   of which 1 refund\n\
              Already paid           1\n\
              Duplicates             1\n\
-             Refused                1\n\n\
+             Refused                2\n\n\
              Total paid, payments less refunds\n  \
-             a.csv            5 rows  3.01 GBP\n  \
-             together         5 rows  3.01 GBP\n\n\
+             a.csv            6 rows  3.01 GBP\n  \
+             together         6 rows  3.01 GBP\n\n\
              Duplicates\n  \
-             a.csv:5  7-1 is that of a.csv:2, with another amount: 4.99 GBP here, 5.00 GBP there\n\n\
+             a.csv:5  7-1 is that of a.csv:2\n\n\
              Refused\n  \
-             a.csv:6  amount is zero\n\n\
+             a.csv:6  7-1 is that of a.csv:2, with another amount: 4.99 GBP here, 5.00 GBP there\n  \
+             a.csv:7  amount is zero\n\n\
              Trial balance, 2 transactions\n  \
              GBP  debits 7.00  credits 7.00  difference 0.00\n\n\
              2.0 s, 1 payments/s, p50 4.0 ms, p99 4.0 ms\n"

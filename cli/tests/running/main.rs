@@ -3,4 +3,5 @@
 
 mod payments;
 mod reconciling;
+mod stuck;
 mod world;

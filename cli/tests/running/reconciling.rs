@@ -13,13 +13,13 @@ use crate::world::{Told, World};
 const HEAD: &str = "Paid Date,Trans No,Amount,Supplier Name\n";
 
 impl World {
-    fn file(&self, name: &str, lines: &[&str]) -> PathBuf {
+    pub(crate) fn file(&self, name: &str, lines: &[&str]) -> PathBuf {
         let path = self.data().join(name);
         std::fs::write(&path, format!("{HEAD}{}\n", lines.join("\n"))).unwrap();
         path
     }
 
-    async fn replay(&self, file: &Path, flags: &[&str]) -> Told {
+    pub(crate) async fn replay(&self, file: &Path, flags: &[&str]) -> Told {
         let file = file.to_str().unwrap();
         self.run(&[&["replay", "--json", file], flags].concat())
             .await
@@ -98,6 +98,34 @@ async fn files_payments_and_ledger_agree_and_a_second_run_asks_for_nothing() {
     let alone = world.replay(&more, &["--nothing-else"]).await;
     assert_eq!(alone.code(), Some(4));
     assert_eq!(kinds(&alone.json()), ["PAYMENT_EXTRA nobody's"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_number_with_another_amount_is_refused_and_not_passed_over() {
+    let (world, _servers) = World::complete().await;
+    let twice = ["05/04/2016,7,5.00,Acme", "05/04/2016,7,5.00,Acme"];
+    let harmless = world.file("a.csv", &twice);
+    let told = world.replay(&harmless, &[]).await;
+    assert_eq!(told.code(), Some(0), "{}", told.err());
+    assert_eq!(told.json()["duplicates"], 1);
+
+    let other = ["05/04/2016,7,6.00,Acme", "05/04/2016,8\u{7},1.00,Acme"];
+    let other = world.file("b.csv", &[&twice[..], &other].concat());
+    for flags in [&[][..], &["--check"]] {
+        let told = world.replay(&other, flags).await;
+        assert_eq!(told.code(), Some(3), "{}", told.err());
+        let report = told.json();
+        assert_eq!(
+            (&report["duplicates"], &report["refused"]),
+            (&1.into(), &2.into())
+        );
+        let refused = report["refused_rows"].as_array().unwrap();
+        let reasons = [0, 1].map(|row| refused[row]["reason"].as_str().unwrap());
+        let amounts = "with another amount: 6.00 GBP here, 5.00 GBP there";
+        assert!(reasons[0].ends_with(amounts), "{reasons:?}");
+        assert!(reasons[1].contains("control character"), "{reasons:?}");
+        assert_eq!(report["reconciliation"]["agree"], true);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

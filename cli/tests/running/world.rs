@@ -25,7 +25,9 @@ impl Drop for Server {
     }
 }
 
-async fn start<F>(serve: impl FnOnce(TcpListener, CancellationToken) -> F) -> (Server, String)
+pub(crate) async fn start<F>(
+    serve: impl FnOnce(TcpListener, CancellationToken) -> F,
+) -> (Server, String)
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -72,7 +74,7 @@ impl World {
         self.data.path()
     }
 
-    fn args(&self) -> ServerArgs {
+    pub(crate) fn args(&self) -> ServerArgs {
         ServerArgs::with_registry(vec![self.registry.clone()])
     }
 

@@ -67,12 +67,13 @@ fn main() -> ExitCode {
     let calm_millis = u64::try_from(calm.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (stopped, _) = up.stop();
 
-    let right = code == Some(0)
-        && again_code == Some(0)
-        && stopped == Some(0)
-        && first["reconciliation"]["agree"] == true
-        && again["reconciliation"]["agree"] == true
-        && again["already_paid"] == first["reconciliation"]["rows"];
+    let codes = [
+        ("the first run", code),
+        ("the second run", again_code),
+        ("mizan up", stopped),
+    ];
+    let wrong = wrong(&codes, &first, &again);
+    let right = wrong.is_empty();
     let of = |report: &Value| {
         let names = [
             "rows",
@@ -103,6 +104,7 @@ fn main() -> ExitCode {
     };
     let summary = json!({
         "right": right,
+        "wrong": wrong,
         "seed": args.seed,
         "period_ms": args.period_ms,
         "concurrency": args.concurrency,
@@ -117,5 +119,74 @@ fn main() -> ExitCode {
     match right && told && noticed.is_ok() {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
+    }
+}
+
+/// What is not as it must be: nothing, when the run is right.
+fn wrong(codes: &[(&str, Option<i32>)], first: &Value, again: &Value) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut must = |holds: bool, what: String| {
+        if !holds {
+            wrong.push(what);
+        }
+    };
+    for (who, code) in codes {
+        let shown = code.map_or_else(|| "a signal".to_owned(), |code| format!("code {code}"));
+        must(*code == Some(0), format!("{who} ended with {shown}"));
+    }
+    for (which, report) in [("first", first), ("second", again)] {
+        let agree = report["reconciliation"]["agree"] == true;
+        must(agree, format!("the books differ after the {which} run"));
+        // The channel is to hide that somebody dies: a row that has to ask again has noticed it.
+        let failed = &report["failed_calls"];
+        let none = *failed == json!({});
+        must(none, format!("calls failed in the {which} run: {failed}"));
+    }
+    let known = again["already_paid"] == first["reconciliation"]["rows"];
+    must(known, "the second run did not know every row".to_owned());
+    wrong
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run() -> Value {
+        json!({
+            "already_paid": 7,
+            "failed_calls": {},
+            "reconciliation": { "agree": true, "rows": 7 },
+        })
+    }
+
+    fn judged(code: Option<i32>, spoil: impl FnOnce(&mut Value)) -> Vec<String> {
+        let mut first = run();
+        spoil(&mut first);
+        wrong(&[("the first run", code)], &first, &run())
+    }
+
+    #[test]
+    fn a_run_is_right_only_if_nothing_is_wrong() {
+        assert_eq!(judged(Some(0), |_| {}), [""; 0]);
+        assert_eq!(judged(Some(3), |_| {}), ["the first run ended with code 3"]);
+        assert_eq!(judged(None, |_| {}), ["the first run ended with a signal"]);
+        assert_eq!(
+            judged(Some(0), |first| first["reconciliation"]["rows"] = 8.into()),
+            ["the second run did not know every row"]
+        );
+        assert_eq!(
+            judged(Some(0), |first| first["reconciliation"]["agree"] =
+                false.into()),
+            ["the books differ after the first run"]
+        );
+    }
+
+    #[test]
+    fn a_call_that_failed_is_wrong_even_if_its_row_was_paid() {
+        assert_eq!(
+            judged(Some(0), |first| first["failed_calls"] =
+                json!({"CONNECTION_LOST": 2})),
+            [r#"calls failed in the first run: {"CONNECTION_LOST":2}"#]
+        );
     }
 }
