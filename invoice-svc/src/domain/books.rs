@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    CreditNote, Document, Invoice, Micros, Payment, Record, Refusal, Tombstone, issue, revoke,
+    CreditNote, Credited, Document, Invoice, Micros, Payment, Record, Refusal, Tombstone, issue,
+    revoke,
 };
 
 /// The mutations.
@@ -185,12 +186,21 @@ pub struct Paid {
     pub time: Micros,
 }
 
+/// The last number of a series, and when it was given.
+#[derive(Debug, Clone, Copy, Default)]
+struct Last {
+    number: i64,
+    time: Option<Micros>,
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Books {
     records: BTreeMap<String, Record>,
     requests: BTreeMap<Key, Vec<u8>>,
-    series: BTreeMap<String, i64>,
+    series: BTreeMap<String, Last>,
+    /// By the invoice that is credited.
+    credited: BTreeMap<String, Credited>,
     new: Vec<String>,
     changed: BTreeSet<String>,
     edited: BTreeSet<String>,
@@ -244,9 +254,35 @@ impl Books {
         needed
     }
 
-    /// Notes the last number of a series.
-    pub fn last_number(&mut self, series: String, last: i64) {
-        self.series.insert(series, last);
+    /// Notes the last number of a series, and when the invoice that has it was finalized.
+    pub fn last_number(&mut self, series: String, number: i64, time: Option<Micros>) {
+        self.series.insert(series, Last { number, time });
+    }
+
+    /// The invoices that these commands credit and that have credit notes already: those of them
+    /// that are not void must be known before the commands are decided.
+    #[must_use]
+    pub fn notes_needed(&self, commands: &[Command]) -> BTreeSet<String> {
+        let credits = |command: &&Command| matches!(command.action, Action::Credit(_));
+        let credited = commands
+            .iter()
+            .filter(credits)
+            .map(|c| &c.request.invoice_id);
+        let noted = |id: &&String| match self.records.get(*id) {
+            Some(Record::Invoice(invoice)) => !invoice.credit_notes.is_empty(),
+            _ => false,
+        };
+        credited.filter(noted).cloned().collect()
+    }
+
+    /// Notes a credit note that is not void.
+    pub fn credited_before(&mut self, note: &Record) {
+        if let Record::Invoice(note) = note
+            && let Some(id) = &note.credits
+        {
+            let credited = self.credited.entry(id.clone()).or_default();
+            credited.add(&note.document);
+        }
     }
 
     /// Does a command, unless it was done before: a repeated request is answered with the invoice as
@@ -291,13 +327,15 @@ impl Books {
             Action::Finalize => {
                 let invoice = self.current(request)?;
                 let series = invoice.document.asked().series.clone();
-                let next = self.next(&series);
-                let invoice = invoice.finalize(next, now)?;
+                let next = self.next(&series, invoice.times.not_before(now));
+                let invoice = invoice.finalize(next.0, next.1)?;
                 self.number(series, next);
                 Ok(self.change(invoice))
             }
             Action::Pay(payment, reference) => {
-                let invoice = self.current(request)?.pay(*payment, now)?;
+                let invoice = self.current(request)?;
+                let now = invoice.times.not_before(now);
+                let invoice = invoice.pay(*payment, now)?;
                 self.payments.push(Paid {
                     invoice_id: invoice.id.clone(),
                     revision: invoice.revision,
@@ -312,16 +350,20 @@ impl Books {
                 allow_missing,
             } => self.void(request, reason, *allow_missing),
             Action::GiveUp => {
-                let invoice = self.current(request)?.give_up(now)?;
-                Ok(self.change(invoice))
+                let invoice = self.current(request)?;
+                let now = invoice.times.not_before(now);
+                Ok(self.change(invoice.give_up(now)?))
             }
             Action::Credit(asked) => {
                 let invoice = self.current(request)?;
                 let id = request.request_id.clone();
                 self.free(&id)?;
-                let next = self.next(&asked.series);
-                let (invoice, note) = issue(invoice, id, (**asked).clone(), next, now)?;
-                self.number(asked.series.clone(), next);
+                let series = asked.series.clone();
+                let next = self.next(&series, invoice.times.not_before(now));
+                let credited = self.credited.entry(invoice.id.clone()).or_default();
+                let (invoice, note) = issue(invoice, credited, id, (**asked).clone(), next)?;
+                credited.add(&note.document);
+                self.number(series, next);
                 self.change(invoice);
                 Ok(self.add(note))
             }
@@ -349,6 +391,7 @@ impl Books {
             }
             other => other?,
         };
+        let now = invoice.times.not_before(now);
         let Some(credited) = &invoice.credits else {
             let voided = invoice.void(reason, now)?;
             return Ok(self.change(voided));
@@ -356,6 +399,9 @@ impl Books {
         let credited = self.records.get(credited).cloned();
         let credited = credited.ok_or(Error::NotFound)?.invoice()?;
         let (credited, note) = revoke(credited, invoice, reason, now)?;
+        if let Some(sums) = self.credited.get_mut(&credited.id) {
+            sums.remove(&note.document);
+        }
         self.change(credited);
         Ok(self.change(note))
     }
@@ -379,13 +425,17 @@ impl Books {
         Ok(record.clone().invoice()?)
     }
 
-    fn next(&self, series: &str) -> i64 {
-        self.series.get(series).copied().unwrap_or(0) + 1
+    /// The next number of a series, and when it is given: not before the one before it, so that the
+    /// dates of a series run with its numbers.
+    fn next(&self, series: &str, now: Micros) -> (i64, Micros) {
+        let last = self.series.get(series).copied().unwrap_or_default();
+        let time = last.time.map_or(now, |time| time.max(now));
+        (last.number + 1, time)
     }
 
-    fn number(&mut self, series: String, number: i64) {
+    fn number(&mut self, series: String, (number, time): (i64, Micros)) {
         self.numbered.insert(series.clone());
-        self.series.insert(series, number);
+        self.last_number(series, number, Some(time));
     }
 
     fn add(&mut self, record: impl Into<Record>) -> Record {
@@ -443,6 +493,6 @@ impl Books {
     /// The series that gave numbers, with the last one of each.
     pub fn numbered(&self) -> impl Iterator<Item = (&str, i64)> {
         let numbered = self.numbered.iter();
-        numbered.filter_map(|name| Some((name.as_str(), *self.series.get(name)?)))
+        numbered.filter_map(|name| Some((name.as_str(), self.series.get(name)?.number)))
     }
 }

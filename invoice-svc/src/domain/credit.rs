@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use money::Money;
 
 use super::{
-    Decimal, Document, DocumentSpec, DocumentType, Invoice, Line, LineSpec, Micros, Payment,
-    ROUNDING, Rate, Refusal, Standing, Subtotal, Tax,
+    Credited, Decimal, Document, DocumentSpec, DocumentType, Invoice, Line, LineSpec, Micros,
+    Payment, ROUNDING, Rate, Refusal, Standing, Tax,
 };
 
 /// What a credit note takes back.
@@ -35,23 +35,26 @@ pub struct CreditNote {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// Issues a credit note under the next number of its series; answers the invoice, less what was
-/// taken off it, and the credit note, which owes the party the rest.
+/// Issues a credit note under the next number of its series, at the time that goes with it; answers
+/// the invoice, less what was taken off it, and the credit note, which owes the party the rest.
+/// `credited` is what the notes before it took back.
 ///
 /// # Errors
 /// As [`Standing::credit`]; [`Refusal::IsCreditNote`], [`Refusal::TaxNotInvoiced`],
-/// [`Refusal::CreditTooSmall`], [`Refusal::CreditExceedsInvoice`].
+/// [`Refusal::CreditTooSmall`], [`Refusal::CreditExceedsInvoice`], [`Refusal::CreditExceedsRate`].
 pub fn issue(
     invoice: Invoice,
+    credited: &Credited,
     id: String,
     asked: CreditNote,
-    sequence: i64,
-    now: Micros,
+    (sequence, now): (i64, Micros),
 ) -> Result<(Invoice, Invoice), Refusal> {
     if invoice.document.document_type() == DocumentType::CreditNote {
         return Err(Refusal::IsCreditNote);
     }
-    let document = document(&invoice.document, asked)?;
+    // An amount is spread within what is left, but for the one unit that `spread` tells of.
+    let spread = matches!(asked.part, Part::Amount(_));
+    let document = document(&invoice, credited, asked)?;
     let credit = Payment::new(document.totals().due).ok_or(Refusal::CreditTooSmall)?;
     // The state is looked at first: what is void is told so, however much is asked.
     let (standing, taken_off) = invoice.standing.credit(credit)?;
@@ -59,6 +62,9 @@ pub fn issue(
     let credited_after = invoice.credited_after.minor() + left;
     if standing.credited().minor() + credited_after > invoice.document.ceiling().minor() {
         return Err(Refusal::CreditExceedsInvoice);
+    }
+    if !spread && credited.exceeds(&invoice.document, &document) {
+        return Err(Refusal::CreditExceedsRate);
     }
     let note = Invoice::draft(id, document, now).ok_or(Refusal::CreditTooSmall)?;
     let issued = Standing::issued(note.standing.payable(), taken_off);
@@ -93,7 +99,12 @@ pub fn revoke(
     Ok((invoice, note.voided(revoked, reason, now)))
 }
 
-fn document(of: &Document, asked: CreditNote) -> Result<Document, Refusal> {
+fn document(
+    invoice: &Invoice,
+    credited: &Credited,
+    asked: CreditNote,
+) -> Result<Document, Refusal> {
+    let of = &invoice.document;
     let CreditNote {
         part,
         reason,
@@ -135,35 +146,57 @@ fn document(of: &Document, asked: CreditNote) -> Result<Document, Refusal> {
             }
             DocumentSpec { lines, ..blank }
         }
-        Part::Amount(amount) => return spread(of, amount, blank),
+        Part::Amount(amount) => return spread(invoice, credited, amount, blank),
     };
     Document::new(asked).map_err(|_| Refusal::CreditTooSmall)
 }
 
-/// A credit note of exactly `amount`, tax included, with one line for each of the invoice's rates
-/// of tax, in proportion to what was billed at it. Not every amount is a net amount and its tax:
-/// what is missing of a smallest unit, or over, is the document's rounding (BT-114).
-fn spread(of: &Document, amount: Payment, blank: DocumentSpec) -> Result<Document, Refusal> {
-    let amount = amount.amount();
+/// A credit note of exactly `amount`, tax included, with one line for each rate of tax of the
+/// invoice that something is left to credit at. Each takes the part of what is left there that the
+/// amount is of all that is left; so no line exceeds what was billed, and the note of the whole rest
+/// takes exactly what is left. Not every amount is a net amount and its tax: what is missing of a
+/// smallest unit, or over, is the document's rounding (BT-114).
+///
+/// Where nothing can be spread, since nothing but roundings is left, the note has a line of one
+/// smallest unit, and the rest is rounding too: what is due can be credited to the end.
+fn spread(
+    invoice: &Invoice,
+    credited: &Credited,
+    amount: Payment,
+    blank: DocumentSpec,
+) -> Result<Document, Refusal> {
+    let (of, amount) = (&invoice.document, amount.amount());
     if amount.currency() != of.currency() {
         return Err(Refusal::CurrencyMismatch);
     }
-    let gross = |s: &Subtotal| s.taxable.minor() + s.amount.minor();
-    let whole: i128 = of.breakdown().iter().map(gross).sum();
+    let before = invoice.standing.credited().minor() + invoice.credited_after.minor();
+    // More than is left is refused by the caller, who looks at the state first.
+    let whole = (of.ceiling().minor() - before).max(amount.minor());
     let (mut passed, mut given) = (0, 0);
     let mut lines = Vec::new();
-    for subtotal in of.breakdown() {
-        // Each share is the difference of two rounded sums, so that all of them make the amount.
-        passed += gross(subtotal);
+    for billed in of.breakdown() {
+        let left = credited.left(billed);
+        // Each share is the difference of two rounded sums: small ones do not all round to nothing.
+        passed += left;
         let up_to = amount
             .checked_mul_ratio(passed, whole, ROUNDING)
             .map_err(|_| Refusal::CreditExceedsInvoice)?;
-        let share = Money::from_minor(up_to.minor() - given, of.currency());
+        let share = (up_to.minor() - given).clamp(left.min(0), left.max(0));
         given = up_to.minor();
-        lines.extend(net_line(share, &subtotal.tax));
+        let share = Money::from_minor(share, of.currency());
+        lines.extend(net_line(share, &billed.tax));
     }
-    let rough =
-        Document::new(DocumentSpec { lines, ..blank }).map_err(|_| Refusal::CreditTooSmall)?;
+    let of_lines = |lines| {
+        let blank = blank.clone();
+        Document::new(DocumentSpec { lines, ..blank }).map_err(|_| Refusal::CreditTooSmall)
+    };
+    let rough = of_lines(lines).or_else(|_| {
+        let most = of.breakdown().iter();
+        let most = most.max_by_key(|billed| (credited.left(billed), billed.taxable.minor()));
+        let unit = Money::from_minor(1, of.currency());
+        let line = most.and_then(|most| net_line(unit, &most.tax));
+        of_lines(line.into_iter().collect())
+    })?;
     let rest = amount.minor() - rough.totals().gross.minor();
     let rounding = (rest != 0).then(|| Money::from_minor(rest, of.currency()));
     Document::new(DocumentSpec {
@@ -173,12 +206,8 @@ fn spread(of: &Document, amount: Payment, blank: DocumentSpec) -> Result<Documen
     .map_err(|_| Refusal::CreditTooSmall)
 }
 
-/// A line whose amount with its tax is `gross`, or nearly; none if it comes to nothing.
-fn net_line(gross: Money, tax: &Tax) -> Option<Line> {
-    /// How many millionths a hundred is.
-    const HUNDRED: i128 = 100_000_000;
-    let with_tax = HUNDRED + i128::from(tax.rate().percent().millionths());
-    let net = gross.checked_mul_ratio(HUNDRED, with_tax, ROUNDING).ok()?;
+/// A line of so much; none of nothing.
+fn net_line(net: Money, tax: &Tax) -> Option<Line> {
     if net.is_zero() {
         return None;
     }

@@ -116,6 +116,23 @@ pub struct Times {
     pub uncollectible: Option<Micros>,
 }
 
+impl Times {
+    /// `now`, unless something happened later already: another instance's clock may be ahead of
+    /// this one's, and what follows is not to be dated before what it follows.
+    #[must_use]
+    pub fn not_before(&self, now: Micros) -> Micros {
+        let Self {
+            create,
+            finalize,
+            paid,
+            void,
+            uncollectible,
+        } = *self;
+        let happened = [finalize, paid, void, uncollectible].into_iter().flatten();
+        happened.fold(now.max(create), Micros::max)
+    }
+}
+
 impl Invoice {
     /// A new draft. None for less than nothing to pay, which [`Document`] rules out.
     #[must_use]

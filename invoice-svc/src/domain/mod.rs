@@ -3,6 +3,7 @@
 mod adjustment;
 mod books;
 mod credit;
+mod credited;
 mod decimal;
 mod document;
 mod invalid;
@@ -18,6 +19,7 @@ mod totals;
 pub use adjustment::{Adjusted, Adjustment, PERCENT_MAX, Size};
 pub use books::{Action, Books, Command, Error, Key, Operation, Paid, Request};
 pub use credit::{CreditNote, Part, issue, revoke};
+pub use credited::Credited;
 pub use decimal::{Decimal, InvalidDecimal};
 pub use document::{Address, Document, DocumentSpec, DocumentType, Party, TaxedAdjustment};
 pub use invalid::{Invalid, Problem};

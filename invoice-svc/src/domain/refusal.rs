@@ -33,6 +33,9 @@ pub enum Refusal {
     /// The credit notes of an invoice together are no more than it.
     #[error("the credit notes would come to more than the invoice")]
     CreditExceedsInvoice,
+    /// Nor are their lines at any category and rate of tax more than was billed there.
+    #[error("the credit notes would come to more than was billed at a category and rate of tax")]
+    CreditExceedsRate,
     /// A credit note takes back only what was billed.
     #[error("a line has a category and rate of tax that the invoice does not have")]
     TaxNotInvoiced,
@@ -61,7 +64,7 @@ impl Refusal {
             Self::PaymentApplied => "PAYMENT_APPLIED",
             Self::CreditApplied => "CREDIT_NOTE_APPLIED",
             Self::CurrencyMismatch => "CURRENCY_MISMATCH",
-            Self::CreditExceedsInvoice => "CREDIT_EXCEEDS_INVOICE",
+            Self::CreditExceedsInvoice | Self::CreditExceedsRate => "CREDIT_EXCEEDS_INVOICE",
             Self::TaxNotInvoiced => "TAX_NOT_INVOICED",
             Self::CreditTooSmall => "CREDIT_TOO_SMALL",
             Self::IsCreditNote => "IS_CREDIT_NOTE",
@@ -74,7 +77,7 @@ impl Refusal {
     pub const fn field(self) -> Option<&'static str> {
         match self {
             Self::Overpayment | Self::CurrencyMismatch | Self::CreditTooSmall => Some("amount"),
-            Self::TaxNotInvoiced => Some("lines"),
+            Self::TaxNotInvoiced | Self::CreditExceedsRate => Some("lines"),
             Self::OtherType => Some("invoice.document_type"),
             Self::NotDraft
             | Self::NotOpen

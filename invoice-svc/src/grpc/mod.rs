@@ -28,13 +28,14 @@ use crate::{
     answer,
     domain::{self, Action, Command, Micros, Record},
     export, request,
-    store::{Invoices, Place},
+    store::{Invoices, PAGE_BYTES_MAX, Page, Place},
 };
 
 /// The invoices of a page when the caller does not say.
 const PAGE_SIZE_DEFAULT: u32 = 50;
 
-/// The most invoices of a page: bounds the answer, lines included, and the time of one read.
+/// The most invoices of a page: bounds the time of one read. What bounds the answer is
+/// [`PAGE_BYTES_MAX`].
 const PAGE_SIZE_MAX: u32 = 1000;
 
 /// The most characters of the reason of a void.
@@ -94,11 +95,10 @@ impl InvoiceService for Api {
             limit,
         };
         let page = self.invoices.list(filter, place).await;
-        let page = page.map_err(status::of)?;
-        let next = page.next.map(|place| tokens.write(place));
+        let (invoices, next) = shown(page.map_err(status::of)?)?;
         Ok(Response::new(ListInvoicesResponse {
-            invoices: page.records.iter().map(message).collect::<Result<_, _>>()?,
-            next_page_token: next.unwrap_or_default(),
+            invoices,
+            next_page_token: next.map(|place| tokens.write(place)).unwrap_or_default(),
         }))
     }
 
@@ -256,6 +256,22 @@ fn filters(request: &ListInvoicesRequest) -> String {
     };
     let bytes = filters.encode_to_vec();
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// As much of a page as an answer holds, and the place after which the next one begins. An invoice
+/// can be larger in its message than in the store: what a percentage comes to is not stored.
+fn shown(page: Page) -> Result<(Vec<wire::Invoice>, Option<i64>), Status> {
+    let (mut invoices, mut bytes, mut last) = (Vec::new(), 0, None);
+    for (place, record) in page.records {
+        let invoice = message(&record)?;
+        bytes += invoice.encoded_len();
+        if !invoices.is_empty() && bytes > PAGE_BYTES_MAX {
+            return Ok((invoices, last));
+        }
+        invoices.push(invoice);
+        last = Some(place);
+    }
+    Ok((invoices, last.filter(|_| page.more)))
 }
 
 /// The service's one clock.

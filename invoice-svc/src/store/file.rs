@@ -10,9 +10,10 @@ use ::store::{
 
 use super::{
     Filter, Outcome, Page, Place,
+    page::Reading,
     row::{COLUMNS, Moved, Row, state_word, type_word},
 };
-use crate::domain::{Books, Command, Key, Record};
+use crate::domain::{Books, Command, Key, Micros, Record};
 
 /// The migrations of the file.
 pub(super) const MIGRATIONS: &[&str] =
@@ -36,10 +37,25 @@ pub(super) fn execute(
     let mut books = Books::new(records(file, commands)?, requests(file, commands)?);
     for series in books.series_needed(commands) {
         let last = file
-            .prepare_cached("SELECT last FROM series WHERE name = ?1")?
-            .query_row([&series], |row| row.get(0))
+            .prepare_cached(
+                "SELECT s.last, i.finalize_time FROM series AS s
+                 LEFT JOIN invoice AS i ON i.series = s.name AND i.sequence = s.last
+                 WHERE s.name = ?1",
+            )?
+            .query_row([&series], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        books.last_number(series, last.unwrap_or(0));
+        let (number, time): (i64, Option<i64>) = last.unwrap_or_default();
+        books.last_number(series, number, time.map(Micros));
+    }
+    for id in books.notes_needed(commands) {
+        let sql = format!(
+            "SELECT serial, {COLUMNS} FROM invoice WHERE credits = ?1 AND +state <> 'void'"
+        );
+        // One at a time: only what they come to is kept.
+        for row in file.prepare_cached(&sql)?.query_map([&id], read)? {
+            let note = row?.1.record().map_err(Unavailable::damaged)?;
+            books.credited_before(&note);
+        }
     }
     let outcomes = commands.iter().map(|c| books.decide(c)).collect();
     save(file, &books)?;
@@ -228,15 +244,21 @@ pub(super) fn list(file: &Connection, filter: &Filter, place: Place) -> Result<P
         ("serial < ?", "serial DESC")
     };
     limit(after, Box::new(place.after));
-    values.push(Box::new(place.ahead()));
+    let mut reading = Reading::new(place);
+    values.push(Box::new(reading.ahead()));
     let sql = format!(
         "SELECT serial, {COLUMNS} FROM invoice WHERE {} ORDER BY {order} LIMIT ?",
         conditions.join(" AND ")
     );
     let mut statement = file.prepare_cached(&sql)?;
-    let rows = statement.query_map(params_from_iter(values), read)?;
-    let rows = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    Page::of(rows, place).map_err(Unavailable::damaged)
+    // Row by row: what is beyond a page of large ones is never read.
+    for row in statement.query_map(params_from_iter(values), read)? {
+        let (serial, row) = row?;
+        if !reading.take(serial, row).map_err(Unavailable::damaged)? {
+            break;
+        }
+    }
+    Ok(reading.page())
 }
 
 fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<(i64, Row)> {

@@ -3,11 +3,14 @@
 //! A group of commands is loaded, decided by [`Books`](crate::domain::Books), and what changed is
 //! kept, all in one transaction. Both back-ends so share every rule.
 
+#[cfg(test)]
+mod clocks;
 mod content;
 mod error;
 mod file;
 #[cfg(test)]
 mod guards;
+mod page;
 mod row;
 mod server;
 #[cfg(test)]
@@ -22,6 +25,7 @@ use ::store::{
 use crate::domain::{self, Command, DocumentType, Micros, Record, State};
 
 pub use error::Error;
+pub use page::{PAGE_BYTES_MAX, Page, Place};
 
 /// What a command comes to.
 type Outcome = Result<Record, domain::Error>;
@@ -60,48 +64,6 @@ pub struct Filter {
     pub finalized: Span,
     /// Due in this time.
     pub due: Span,
-}
-
-/// Where a page of a list begins, and how long it is.
-#[derive(Debug, Clone, Copy)]
-pub struct Place {
-    /// After this place in the order of the list.
-    pub after: i64,
-    /// Whether that order is the one of creation.
-    pub oldest_first: bool,
-    /// The most invoices of the page.
-    pub limit: u32,
-}
-
-impl Place {
-    /// One more than asked for tells whether there is a next page.
-    fn ahead(self) -> i64 {
-        i64::from(self.limit) + 1
-    }
-}
-
-/// Some of a list.
-#[derive(Debug)]
-pub struct Page {
-    /// The invoices.
-    pub records: Vec<Record>,
-    /// Where the next page starts; none on the last.
-    pub next: Option<i64>,
-}
-
-impl Page {
-    /// The page of rows that were read one further than it goes.
-    fn of(mut rows: Vec<(i64, row::Row)>, place: Place) -> Result<Self, String> {
-        let limit = usize::try_from(place.limit).unwrap_or(usize::MAX);
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let next = rows.last().map(|(serial, _)| *serial).filter(|_| more);
-        let records = rows.into_iter().map(|(_, row)| row.record());
-        Ok(Self {
-            records: records.collect::<Result<_, _>>()?,
-            next,
-        })
-    }
 }
 
 /// The series and the sequence of a number; what is no number names none that exists.

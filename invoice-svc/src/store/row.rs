@@ -137,6 +137,20 @@ impl Row {
         }
     }
 
+    /// How many bytes it holds, but for figures.
+    pub(super) fn bytes(&self) -> usize {
+        let texts = [
+            &self.invoice_id,
+            &self.party_id,
+            &self.reference,
+            &self.metadata,
+            &self.credit_notes,
+            &self.void_reason,
+        ];
+        let texts = texts.into_iter().chain(&self.content);
+        texts.map(String::len).sum()
+    }
+
     /// The record of a row; an error says what something else must have changed.
     pub(super) fn record(self) -> Result<Record, String> {
         let Some(document_type) = &self.document_type else {

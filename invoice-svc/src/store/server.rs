@@ -13,9 +13,17 @@ use ::store::{
 
 use super::{
     Filter, Outcome, Page, Place,
+    page::Reading,
     row::{Moved, Row, state_word, type_word},
 };
-use crate::domain::{Books, Command, Key, Operation, Record};
+use crate::domain::{Books, Command, Key, Micros, Operation, Record};
+
+/// How much of a page is read at once, as the server keeps it: a page of large invoices is full
+/// before it is all read. Texts that say one thing over and over are kept in a ninetieth.
+const CHUNK_BYTES_MAX: i64 = 256 << 10;
+
+/// How many credit notes are read at once; the largest are some megabytes each.
+const NOTES_CHUNK: i64 = 16;
 
 /// The migrations of the schema.
 pub(super) const MIGRATIONS: &[&str] = &[include_str!("schema_1_postgres.sql")];
@@ -82,9 +90,12 @@ pub(super) async fn execute(
     let needed = books.series_needed(commands);
     if !needed.is_empty() {
         let names: Vec<&str> = needed.iter().map(String::as_str).collect();
-        for (name, last) in series(server, &names).await? {
-            books.last_number(name, last);
+        for (name, last, time) in series(server, &names).await? {
+            books.last_number(name, last, time);
         }
+    }
+    for id in books.notes_needed(commands) {
+        notes(server, &id, &mut books).await?;
     }
     let outcomes = commands.iter().map(|c| books.decide(c)).collect();
     save(server, &books).await?;
@@ -113,10 +124,13 @@ async fn requests(
     rows.iter().map(read).collect()
 }
 
-/// The last numbers of series, which stay locked until the commit.
-async fn series(server: &Session, names: &[&str]) -> Result<Vec<(String, i64)>, Unavailable> {
-    let lock = "SELECT name, last FROM series WHERE name = ANY($1) ORDER BY name FOR UPDATE";
-    let mut rows = server.query(lock, &[&names]).await?;
+/// The last numbers of series, which stay locked until the commit, and when each was given.
+async fn series(
+    server: &Session,
+    names: &[&str],
+) -> Result<Vec<(String, i64, Option<Micros>)>, Unavailable> {
+    let lock = "SELECT name FROM series WHERE name = ANY($1) ORDER BY name FOR UPDATE";
+    let rows = server.query(lock, &[&names]).await?;
     if rows.len() < names.len() {
         server
             .execute(
@@ -126,10 +140,44 @@ async fn series(server: &Session, names: &[&str]) -> Result<Vec<(String, i64)>, 
                 &[&names],
             )
             .await?;
-        rows = server.query(lock, &[&names]).await?;
+        server.query(lock, &[&names]).await?;
     }
-    let read = |row: &postgres::Row| Ok((row.try_get(0)?, row.try_get(1)?));
+    // A statement of its own: one that had to wait for its lock sees the invoices of before.
+    let rows = server
+        .query(
+            "SELECT s.name, s.last, i.finalize_time FROM series AS s
+             LEFT JOIN invoice AS i ON i.series = s.name AND i.sequence = s.last
+             WHERE s.name = ANY($1)",
+            &[&names],
+        )
+        .await?;
+    let read = |row: &postgres::Row| {
+        let time: Option<i64> = row.try_get(2)?;
+        Ok((row.try_get(0)?, row.try_get(1)?, time.map(Micros)))
+    };
     rows.iter().map(read).collect()
+}
+
+/// Notes what the credit notes of an invoice took back; nobody adds or voids one, since the invoice
+/// is locked.
+async fn notes(server: &Session, id: &str, books: &mut Books) -> Result<(), Unavailable> {
+    let read = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM invoice WHERE credits = $1 AND state <> 'void' AND serial > $2
+          ORDER BY serial LIMIT $3"
+    );
+    let mut after = 0_i64;
+    loop {
+        let rows = server.query(read, &[&id, &after, &NOTES_CHUNK]).await?;
+        let Some(last) = rows.last() else {
+            return Ok(());
+        };
+        after = last.try_get(0)?;
+        for row in &rows {
+            books.credited_before(&record(row)?);
+        }
+    }
 }
 
 async fn save(server: &Session, books: &Books) -> Result<(), Unavailable> {
@@ -274,26 +322,28 @@ macro_rules! conditions {
     };
 }
 
-/// A page of a list.
+/// The places of a list, with how much each invoice takes.
+macro_rules! places {
+    ($order:literal) => {
+        concat!(
+            "SELECT serial, (pg_column_size(metadata) + pg_column_size(credit_notes)
+                 + coalesce(pg_column_size(content), 0))::bigint",
+            conditions!(),
+            $order
+        )
+    };
+}
+
+/// A page of a list: searched for once, then read in chunks, from one snapshot.
 pub(super) async fn list(
     server: &Session,
     filter: &Filter,
     place: Place,
 ) -> Result<Page, Unavailable> {
     let sql = if place.oldest_first {
-        concat!(
-            "SELECT ",
-            columns!(),
-            conditions!(),
-            " AND serial > $16 ORDER BY serial ASC LIMIT $17"
-        )
+        places!(" AND serial > $16 ORDER BY serial ASC LIMIT $17")
     } else {
-        concat!(
-            "SELECT ",
-            columns!(),
-            conditions!(),
-            " AND serial < $16 ORDER BY serial DESC LIMIT $17"
-        )
+        places!(" AND serial < $16 ORDER BY serial DESC LIMIT $17")
     };
     let number = filter.number.as_deref().map(super::number);
     let (series, sequence) = number.unzip();
@@ -304,7 +354,8 @@ pub(super) async fn list(
     let state = filter.state.map(state_word);
     let document_type = filter.document_type.map(type_word);
     let overdue_at = filter.overdue_at.map(|time| time.0);
-    let ahead = place.ahead();
+    let mut reading = Reading::new(place);
+    let ahead = reading.ahead();
     let params: [&(dyn ToSql + Sync); 17] = [
         &state,
         &document_type,
@@ -324,10 +375,40 @@ pub(super) async fn list(
         &place.after,
         &ahead,
     ];
-    let rows = server.query(sql, &params).await?;
-    let rows = rows.iter().map(|r| Ok((r.try_get(0)?, read(r)?)));
-    let rows = rows.collect::<Result<Vec<_>, Unavailable>>()?;
-    Page::of(rows, place).map_err(Unavailable::damaged)
+    let found = server.query(sql, &params).await?;
+    let found = found.iter().map(|r| Ok((r.try_get(0)?, r.try_get(1)?)));
+    let found = found.collect::<Result<Vec<(i64, i64)>, Unavailable>>()?;
+    let mut rest = found.as_slice();
+    while !rest.is_empty() {
+        let (chunk, after) = rest.split_at(fitting(rest));
+        rest = after;
+        let serials: Vec<i64> = chunk.iter().map(|(serial, _)| *serial).collect();
+        let read_chunk = concat!(
+            "SELECT ",
+            columns!(),
+            " FROM invoice WHERE serial = ANY($1) ORDER BY CASE WHEN $2 THEN serial ELSE -serial END"
+        );
+        let rows = server
+            .query(read_chunk, &[&serials, &place.oldest_first])
+            .await?;
+        for row in &rows {
+            let goes_on = reading.take(row.try_get(0)?, read(row)?);
+            if !goes_on.map_err(Unavailable::damaged)? {
+                return Ok(reading.page());
+            }
+        }
+    }
+    Ok(reading.page())
+}
+
+/// How many of these are read at once: at least one.
+fn fitting(found: &[(i64, i64)]) -> usize {
+    let mut bytes = 0;
+    let fits = |(_, size): &&(i64, i64)| {
+        bytes += size;
+        bytes <= CHUNK_BYTES_MAX
+    };
+    found.iter().take_while(fits).count().max(1)
 }
 
 fn record(row: &postgres::Row) -> Result<Record, Unavailable> {

@@ -1,7 +1,11 @@
 //! Credit notes, and invoices that are given up.
 
-use mizan_contracts::invoice::v1::{
-    CreateCreditNoteRequest, DocumentType, InvoiceState, ListInvoicesRequest, Tax, TaxCategory,
+use mizan_contracts::{
+    invoice::v1::{
+        CreateCreditNoteRequest, CreateInvoiceRequest, DocumentType, InvoiceLine, InvoiceState,
+        ListInvoicesRequest, Tax, TaxCategory,
+    },
+    r#type::v1::Money,
 };
 use tonic::Code;
 
@@ -88,7 +92,7 @@ async fn what_cannot_be_credited_is_refused_and_changes_nothing() {
         let answer = credit(&client, crediting("c-2", id, amount)).await;
         assert_eq!(refusal(answer), precondition(reason), "{id}");
     }
-    let taxed = mizan_contracts::invoice::v1::InvoiceLine {
+    let taxed = InvoiceLine {
         tax: Some(Tax {
             category: TaxCategory::Standard.into(),
             rate_percent: "20".to_owned(),
@@ -116,6 +120,92 @@ async fn what_cannot_be_credited_is_refused_and_changes_nothing() {
     let settled = get(&client, "open").await.unwrap();
     assert_eq!(settled.state(), InvoiceState::Paid);
     assert_eq!(refusal(void(&client, voiding("x", "c-2")).await), precondition("INVOICE_PAID"));
+    fresh.server.stop().await;
+}
+
+/// A line at 25 %, or zero rated.
+fn taxed(rate: &str, amount: Option<Money>) -> InvoiceLine {
+    let category = if rate == "0" { TaxCategory::ZeroRated } else { TaxCategory::Standard };
+    InvoiceLine {
+        tax: Some(Tax {
+            category: category.into(),
+            rate_percent: rate.to_owned(),
+            ..Tax::default()
+        }),
+        ..line("l", 1, amount)
+    }
+}
+
+#[tokio::test]
+async fn credit_notes_take_back_no_more_tax_than_was_billed() {
+    let fresh = Fresh::start().await;
+    let client = fresh.client();
+    let request = CreateInvoiceRequest {
+        lines: vec![taxed("25", pounds(1_000, 0)), taxed("0", pounds(1_000, 0))],
+        ..hundred("i-1")
+    };
+    create(&client, request).await.unwrap();
+    let open = finalize(&client, finalizing("f", "i-1")).await.unwrap();
+    assert_eq!(open.total, pounds(2_250, 0));
+    let lines = |id: &str, rate, units| CreateCreditNoteRequest {
+        lines: vec![taxed(rate, pounds(units, 0))],
+        ..crediting(id, "i-1", None)
+    };
+    let exceeds = precondition("CREDIT_EXCEEDS_INVOICE");
+    let too_much = credit(&client, lines("c", "25", 1_800)).await;
+    assert_eq!(fields(too_much.clone()), ["lines"]);
+    assert_eq!(refusal(too_much), exceeds, "450.00 of tax, 250.00 were billed");
+
+    // More notes than are read at once; void ones do not count, whatever instance wrote them.
+    let other = fresh.another().await;
+    credit(&other.client, lines("c-void", "25", 900)).await.unwrap();
+    assert_eq!(refusal(credit(&client, lines("c", "25", 101)).await), exceeds);
+    void(&client, voiding("v", "c-void")).await.unwrap();
+    for n in 0..20 {
+        credit(&other.client, lines(&format!("c{n}"), "25", 45)).await.unwrap();
+    }
+    assert_eq!(refusal(credit(&client, lines("c", "25", 101)).await), exceeds);
+    credit(&client, lines("c", "25", 100)).await.unwrap();
+
+    // Half of the rest by amount, and then all of it: at the rate that has something left.
+    for id in ["h", "r"] {
+        let rest = credit(&client, crediting(id, "i-1", pounds(500, 0))).await.unwrap();
+        let [part] = rest.tax_breakdown.as_slice() else {
+            panic!("one rate");
+        };
+        assert_eq!((part.taxable.clone(), part.amount.clone()), (pounds(500, 0), pounds(0, 0)));
+    }
+    let invoice = get(&client, "i-1").await.unwrap();
+    assert_eq!((invoice.state(), invoice.amount_due), (InvoiceState::Paid, pounds(0, 0)));
+    other.stop().await;
+    fresh.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_credits_of_lines_never_exceed_a_rate() {
+    let fresh = Fresh::start().await;
+    let other = fresh.another().await;
+    let clients = [fresh.client(), other.client.clone()];
+    let request = CreateInvoiceRequest {
+        lines: vec![taxed("25", pounds(100, 0)), taxed("0", pounds(1_000, 0))],
+        ..hundred("i-1")
+    };
+    create(&clients[0], request).await.unwrap();
+    finalize(&clients[0], finalizing("f", "i-1")).await.unwrap();
+    let credits = (0..16).map(|n| {
+        let client = clients[n % 2].clone();
+        let request = CreateCreditNoteRequest {
+            lines: vec![taxed("25", pounds(30, 0))],
+            ..crediting(&format!("c{n}"), "i-1", None)
+        };
+        tokio::spawn(async move { credit(&client, request).await })
+    });
+    let mut done = 0;
+    for task in credits.collect::<Vec<_>>() {
+        done += i32::from(task.await.unwrap().is_ok());
+    }
+    assert_eq!(done, 3, "three times 30.00 of 100.00");
+    other.stop().await;
     fresh.server.stop().await;
 }
 

@@ -1,6 +1,9 @@
 //! Lists: order, filters, pages.
 
-use mizan_contracts::invoice::v1::{InvoiceState, ListInvoicesRequest, VoidInvoiceRequest};
+use mizan_contracts::invoice::v1::{
+    Adjustment, CreateInvoiceRequest, InvoiceOrder, InvoiceState, ListInvoicesRequest,
+    VoidInvoiceRequest,
+};
 use tonic::Code;
 
 use super::harness::*;
@@ -129,6 +132,78 @@ async fn fifty_is_the_default_and_a_thousand_the_most() {
     assert_eq!(page(&client, sized(0)).await.unwrap().0.len(), 50);
     let (ids, next) = page(&client, sized(2_000)).await.unwrap();
     assert_eq!((ids.len(), next.is_empty()), (1_000, false));
+    fresh.server.stop().await;
+}
+
+/// The ids of as many, in pages of as many as fit, in both orders.
+async fn paged_by_bytes(client: &Client, huge: impl Fn(&str) -> CreateInvoiceRequest, count: usize) {
+    let ids: Vec<_> = (0..count).map(|n| format!("i{n}")).collect();
+    for id in &ids {
+        create(client, huge(id)).await.unwrap();
+    }
+    for order in [InvoiceOrder::OldestFirst, InvoiceOrder::NewestFirst] {
+        let request = ListInvoicesRequest {
+            page_size: 1000,
+            order: order.into(),
+            ..ListInvoicesRequest::default()
+        };
+        // A page of more than 4 MiB would not be received.
+        let pages = pages(client, request).await;
+        assert_eq!(pages.len(), 2, "{pages:?}");
+        let mut listed = pages.concat();
+        if order == InvoiceOrder::NewestFirst {
+            listed.reverse();
+        }
+        assert_eq!(listed, ids);
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_huge_invoices_stays_within_a_message() {
+    let fresh = Fresh::start().await;
+    // A thousand lines are about 100 KB, fifty such 5 MB: what one page of the default size had.
+    let huge = |id: &str| CreateInvoiceRequest {
+        lines: vec![line(&"x".repeat(50), 1, pounds(1, 0)); 1_000],
+        ..hundred(id)
+    };
+    paged_by_bytes(&fresh.client(), huge, 50).await;
+    fresh.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_page_of_invoices_that_are_larger_in_the_answer_stays_within_a_message() {
+    let fresh = Fresh::start().await;
+    // What a percentage comes to is worked out: five take 3.0 MB in the store, 4.3 MB in a message.
+    let percent = Adjustment {
+        percent: "1".to_owned(),
+        ..Adjustment::default()
+    };
+    let mut adjusted = line("l", 1, pounds(90_000_000_001_234, 0));
+    adjusted.allowances = vec![percent.clone(); 16];
+    adjusted.charges = vec![percent; 16];
+    let huge = |id: &str| CreateInvoiceRequest {
+        lines: vec![adjusted.clone(); 1_000],
+        ..hundred(id)
+    };
+    paged_by_bytes(&fresh.client(), huge, 5).await;
+    fresh.server.stop().await;
+}
+
+#[tokio::test]
+async fn an_invoice_that_is_more_than_a_page_has_one_of_its_own() {
+    let fresh = Fresh::start().await;
+    let reasoned = Adjustment {
+        amount: pounds(0, 1),
+        reason: "r".repeat(200),
+        ..Adjustment::default()
+    };
+    let mut adjusted = line("l", 1, pounds(1, 0));
+    adjusted.allowances = vec![reasoned; 16];
+    let huge = |id: &str| CreateInvoiceRequest {
+        lines: vec![adjusted.clone(); 1_000],
+        ..hundred(id)
+    };
+    paged_by_bytes(&fresh.client(), huge, 2).await;
     fresh.server.stop().await;
 }
 

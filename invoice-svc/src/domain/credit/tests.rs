@@ -1,5 +1,7 @@
 //! What credit notes take off, give back, and never exceed.
 
+use std::slice;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -29,9 +31,40 @@ fn part(minor: i128) -> Part {
     Part::Amount(Payment::new(pounds(minor)).unwrap())
 }
 
+/// The first credit of an invoice.
 fn credit(invoice: Invoice, part: Part) -> Result<(Invoice, Invoice), Refusal> {
+    credit_after(invoice, &[], part)
+}
+
+/// One more, after these notes, none of which is void.
+fn credit_after(
+    invoice: Invoice,
+    notes: &[Invoice],
+    part: Part,
+) -> Result<(Invoice, Invoice), Refusal> {
     let id = format!("c{}", invoice.credit_notes.len());
-    issue(invoice, id, asking(part), 1, Micros(5))
+    issue(invoice, &sums(notes), id, asking(part), (1, Micros(5)))
+}
+
+fn sums(notes: &[Invoice]) -> Credited {
+    let mut credited = Credited::default();
+    notes.iter().for_each(|note| credited.add(&note.document));
+    credited
+}
+
+fn lines(percent: &str, minor: i128) -> Part {
+    Part::Lines(vec![Line::new(line("1", minor, percent)).unwrap()])
+}
+
+fn finalized(document: Document) -> Invoice {
+    let draft = Invoice::draft("i".to_owned(), document, Micros(1)).unwrap();
+    draft.finalize(1, Micros(2)).unwrap()
+}
+
+/// The lines of a credit note.
+fn amounts(note: &Invoice) -> Vec<i128> {
+    let lines = note.document.asked().lines.iter();
+    lines.map(|l| l.amount().minor()).collect()
 }
 
 fn paying(invoice: Invoice, minor: i128) -> Invoice {
@@ -53,7 +86,7 @@ fn the_whole_settles_an_open_invoice_and_says_all_that_it_said() {
     assert_eq!(note.standing.state(), State::Paid);
     assert_eq!(note.credits.as_deref(), Some("i"));
     assert_eq!((note.revision, invoice.revision), (1, 3));
-    let again = credit(invoice, Part::Whole);
+    let again = credit_after(invoice, &[note], Part::Whole);
     assert_eq!(again.unwrap_err(), Refusal::CreditExceedsInvoice);
 }
 
@@ -73,9 +106,7 @@ fn a_credit_first_lowers_what_is_due_and_owes_the_rest() {
 fn an_amount_is_spread_over_the_rates_in_proportion() {
     // 125.00 of 175.00 were billed at 25 %.
     let (_, note) = credit(invoice(), part(1_750)).unwrap();
-    let lines = note.document.asked().lines.iter();
-    let lines: Vec<_> = lines.map(|l| l.amount().minor()).collect();
-    assert_eq!(lines, [1_000, 500]);
+    assert_eq!(amounts(&note), [1_000, 500]);
     assert_eq!(note.document.totals().tax, pounds(250));
     assert_eq!(note.document.totals().due, pounds(1_750));
     assert!(note.document.totals().rounding.is_zero());
@@ -95,12 +126,84 @@ fn an_amount_that_is_no_net_and_tax_is_rounded_to() {
 
 #[test]
 fn lines_are_credited_at_rates_that_were_billed() {
-    let lines = |percent: &str| Part::Lines(vec![Line::new(line("1", 1_000, percent)).unwrap()]);
-    let (invoice, note) = credit(invoice(), lines("25")).unwrap();
+    let (invoice, note) = credit(invoice(), lines("25", 1_000)).unwrap();
     assert_eq!(note.standing.payable(), pounds(1_250));
     assert_eq!(invoice.standing.due(), pounds(16_250));
-    let other = credit(invoice, lines("24"));
+    let other = credit_after(invoice, &[note], lines("24", 1_000));
     assert_eq!(other.unwrap_err(), Refusal::TaxNotInvoiced);
+}
+
+#[test]
+fn no_more_is_credited_at_a_rate_than_was_billed_at_it() {
+    // 1,000.00 at 25 % and 1,000.00 exempt, 250.00 of tax. It was asked by 1,800.00 at 25 % for
+    // 450.00 of tax, and got it, since 2,250.00 is no more than the invoice.
+    let document = samples::document(&[line("1", 100_000, "25"), line("1", 100_000, "0")]);
+    let invoice = finalized(document.unwrap());
+    let refused = |invoice: &Invoice, notes: &[Invoice], part| {
+        let refused = credit_after(invoice.clone(), notes, part).unwrap_err();
+        assert_eq!(refused, Refusal::CreditExceedsRate);
+    };
+    refused(&invoice, &[], lines("25", 180_000));
+    refused(&invoice, &[], lines("25", 100_001));
+    // The notes before count, one by one.
+    let (invoice, first) = credit(invoice, lines("25", 60_000)).unwrap();
+    refused(&invoice, slice::from_ref(&first), lines("25", 40_001));
+    let more = Part::Lines(vec![
+        Line::new(line("1", 70_000, "0")).unwrap(),
+        Line::new(line("1", 40_001, "25")).unwrap(),
+    ]);
+    refused(&invoice, slice::from_ref(&first), more);
+    // Nor is anything billed by a credit note.
+    let billing = Part::Lines(vec![
+        Line::new(line("1", 10_000, "25")).unwrap(),
+        Line::new(line("-1", 1, "0")).unwrap(),
+    ]);
+    refused(&invoice, slice::from_ref(&first), billing);
+    let notes = [first];
+    let (invoice, second) = credit_after(invoice, &notes, lines("25", 40_000)).unwrap();
+    let [first] = notes;
+    let notes = [first, second];
+    refused(&invoice, &notes, lines("25", 1));
+    // The rest by amount is all at the rate that has it.
+    let (invoice, rest) = credit_after(invoice, &notes, part(100_000)).unwrap();
+    assert_eq!(amounts(&rest), [100_000]);
+    assert!(rest.document.totals().tax.is_zero());
+    assert_eq!(invoice.standing.state(), State::Paid);
+}
+
+#[test]
+fn a_correction_within_the_invoice_is_credited_up_to_itself() {
+    // 900.00 exempt, and 100.00 at 25 % taken off again: 775.00.
+    let document = samples::document(&[line("1", 90_000, "0"), line("-1", 10_000, "25")]);
+    let invoice = finalized(document.unwrap());
+    let too_much = credit(invoice.clone(), lines("25", 10_000));
+    assert_eq!(too_much.unwrap_err(), Refusal::CreditExceedsRate);
+    let both = |minor| {
+        let taken = Line::new(line("1", 90_000, "0")).unwrap();
+        let given = Line::new(line("-1", minor, "25")).unwrap();
+        Part::Lines(vec![taken, given])
+    };
+    let too_far = credit(invoice.clone(), both(10_001));
+    assert_eq!(too_far.unwrap_err(), Refusal::CreditExceedsRate);
+    let (_, half) = credit(invoice.clone(), part(38_750)).unwrap();
+    assert_eq!(amounts(&half), [45_000, -5_000]);
+    let (invoice, _) = credit(invoice, both(10_000)).unwrap();
+    assert_eq!(invoice.standing.due(), pounds(0));
+}
+
+#[test]
+fn what_only_rounding_is_left_of_is_credited_to_the_end() {
+    let mut asked = samples::spec(&[line("1", 10_000, "25")]);
+    asked.rounding = Some(pounds(3));
+    let invoice = finalized(Document::new(asked).unwrap());
+    let (invoice, first) = credit(invoice, lines("25", 10_000)).unwrap();
+    assert_eq!(invoice.standing.due(), pounds(3));
+    let (invoice, rest) = credit_after(invoice, &[first], part(3)).unwrap();
+    assert_eq!(
+        (amounts(&rest), rest.document.totals().due),
+        (vec![1], pounds(3))
+    );
+    assert_eq!(invoice.standing.state(), State::Paid);
 }
 
 #[test]
@@ -119,7 +222,7 @@ fn what_was_paid_in_advance_is_credited_too() {
 #[test]
 fn a_revoked_note_puts_back_what_it_took_off() {
     let (invoice, first) = credit(invoice(), part(5_000)).unwrap();
-    let (invoice, second) = credit(invoice, part(2_500)).unwrap();
+    let (invoice, second) = credit_after(invoice, slice::from_ref(&first), part(2_500)).unwrap();
     assert_eq!(invoice.standing.due(), pounds(10_000));
     let (invoice, first) = revoke(invoice, first, "wrong".to_owned(), Micros(6)).unwrap();
     assert_eq!(invoice.standing.due(), pounds(15_000));
@@ -187,7 +290,7 @@ proptest! {
         let mut notes: Vec<Invoice> = Vec::new();
         for (call, minor) in steps {
             match call {
-                0 => if let Ok((credited, note)) = credit(invoice.clone(), part(minor)) {
+                0 => if let Ok((credited, note)) = credit_after(invoice.clone(), &notes, part(minor)) {
                     prop_assert_eq!(note.standing.payable().minor(), minor, "to the penny");
                     invoice = credited;
                     notes.push(note);
@@ -208,6 +311,49 @@ proptest! {
             prop_assert!(credited <= invoice.document.ceiling().minor());
             prop_assert!(invoice.credited_after.minor() >= 0);
             prop_assert!(invoice.standing.due().minor() >= 0);
+        }
+    }
+
+    #[test]
+    fn any_invoice_is_credited_by_amounts_and_lines_to_the_end_and_never_beyond_a_rate(
+        billed in prop::collection::vec((1_i128..5_000, 0_usize..4), 1..5),
+        rounding in -2_i128..3,
+        steps in prop::collection::vec((any::<bool>(), 0_usize..4, 1_i128..3_000), 0..12),
+    ) {
+        const RATES: [&str; 4] = ["0", "5.5", "25", "100"];
+        let billed: Vec<_> = billed.iter().map(|(m, rate)| line("1", *m, RATES[*rate])).collect();
+        let mut asked = samples::spec(&billed);
+        asked.rounding = (rounding != 0).then(|| pounds(rounding));
+        let document = Document::new(asked);
+        prop_assume!(document.is_ok());
+        let mut invoice = finalized(document.unwrap());
+        prop_assume!(invoice.standing.state() == State::Open);
+        let mut notes: Vec<Invoice> = Vec::new();
+        for (by_amount, rate, minor) in steps {
+            let part = if by_amount { part(minor) } else { lines(RATES[rate], minor) };
+            if let Ok((credited, note)) = credit_after(invoice.clone(), &notes, part) {
+                invoice = credited;
+                notes.push(note);
+            }
+        }
+        let due = invoice.standing.due();
+        if let Some(due) = Payment::new(due) {
+            let (credited, note) = credit_after(invoice, &notes, Part::Amount(due)).unwrap();
+            invoice = credited;
+            notes.push(note);
+        }
+        prop_assert_eq!(invoice.standing.state(), State::Paid);
+        let sums = sums(&notes);
+        let count = i128::try_from(notes.len()).unwrap();
+        for billed in invoice.document.breakdown() {
+            let rate = billed.tax.rate();
+            let parts = notes.iter().flat_map(|n| n.document.breakdown());
+            let parts: Vec<_> = parts.filter(|s| s.tax.rate() == rate).collect();
+            let taxable: i128 = parts.iter().map(|s| s.taxable.minor()).sum();
+            let tax: i128 = parts.iter().map(|s| s.amount.minor()).sum();
+            // One unit more at most, for each note that had nothing but roundings left to take.
+            prop_assert!(taxable <= billed.taxable.minor() + count, "{taxable} {sums:?}");
+            prop_assert!(tax <= billed.amount.minor() + count + 1, "{tax} at {rate:?}");
         }
     }
 }

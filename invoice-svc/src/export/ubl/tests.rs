@@ -5,7 +5,7 @@ use roxmltree::{Document as Xml, Node};
 
 use super::*;
 use crate::domain::{
-    Address, CreditNote, Document, DocumentSpec, LineSpec, Part, issue,
+    Address, CreditNote, Credited, Document, DocumentSpec, LineSpec, Part, issue,
     samples::{amount, line, pounds, spec, tax, taxed},
 };
 
@@ -322,7 +322,14 @@ fn a_credit_note_names_the_invoice_that_it_credits() {
         reference: "r".to_owned(),
         metadata: std::collections::BTreeMap::new(),
     };
-    let (_, note) = issue(open(full()), "c".to_owned(), asked, 7, Micros(1)).unwrap();
+    let (_, note) = issue(
+        open(full()),
+        &Credited::default(),
+        "c".to_owned(),
+        asked,
+        (7, Micros(1)),
+    )
+    .unwrap();
     let text_ = written(&note, Some("INV-00000001"));
     let xml = Xml::parse(&text_).unwrap();
     let root = xml.root_element();
