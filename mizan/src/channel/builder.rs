@@ -231,7 +231,8 @@ impl ChannelBuilder {
         self
     }
 
-    /// At most so many calls a second. Unlimited by default.
+    /// At most so many calls a second. Unlimited by default. A call waits for its turn, but not for one
+    /// in the last tenth of its time.
     pub fn limit(mut self, rate: Rate) -> Self {
         self.rate = Some(rate);
         self

@@ -235,7 +235,11 @@ impl Call<'_> {
             return Err(declined(deadline::elapsed("before the call was sent")));
         }
         if let Some(limiter) = &route.limiter {
-            match limiter.acquire(self.deadline).await {
+            // Not to the last moment: a call that left then would only be late, and nobody would know
+            // whether it was done.
+            let left = |deadline: Instant| deadline.saturating_duration_since(now);
+            let until = self.deadline.map(|deadline| deadline - left(deadline) / 10);
+            match limiter.acquire(until).await {
                 Ok(waited) if waited.is_zero() => {}
                 Ok(waited) => {
                     route.client.limiter_waited(waited);

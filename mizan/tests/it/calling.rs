@@ -309,6 +309,31 @@ async fn what_is_sent_as_the_timeout_is_what_is_left_after_waiting() {
     assert!(micros.parse::<u64>().unwrap() < 4_950_000, "{timeout:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_call_whose_token_would_come_in_the_last_tenth_of_its_time_is_refused_at_once() {
+    let service = Scripted::ok();
+    let server = Running::start(&service).await;
+    let channel = Channel::builder("scripted")
+        .fixed(vec![server.authority()])
+        .limit(Rate::new(2, 1).unwrap())
+        .deadline(Duration::from_millis(1_050))
+        .connect()
+        .unwrap();
+    let client = RegistryServiceClient::new(channel);
+    call(&client).await.unwrap();
+    // Its token comes after half a second, that of the next after a whole one.
+    let next = tokio::spawn({
+        let client = client.clone();
+        async move { call(&client).await }
+    });
+    tokio::task::yield_now().await;
+    let refused = call(&client).await.unwrap_err();
+    let reason = mizan::status::reason(&refused);
+    assert_eq!(reason.as_deref(), Some("RATE_LIMITED"));
+    next.await.unwrap().unwrap();
+    assert_eq!(service.calls(), 2);
+}
+
 #[tokio::test]
 async fn a_listener_that_turns_connections_away_is_not_besieged() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
