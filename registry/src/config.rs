@@ -1,6 +1,10 @@
 //! The registry's settings: flags, each with an environment variable.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use ipnet::IpNet;
@@ -9,7 +13,7 @@ use mizan::{
     connection::{Connector, Tcp},
 };
 
-use crate::DEFAULT_PORT;
+use crate::{DEFAULT_PORT, catalogue::check_address};
 
 /// What the registry itself can be told.
 #[derive(Debug, Clone, clap::Args)]
@@ -32,6 +36,11 @@ pub struct Config {
     #[arg(long, env = "MIZAN_NODE", default_value = "mizan")]
     pub node: String,
 
+    /// The host of that node, which instances have that name none of their own. Where the registry
+    /// listens, when unset; 127.0.0.1 when it listens on all addresses.
+    #[arg(long, env = "MIZAN_REGISTRY_ADVERTISE", value_name = "HOST", value_parser = host)]
+    pub advertise: Option<String>,
+
     /// A network, such as 10.0.0.0/8, that checks may go to; may be given again. Without any, they
     /// may go everywhere that a registration names.
     #[arg(
@@ -48,6 +57,13 @@ pub struct Config {
     pub connector: Arc<dyn Connector>,
 }
 
+fn host(word: &str) -> Result<String, String> {
+    match check_address("HOST", word) {
+        None => Ok(word.to_owned()),
+        Some(wrong) => Err(wrong.description),
+    }
+}
+
 fn tcp() -> Arc<dyn Connector> {
     Arc::new(Tcp)
 }
@@ -59,6 +75,7 @@ impl Default for Config {
             drain_seconds: 30,
             data: PathBuf::new(),
             node: "mizan".to_owned(),
+            advertise: None,
             probe_allow: Vec::new(),
             connector: tcp(),
         }
@@ -66,6 +83,16 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Where the registry's own node is, given where the registry listens.
+    pub(crate) fn host(&self, listening: IpAddr) -> String {
+        let here = if listening.is_unspecified() {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            listening
+        };
+        self.advertise.clone().unwrap_or_else(|| here.to_string())
+    }
+
     /// The registry is registered nowhere.
     pub(crate) fn server(&self) -> ServerArgs {
         ServerArgs {
@@ -89,4 +116,37 @@ pub struct Args {
     /// How the process behaves.
     #[command(flatten)]
     pub process: ProcessArgs,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        config: Config,
+    }
+
+    #[test]
+    fn the_node_is_where_it_is_said_to_be_or_where_the_registry_listens() {
+        let config = |flags: &[&str]| {
+            let words = ["registry"].iter().chain(flags);
+            Command::try_parse_from(words).map(|command| command.config)
+        };
+        let host = |flags: &[&str], listening: &str| {
+            let config = config(flags).unwrap();
+            config.host(listening.parse().unwrap())
+        };
+        assert_eq!(host(&[], "10.0.0.1"), "10.0.0.1");
+        assert_eq!(host(&[], "0.0.0.0"), "127.0.0.1");
+        assert_eq!(host(&[], "::"), "127.0.0.1");
+        let flags = ["--advertise", "registry.internal"];
+        assert_eq!(host(&flags, "0.0.0.0"), "registry.internal");
+        for wrong in ["0.0.0.0", "a:1", ""] {
+            assert!(config(&["--advertise", wrong]).is_err(), "{wrong}");
+        }
+    }
 }

@@ -92,7 +92,8 @@ pub async fn serve(
     let page = mizan::telemetry::metrics::Registry::new();
     page.with(|page| registry.metrics().show(page, registry.clone()));
     let address = listener.local_addr().map_err(ServeError::from)?;
-    if let Err(error) = registry.begin_local_node(address.ip()).await {
+    let host = config.host(address.ip());
+    if let Err(error) = registry.begin_local_node(host).await {
         tracing::warn!(%error, "the registry's own node is not durable");
     }
     let served = Server::builder("registry")

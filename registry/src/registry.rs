@@ -11,7 +11,7 @@ mod wait;
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv4Addr},
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -27,7 +27,7 @@ use crate::{
     board::{Board, Subscription},
     catalogue::{
         Bounds, Catalogue, CheckDefinition, CheckRef, Effects, Entry, Full, Indexes, Instance, Key,
-        Node, NotReported, Owner, Polling, SWEEP, Snapshot, Status, StreamId,
+        Node, NotAdded, NotReported, Owner, Polling, SWEEP, Snapshot, Status, StreamId,
     },
     check::{Networks, Outcome, Polled, Poller},
     clock,
@@ -86,6 +86,9 @@ pub(crate) enum Refused {
     /// There is no such instance or node.
     #[error("is not registered")]
     Unknown,
+    /// It has as many checks as it may.
+    #[error(transparent)]
+    Checks(NotAdded),
     /// A check would go where checks may not go.
     #[error("{0} is outside of the networks that may be checked")]
     Forbidden(IpAddr),
@@ -148,21 +151,15 @@ impl Registry {
         &self.0.local_node
     }
 
-    /// Makes the registry's own node known, at this address; what else is known of it stays.
-    pub(crate) async fn begin_local_node(&self, address: IpAddr) -> Result<(), Refused> {
+    /// Makes the registry's own node known, at this host; what else is known of it stays.
+    pub(crate) async fn begin_local_node(&self, host: String) -> Result<(), Refused> {
         let known = self
             .node(&self.0.local_node)
             .map(|(view, _)| Node::clone(&view.node));
         let mut node = known.unwrap_or_default();
         node.name.clone_from(&self.0.local_node);
         node.id = Uuid::new_v5(&Uuid::NAMESPACE_DNS, node.name.as_bytes()).to_string();
-        // Who listens on all addresses is at least where it is itself.
-        let here = if address.is_unspecified() {
-            Ipv4Addr::LOCALHOST.into()
-        } else {
-            address
-        };
-        node.address = here.to_string();
+        node.address = host;
         self.register_node(node).await
     }
 
@@ -227,11 +224,16 @@ impl Registry {
         if let Some(ip) = networks.forbidden_check(&check) {
             return Err(Refused::Forbidden(ip));
         }
-        let (known, pending) =
-            self.change(|catalogue| catalogue.put_check(owner, check, clock::now()));
-        if !known {
-            return Err(Refused::Unknown);
-        }
+        let pending = {
+            let mut state = self.0.state.lock();
+            let added = state.catalogue.put_check(owner, check, clock::now());
+            let effects = added.map_err(|why| match why {
+                NotAdded::UnknownOwner => Refused::Unknown,
+                NotAdded::TooMany => Refused::Checks(why),
+            })?;
+            self.carry_out(&mut state, effects);
+            state.pending()
+        };
         durable(pending, ()).await
     }
 

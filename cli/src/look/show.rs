@@ -199,17 +199,16 @@ pub(super) fn instances(listing: &Listing) -> String {
 
 /// The lines that tell one snapshot from the one before: what came, what went, what changed.
 pub(super) fn changes(before: &[Instance], after: &[Instance]) -> Vec<String> {
-    let find = |all: &[Instance], id: &str| all.iter().find(|i| i.instance_id == id).cloned();
     let mut lines = Vec::new();
     for instance in before {
-        if find(after, &instance.instance_id).is_none() {
+        if find(after, instance).is_none() {
             lines.push(format!("- {} {}", instance.instance_id, instance.address));
         }
     }
     for instance in after {
-        let sign = match find(before, &instance.instance_id) {
+        let sign = match find(before, instance) {
             None => '+',
-            Some(same) if same == *instance => continue,
+            Some(same) if same == instance => continue,
             Some(_) => '~',
         };
         let line = format!(
@@ -219,6 +218,12 @@ pub(super) fn changes(before: &[Instance], after: &[Instance]) -> Vec<String> {
         lines.push(line.trim_end().to_owned());
     }
     lines
+}
+
+/// The same instance in another snapshot. One id may be on several nodes.
+fn find<'a>(all: &'a [Instance], one: &Instance) -> Option<&'a Instance> {
+    all.iter()
+        .find(|other| other.instance_id == one.instance_id && other.node == one.node)
 }
 
 #[cfg(test)]
@@ -257,6 +262,18 @@ mod tests {
             ]
         );
         assert!(changes(&after, &after).is_empty());
+    }
+
+    #[test]
+    fn one_id_on_two_nodes_is_two_instances() {
+        use pb::InstanceStatus::{Critical, Passing};
+        let on = |node: &str, status| Instance {
+            node: node.to_owned(),
+            ..instance("a", status)
+        };
+        let before = [on("one", Passing), on("two", Critical)];
+        assert!(changes(&before, &before).is_empty());
+        assert_eq!(changes(&before, &before[..1]), ["- a 127.0.0.1:50081"]);
     }
 
     #[test]

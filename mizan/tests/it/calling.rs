@@ -328,7 +328,7 @@ async fn a_call_whose_token_would_come_in_the_last_tenth_of_its_time_is_refused_
     });
     tokio::task::yield_now().await;
     let refused = call(&client).await.unwrap_err();
-    let reason = mizan::status::reason(&refused);
+    let reason = status::reason(&refused);
     assert_eq!(reason.as_deref(), Some("RATE_LIMITED"));
     next.await.unwrap().unwrap();
     assert_eq!(service.calls(), 2);

@@ -34,7 +34,7 @@ pub(crate) fn instance(entry: &Entry, view: View) -> pb::Instance {
         instance_id: instance.instance_id.clone(),
         node: instance.node.clone(),
         service: instance.service.clone(),
-        address: instance.address.clone(),
+        address: entry.host().to_owned(),
         port: u32::from(instance.port),
         tags: instance.tags.clone(),
         metadata: instance.metadata.to_map(),

@@ -361,7 +361,9 @@ fn refusal(prefix: &str, found: impl IntoIterator<Item = Violation>) -> Status {
 fn refuse(why: Refused) -> Status {
     let text = why.to_string();
     match why {
-        Refused::Full(_) => refused(Code::ResourceExhausted, "REGISTRY_FULL", text),
+        Refused::Full(_) | Refused::Checks(_) => {
+            refused(Code::ResourceExhausted, "REGISTRY_FULL", text)
+        }
         Refused::Unknown => refused(Code::NotFound, "INSTANCE_NOT_FOUND", text),
         Refused::Unavailable => {
             retry_later(Code::Unavailable, "STORE_UNAVAILABLE", text, STORE_RETRY)

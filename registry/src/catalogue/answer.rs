@@ -4,7 +4,9 @@ use std::{ops::Bound, sync::Arc};
 
 use crate::catalogue::{
     Catalogue, CheckKind, CheckRef, Effects, Entry, Indexes, Instance, Key, NodeView, Owner,
-    Snapshot, Status, Summary, UnixMillis, View, check::Change, state::Timer,
+    Snapshot, Status, Summary, UnixMillis, View,
+    check::{Change, said},
+    state::Timer,
 };
 
 /// Why an alias of nobody is critical.
@@ -198,7 +200,7 @@ impl Catalogue {
         };
         let raw = entry.raw();
         let before = std::mem::replace(&mut record.raw, raw);
-        if raw == Status::Critical && before != raw && held.is_some() {
+        if before == Status::Passing && raw != before && held.is_some() {
             record.flap.fell(now);
         } else if raw == Status::Passing
             && before != raw
@@ -251,15 +253,19 @@ impl Catalogue {
         if held.is_none_or(|held| !held.same_registration(entry)) {
             self.indexes.registrations = next;
         }
-        let statuses = |entry: &Entry| {
-            let checks = entry.checks.iter();
-            let said = checks.map(|check| (check.definition.check_id.clone(), check.status));
-            let stated = (entry.maintenance.is_some(), entry.flapping);
-            (said.collect::<Vec<_>>(), stated)
-        };
-        if held.map(statuses) != Some(statuses(entry)) {
-            self.indexes.checks = next;
+        let same = held.is_some_and(|held| {
+            said(&held.checks) == said(&entry.checks)
+                && held.maintenance == entry.maintenance
+                && held.flapping == entry.flapping
+        });
+        if !same {
             effects.stale.push(Owner::Instance(entry.key()));
+        }
+        // Every check tells of its instance's tags.
+        let shows = !entry.checks.is_empty() || entry.maintenance.is_some() || entry.flapping;
+        let tags = held.map(|held| &held.instance.tags);
+        if !same || (shows && tags != Some(&entry.instance.tags)) {
+            self.indexes.checks = next;
         }
     }
 

@@ -57,7 +57,8 @@ pub(crate) enum Change {
 pub(crate) struct Check {
     pub(crate) view: Arc<CheckView>,
     pub(crate) epoch: u64,
-    /// In a row. Begin at the thresholds, so that the first result counts at once (Consul's rule).
+    /// In a row. Begin at the thresholds, so that the first result counts at once (Consul's rule),
+    /// unless it had some before the registry restarted.
     successes: u32,
     failures: u32,
     /// When a report stops counting.
@@ -101,10 +102,14 @@ impl Check {
     }
 
     /// What it said before the registry restarted. A report counts once more for its time, and for
-    /// `grace` at least.
+    /// `grace` at least. Results in a row are counted anew: the first one alone does not overturn
+    /// what many said.
     pub(crate) fn restore(&mut self, said: &Said, now: UnixMillis, grace: Duration) {
         if let CheckKind::Ttl { ttl } = self.view.definition.kind {
             self.ttl_due = Some(now.after(ttl.max(grace)));
+        }
+        if said.checked {
+            (self.successes, self.failures) = (0, 0);
         }
         self.critical_since = (said.status == Status::Critical).then_some(now);
         let view = Arc::make_mut(&mut self.view);
@@ -113,6 +118,19 @@ impl Check {
         view.reason.clone_from(&said.reason);
         view.checked = said.checked;
         view.status_time = said.status_time;
+    }
+
+    /// Is to be checked in another way, and says what it said until a result comes.
+    pub(crate) fn redefine(&mut self, definition: &Arc<CheckDefinition>, now: UnixMillis) {
+        // What was under way is of the old way.
+        self.epoch = 0;
+        Arc::make_mut(&mut self.view).definition = Arc::clone(definition);
+        if !self.view.checked {
+            self.forget_counts();
+        }
+        if self.ttl_due.is_some() {
+            self.touch(now);
+        }
     }
 
     /// Takes the result of a run; thresholds apply.
@@ -212,7 +230,8 @@ impl Check {
         Change::Status
     }
 
-    fn note(&mut self, output: &str) -> Change {
+    /// Takes the output of a result that does not count.
+    pub(crate) fn note(&mut self, output: &str) -> Change {
         let output = bounded(output);
         if self.view.output == output {
             return Change::None;
@@ -220,6 +239,14 @@ impl Check {
         Arc::make_mut(&mut self.view).output = output;
         Change::Output
     }
+}
+
+/// What is told of checks where those of many owners are read: their outputs left out.
+pub(crate) fn said(checks: &[Arc<CheckView>]) -> Vec<(&Arc<CheckDefinition>, Status)> {
+    let checks = checks.iter();
+    checks
+        .map(|check| (&check.definition, check.status))
+        .collect()
 }
 
 /// What a check said, as it is kept over a restart.

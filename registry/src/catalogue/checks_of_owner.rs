@@ -3,18 +3,23 @@
 use std::sync::Arc;
 
 use crate::catalogue::{
-    Catalogue, CheckDefinition, CheckRef, Effects, Instance, Node, Owner, UnixMillis,
+    Catalogue, CheckDefinition, CheckRef, Effects, Instance, Node, NotAdded, Owner, UnixMillis,
+    limits::CHECKS_MAX,
 };
 
 impl Catalogue {
-    /// Adds a check to an instance or a node, or replaces the one of its id. Nothing when the owner
-    /// is not known.
+    /// Adds a check to an instance or a node, or replaces the one of its id.
     pub(crate) fn put_check(
         &mut self,
         owner: &Owner,
         check: CheckDefinition,
         now: UnixMillis,
-    ) -> Option<Effects> {
+    ) -> Result<Effects, NotAdded> {
+        let held = self.checks_of(owner).ok_or(NotAdded::UnknownOwner)?;
+        let mut others = held.iter().map(|held| &held.view.definition.check_id);
+        if held.len() >= CHECKS_MAX && others.all(|id| *id != check.check_id) {
+            return Err(NotAdded::TooMany);
+        }
         let check = Arc::new(check);
         self.with_checks(owner, now, |checks| {
             match checks
@@ -25,6 +30,7 @@ impl Catalogue {
                 None => checks.push(check),
             }
         })
+        .ok_or(NotAdded::UnknownOwner)
     }
 
     /// Removes a check; nothing when it is not known.

@@ -155,6 +155,16 @@ impl CheckKind {
             Self::Standing => "heartbeat",
         }
     }
+
+    /// Whether what a check of this kind said holds for the other: both are told the same, or ask
+    /// the same target, however they do it.
+    pub(crate) fn says_for(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Http { url: this, .. }, Self::Http { url: that, .. }) => this == that,
+            (Self::Ttl { .. }, Self::Ttl { .. }) => true,
+            _ => self == other,
+        }
+    }
 }
 
 /// How a check speaks TLS.

@@ -39,6 +39,17 @@ pub(crate) struct Full {
     pub(crate) instances_max: usize,
 }
 
+/// Why a check is not added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NotAdded {
+    /// There is no such instance or node.
+    #[error("is not registered")]
+    UnknownOwner,
+    /// It has as many checks as it may.
+    #[error("its owner has {} checks and takes no more", limits::CHECKS_MAX)]
+    TooMany,
+}
+
 /// Why a report about a check is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotReported {
@@ -134,8 +145,8 @@ pub(crate) struct Summary {
     pub(crate) guard: Option<Holding>,
 }
 
-/// The revisions of the answers that are about more than one service. Each moves exactly when its
-/// answer changes, and is never 0.
+/// The revisions of the answers that are about more than one service. Each moves when its answer
+/// changes, and is never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Indexes {
     /// Of the map of services' names to their tags.

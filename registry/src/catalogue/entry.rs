@@ -64,6 +64,15 @@ impl Entry {
         self.instance.key()
     }
 
+    /// The host that it is reached at: its own, or its node's when it named none.
+    pub(crate) fn host(&self) -> &str {
+        if self.instance.address.is_empty() {
+            &self.node.node.address
+        } else {
+            &self.instance.address
+        }
+    }
+
     /// Its own checks, then those of its node.
     pub(crate) fn all_checks(&self) -> impl Iterator<Item = &Arc<CheckView>> {
         self.checks.iter().chain(&self.node.checks)

@@ -1,8 +1,8 @@
 //! Flapping: an instance that falls again and again is not handed out the moment it stands up.
 //!
-//! Four falls within two minutes make an instance flap. From then on it counts as warning, not as
-//! passing, until it stood for half a minute without another fall. Consul's users have asked for
-//! this for years: every flap reloads every proxy that watches.
+//! Four falls within two minutes, to warning or to critical, make an instance flap. From then on it
+//! counts as warning, not as passing, until it stood for half a minute without another fall. Consul's
+//! users have asked for this for years: every flap reloads every proxy that watches.
 //!
 //! It is held only while another instance of its service passes: one that may fall again serves
 //! better than none at all.

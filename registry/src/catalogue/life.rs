@@ -1,8 +1,12 @@
 //! Signs of life: results of checks, reports and heartbeats.
 
+use std::sync::Arc;
+
 use crate::catalogue::{
     Catalogue, CheckKind, CheckRef, Effects, Key, NotReported, Owner, Polling, Status, StreamId,
-    UnixMillis, check::Change, state::reference,
+    UnixMillis,
+    check::{Change, Check},
+    state::{Timer, reference},
 };
 
 impl Catalogue {
@@ -15,14 +19,33 @@ impl Catalogue {
         (status, output): (Status, &str),
         now: UnixMillis,
     ) -> Option<Effects> {
-        let checks = self.checks_of(&check.owner)?.iter_mut();
-        let mut same = checks.filter(|held| held.view.definition.check_id == check.check_id);
-        let held = same.next().filter(|held| held.epoch == epoch)?;
+        let held = self.running(check, epoch)?;
+        let spared = if status == Status::Critical {
+            let view = Arc::clone(&held.view);
+            self.spared(&check.owner, &view, now)
+        } else {
+            None
+        };
+        let held = self.running(check, epoch)?;
+        let change = if spared.is_some() {
+            held.note(output)
+        } else {
+            held.ran(status, output, now)
+        };
+        if let Some(until) = spared {
+            self.timers.insert((until, Timer::Again(check.clone())));
+        }
         let mut effects = Effects::default();
-        if held.ran(status, output, now) > Change::None {
+        if change > Change::None {
             self.changed(&check.owner, now, &mut effects);
         }
         Some(effects)
+    }
+
+    fn running(&mut self, check: &CheckRef, epoch: u64) -> Option<&mut Check> {
+        let checks = self.checks_of(&check.owner)?.iter_mut();
+        let mut same = checks.filter(|held| held.view.definition.check_id == check.check_id);
+        same.next().filter(|held| held.epoch == epoch)
     }
 
     /// Takes a report about a check that the registry does not run.

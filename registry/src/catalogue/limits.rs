@@ -31,6 +31,15 @@ pub(crate) const TAGS_MAX: usize = 64;
 /// Characters of a tag.
 pub(crate) const TAG_CHARS_MAX: usize = 128;
 
+/// Tags of an instance that comes through Consul's API, which knows no bound.
+pub(crate) const CONSUL_TAGS_MAX: usize = 256;
+
+/// Characters of a tag that comes through Consul's API: Traefik reads whole rules out of tags.
+pub(crate) const CONSUL_TAG_CHARS_MAX: usize = 4096;
+
+/// Bytes of all tags of an instance together: they go into every answer about it.
+pub(crate) const TAGS_BYTES_MAX: usize = 65_536;
+
 /// Metadata pairs of an instance.
 pub(crate) const METADATA_MAX: usize = 64;
 

@@ -40,8 +40,8 @@ pub(crate) use definition::{
     CheckDefinition, CheckKind, Instance, Key, Node, Owner, Tls, UnixMillis,
 };
 pub(crate) use effects::{
-    Bounds, CheckRef, Effects, Full, Indexes, NotReported, Polling, Stored, StreamId, Summary,
-    Target,
+    Bounds, CheckRef, Effects, Full, Indexes, NotAdded, NotReported, Polling, Stored, StreamId,
+    Summary, Target,
 };
 pub(crate) use entry::{Entry, NodeView};
 pub(crate) use guard::Holding;
@@ -51,6 +51,6 @@ pub(crate) use state::Catalogue;
 pub(crate) use status::Status;
 pub(crate) use sweep::SWEEP;
 pub(crate) use validate::{
-    Candidate, CandidateCheck, Naming, Violation, check_instance_id, check_lookup, validate_checks,
-    validate_node,
+    Candidate, CandidateCheck, Naming, Violation, check_address, check_instance_id, check_lookup,
+    validate_checks, validate_node,
 };

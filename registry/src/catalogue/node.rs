@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::catalogue::{
-    Catalogue, Effects, Full, Key, Node, NodeView, Owner, UnixMillis, state::NodeRecord,
+    Catalogue, Effects, Full, Key, Node, NodeView, Owner, UnixMillis, check::said,
+    state::NodeRecord,
 };
 
 impl Catalogue {
@@ -27,11 +28,12 @@ impl Catalogue {
         record.explicit = true;
         let moved = record.view.node.address != node.address;
         if record.view.node != node {
+            // Checks are also asked for by their node's metadata.
+            let checks = record.view.node.metadata != node.metadata;
             let view = Arc::make_mut(&mut record.view);
             view.node = Arc::clone(&node);
-            self.indexes.newest += 1;
-            view.modify_revision = self.indexes.newest;
-            self.indexes.nodes = self.indexes.newest;
+            view.modify_revision = self.indexes.newest + 1;
+            self.node_changed(checks);
         }
         self.replace_checks(&owner, &node.checks, true, now, &mut effects);
         self.start(&owner, &mut effects);
@@ -55,9 +57,7 @@ impl Catalogue {
         for check in &record.checks {
             self.unlink(&owner, &check.view.definition, &mut effects);
         }
-        self.indexes.newest += 1;
-        self.indexes.nodes = self.indexes.newest;
-        self.indexes.checks = self.indexes.newest;
+        self.node_changed(true);
         self.mirror(&owner, now, &mut effects);
         effects.stale.push(owner);
         Some(effects)
@@ -73,12 +73,22 @@ impl Catalogue {
         }
     }
 
+    /// A node came, went or is another one now, which shows wherever nodes or what is on them are
+    /// read. `checks`: and where checks are, of which every node has one.
+    fn node_changed(&mut self, checks: bool) {
+        self.indexes.newest += 1;
+        self.indexes.nodes = self.indexes.newest;
+        self.indexes.registrations = self.indexes.newest;
+        if checks {
+            self.indexes.checks = self.indexes.newest;
+        }
+    }
+
     fn know_node(&mut self, name: &str, effects: &mut Effects) {
         if self.nodes.contains_key(name) {
             return;
         }
-        self.indexes.newest += 1;
-        self.indexes.nodes = self.indexes.newest;
+        self.node_changed(true);
         let node = Node {
             name: name.to_owned(),
             ..Node::default()
@@ -109,8 +119,7 @@ impl Catalogue {
         node.instances.remove(&key.id);
         if node.instances.is_empty() && !node.explicit && node.view.maintenance.is_none() {
             self.nodes.remove(&key.node);
-            self.indexes.newest += 1;
-            self.indexes.nodes = self.indexes.newest;
+            self.node_changed(true);
             effects.stale.push(Owner::Node(key.node.clone()));
         }
     }
@@ -122,12 +131,6 @@ impl Catalogue {
         };
         let checks: Vec<_> = record.checks.iter().map(|c| Arc::clone(&c.view)).collect();
         if record.view.checks != checks {
-            let said = |checks: &[Arc<super::CheckView>]| {
-                let said = checks
-                    .iter()
-                    .map(|c| (c.definition.check_id.clone(), c.status));
-                said.collect::<Vec<_>>()
-            };
             if said(&record.view.checks) != said(&checks) {
                 self.indexes.newest += 1;
                 self.indexes.checks = self.indexes.newest;

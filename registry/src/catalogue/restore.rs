@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::catalogue::{
-    Catalogue, Effects, Instance, Node, Owner, Stored, UnixMillis,
+    Catalogue, CheckView, Effects, Instance, Key, Node, Owner, Status, Stored, UnixMillis, View,
     check::{Check, Said},
     effects::{StoredInstance, StoredNode},
     state::Timer,
@@ -41,6 +41,7 @@ impl Catalogue {
     /// within it.
     pub(crate) fn restore(&mut self, stored: Vec<Stored>, now: UnixMillis) -> Effects {
         let mut effects = Effects::default();
+        self.restored = Some(now);
         let (instances, nodes): (Vec<_>, Vec<_>) = stored
             .into_iter()
             .partition(|stored| matches!(stored, Stored::Instance(_)));
@@ -57,6 +58,45 @@ impl Catalogue {
         effects.stale.clear();
         effects.turned.clear();
         effects
+    }
+
+    /// Until when a failing check of this owner does not count: for the grace period, while it is
+    /// only the registry that is new, and the failure would leave a service with nobody. A registry
+    /// whose own network comes up after it would else empty every service.
+    pub(super) fn spared(
+        &self,
+        owner: &Owner,
+        check: &CheckView,
+        now: UnixMillis,
+    ) -> Option<UnixMillis> {
+        let restored = self.restored?;
+        let until = restored.after(self.bounds.grace);
+        let as_kept = check.status_time < restored && check.status != Status::Critical;
+        (now < until && as_kept && self.holds_one_up(owner)).then_some(until)
+    }
+
+    /// Whether there is a service of which none but this owner's pass.
+    fn holds_one_up(&self, owner: &Owner) -> bool {
+        match owner {
+            Owner::Instance(key) => {
+                self.alone(key, |one| one.instance_id == key.id && one.node == key.node)
+            }
+            Owner::Node(name) => {
+                let ids = self.nodes.get(name).map(|node| &node.instances);
+                let mut keys = ids.into_iter().flatten().map(|id| Key::new(&**name, &**id));
+                keys.any(|key| self.alone(&key, |one| one.node == *name))
+            }
+        }
+    }
+
+    /// Whether in an instance's service some pass, and all of them are such.
+    fn alone(&self, key: &Key, such: impl Fn(&Instance) -> bool) -> bool {
+        let record = self.records.get(key);
+        let snapshot = record.and_then(|record| self.services.get(&record.instance.service));
+        snapshot.is_some_and(|snapshot| {
+            let mut passing = snapshot.entries(View::Passing).peekable();
+            passing.peek().is_some() && passing.all(|entry| such(&entry.instance))
+        })
     }
 
     fn restore_node(&mut self, stored: StoredNode, now: UnixMillis, effects: &mut Effects) {
@@ -86,8 +126,7 @@ impl Catalogue {
             record.register_time = stored.register_time;
             record.maintenance = stored.maintenance;
             record.bound = stored.bound;
-            record.raw =
-                crate::catalogue::Status::worst(record.checks.iter().map(|c| c.view.status));
+            record.raw = Status::worst(record.checks.iter().map(|c| c.view.status));
         }
         if stored.bound {
             let until = now.after(self.bounds.grace);

@@ -56,6 +56,8 @@ pub(super) enum Timer {
     Stood(Key),
     /// The registry restarted, and this instance had its time to bring back its heartbeat.
     Grace(Key),
+    /// The registry restarted, and from now on this check counts like any other.
+    Again(CheckRef),
 }
 
 /// All services, their instances and their nodes.
@@ -76,6 +78,8 @@ pub(crate) struct Catalogue {
     /// Of the services that something expired in lately.
     pub(super) guards: BTreeMap<String, Guard>,
     pub(super) last_sweep: Option<UnixMillis>,
+    /// When it began from what was kept.
+    pub(super) restored: Option<UnixMillis>,
     pub(super) indexes: Indexes,
     /// The revision of every service that is not in `services`.
     pub(super) floor: u64,
@@ -101,6 +105,7 @@ impl Catalogue {
             timers: BTreeSet::new(),
             guards: BTreeMap::new(),
             last_sweep: None,
+            restored: None,
             indexes: Indexes {
                 services: first,
                 registrations: first,
@@ -219,8 +224,9 @@ impl Catalogue {
             self.release(&held.service, now, effects);
         }
         if held.service != instance.service || held.tags != instance.tags {
-            self.count_tags(held, -1);
+            // In this order, so that a tag that stays is never gone in between.
             self.count_tags(&instance, 1);
+            self.count_tags(held, -1);
         }
         if let Some(record) = self.records.get_mut(key) {
             record.instance = Arc::clone(&instance);
@@ -228,8 +234,9 @@ impl Catalogue {
         self.start(&owner, effects);
     }
 
-    /// Replaces an owner's checks. Those whose definition and target stay the same keep what they
-    /// said. A standing one passes again: registering is all the evidence that it ever gets.
+    /// Replaces an owner's checks. Those that still ask the same of the same target keep what they
+    /// said, also when they are to do it in another way (Consul's rule); then they run anew. A
+    /// standing one passes again: registering is all the evidence that it ever gets.
     pub(super) fn replace_checks(
         &mut self,
         owner: &Owner,
@@ -245,23 +252,26 @@ impl Catalogue {
         let mut fresh = Vec::new();
         for definition in definitions {
             let kept = held.iter().position(|check| {
-                check.view.definition == *definition && (same_host || !definition.is_run())
+                let before = &check.view.definition;
+                before.check_id == definition.check_id
+                    && before.kind.says_for(&definition.kind)
+                    && (same_host || !definition.is_run())
             });
-            match kept.map(|place| held.swap_remove(place)) {
-                Some(mut check) => {
-                    if definition.kind == CheckKind::Standing {
-                        check.reported(Status::Passing, "", now);
-                    }
-                    if check.view.status == Status::Critical && definition.is_run() {
-                        let check = reference(owner, definition);
-                        effects.polling.push(Polling::Hurry(check));
-                    }
-                    fresh.push(check);
-                }
-                None => {
-                    fresh.extend(self.begin_checks(owner, std::slice::from_ref(definition), now));
-                }
+            let Some(place) = kept else {
+                fresh.extend(self.begin_checks(owner, std::slice::from_ref(definition), now));
+                continue;
+            };
+            let mut check = held.swap_remove(place);
+            if check.view.definition != *definition {
+                check.redefine(definition, now);
+            } else if check.view.status == Status::Critical && definition.is_run() {
+                let check = reference(owner, definition);
+                effects.polling.push(Polling::Hurry(check));
             }
+            if definition.kind == CheckKind::Standing {
+                check.reported(Status::Passing, "", now);
+            }
+            fresh.push(check);
         }
         for gone in &held {
             self.unlink(owner, &gone.view.definition, effects);

@@ -1,10 +1,11 @@
 //! What happens by time alone: reports that no longer count, instances that are dead for long
-//! enough, holds that end. Bounded by the [guard](crate::catalogue::guard).
+//! enough, heartbeats that stay away after a restart, holds that end. Bounded by the
+//! [guard](crate::catalogue::guard).
 
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::catalogue::{
-    Catalogue, CheckRef, Effects, Holding, Key, Owner, UnixMillis, View, guard::Guard,
+    Catalogue, CheckRef, Effects, Holding, Key, Owner, Polling, UnixMillis, View, guard::Guard,
     limits::STALL, state::Timer,
 };
 
@@ -15,6 +16,8 @@ enum Expiry {
     Report(CheckRef),
     /// An instance was critical for long enough.
     Instance(Key),
+    /// An instance did not bring back its heartbeat after the registry restarted.
+    Heartbeat(Key),
 }
 
 impl Catalogue {
@@ -37,14 +40,13 @@ impl Catalogue {
                 }
                 Timer::Stood(key) => drop(self.render(&key, now, &mut effects)),
                 Timer::Grace(key) => {
-                    let bound = self
-                        .records
-                        .get(&key)
-                        .is_some_and(|r| r.heartbeats.is_empty());
-                    if bound {
-                        self.lose_heartbeat(&key, now, &mut effects);
+                    if let Some(service) = self.stayed_away(&key) {
+                        let service = service.to_owned();
+                        let expiry = Expiry::Heartbeat(key);
+                        expiring.entry(service).or_default().push(expiry);
                     }
                 }
+                Timer::Again(check) => effects.polling.push(Polling::Hurry(check)),
             }
         }
         let mut random = fastrand::Rng::with_seed(random);
@@ -82,8 +84,23 @@ impl Catalogue {
             let removed = checks.filter(|check| past(check.reap_due())).count();
             if removed > 0 { 1 } else { reports }
         });
-        holding.held = due.sum();
+        // Those that were held in this window have their next turn together.
+        let next = (holding.until, Timer::Grace(Key::new("", "")));
+        let next = self.timers.range(next..);
+        let heartbeats = next.take_while(|(at, _)| *at == holding.until);
+        let heartbeats = heartbeats.filter(|(_, timer)| match timer {
+            Timer::Grace(key) => self.stayed_away(key) == Some(service),
+            _ => false,
+        });
+        holding.held = due.sum::<usize>() + heartbeats.count();
         (holding.held > 0).then_some(holding)
+    }
+
+    /// The service of an instance that held a heartbeat stream and holds none.
+    fn stayed_away(&self, key: &Key) -> Option<&str> {
+        let record = self.records.get(key)?;
+        let away = record.bound && record.heartbeats.is_empty();
+        away.then_some(&*record.instance.service)
     }
 
     /// What is due for a check whose timer fired, and in which service; a node's in none. Sets the
@@ -115,6 +132,7 @@ impl Catalogue {
                 let gone = self.remove(&key, now, effects);
                 effects.reaped.extend(gone);
             }
+            Expiry::Heartbeat(key) => self.lose_heartbeat(&key, now, effects),
             Expiry::Report(CheckRef { owner, check_id }) => {
                 let checks = self.checks_of(&owner).into_iter().flatten();
                 for check in checks.filter(|held| held.view.definition.check_id == check_id) {
@@ -130,6 +148,9 @@ impl Catalogue {
         match expiry {
             Expiry::Report(check) => {
                 self.timers.insert((until, Timer::Check(check)));
+            }
+            Expiry::Heartbeat(key) => {
+                self.timers.insert((until, Timer::Grace(key)));
             }
             Expiry::Instance(key) => {
                 let owner = Owner::Instance(key);

@@ -201,6 +201,103 @@ fn changed_attributes_keep_the_status_and_a_changed_target_does_not() {
     assert_eq!(entry.status_time, UnixMillis(4_000));
 }
 
+/// Registers `a` with one check, has it say something, and registers it with another; answers what
+/// that did, and the status after.
+fn redefined(first: CheckDefinition, said: Status, second: CheckDefinition) -> (Effects, Status) {
+    let mut catalogue = catalogue();
+    let id = first.check_id.clone();
+    register(&mut catalogue, checked("a", "s", &[first]), 1_000);
+    let check = check_of("a", &id);
+    let epoch = catalogue.records[&key("a")].checks[0].epoch;
+    let of_a_run = catalogue.ran(&check, epoch, (said, "said"), START);
+    let reported = catalogue.report(&check, (said, "said"), START);
+    assert!(of_a_run.is_some() || reported.is_ok());
+    let effects = register(&mut catalogue, checked("a", "s", &[second]), 2_000);
+    assert!(effects.stale.contains(&own("a")));
+    let old = (Status::Warning, "late");
+    assert!(catalogue.ran(&check, epoch, old, START).is_none() || effects.polling.is_empty());
+    let entry = catalogue.entry(&key("a")).unwrap();
+    if entry.status == said {
+        assert_eq!(entry.checks[0].output, "said");
+    }
+    (effects, entry.status)
+}
+
+#[test]
+fn a_check_that_is_done_in_another_way_keeps_what_it_said() {
+    let run = |interval: u64, kind: CheckKind| CheckDefinition {
+        interval: Duration::from_secs(interval),
+        ..definition("check", kind)
+    };
+    let http = |url: &str, method: &str| CheckKind::Http {
+        url: url.to_owned(),
+        method: method.to_owned(),
+        headers: Vec::new(),
+        body: String::new(),
+        follow_redirects: true,
+    };
+    let (passing, critical) = (Status::Passing, Status::Critical);
+    for (first, said, second, expected) in [
+        (run(10, tcp()), passing, run(5, tcp()), passing),
+        (
+            run(10, http("http://a/", "GET")),
+            Status::Warning,
+            run(10, http("http://a/", "HEAD")),
+            Status::Warning,
+        ),
+        (
+            run(10, http("http://a/", "GET")),
+            passing,
+            run(10, http("http://b/", "GET")),
+            critical,
+        ),
+        (
+            run(10, tcp()),
+            passing,
+            run(10, http("http://a/", "GET")),
+            critical,
+        ),
+    ] {
+        let (effects, status) = redefined(first, said, second);
+        assert_eq!(status, expected);
+        let [.., Polling::Start(target)] = &effects.polling[..] else {
+            panic!("{:?}", effects.polling)
+        };
+        assert_eq!(target.check, check_of("a", "check"));
+    }
+    let ttl = |seconds| CheckKind::Ttl {
+        ttl: Duration::from_secs(seconds),
+    };
+    let named = |name: &str, kind| CheckDefinition {
+        name: name.to_owned(),
+        initial: Some(Status::Critical),
+        ..definition("check", kind)
+    };
+    let first = || named("one", ttl(60));
+    let again = |second| redefined(first(), passing, second);
+    assert_eq!(again(named("two", ttl(60))).1, passing);
+    assert_eq!(again(named("one", ttl(5))).1, passing);
+    assert_eq!(again(named("one", CheckKind::Reported)).1, critical);
+}
+
+#[test]
+fn a_report_counts_for_the_new_time_once_it_is_another() {
+    let mut catalogue = catalogue();
+    let ttl = |seconds| {
+        let ttl = Duration::from_secs(seconds);
+        checked("a", "s", &[definition("ttl", CheckKind::Ttl { ttl })])
+    };
+    register(&mut catalogue, ttl(3600), START.0);
+    let fine = (Status::Passing, "fine");
+    catalogue
+        .report(&check_of("a", "ttl"), fine, START)
+        .unwrap();
+    register(&mut catalogue, ttl(1), START.0);
+    assert_eq!(status(&catalogue, "a"), PASSING);
+    catalogue.sweep(START.after(Duration::from_secs(1)), 7);
+    assert_eq!(status(&catalogue, "a").0, Status::Critical);
+}
+
 #[test]
 fn an_instance_that_moves_leaves_its_old_service() {
     let mut catalogue = catalogue();
@@ -367,6 +464,7 @@ fn the_map_of_tags_moves_only_when_it_changes() {
         assert_eq!(map(&catalogue)["s"], tags);
     };
     step(Some(tagged("a", &["x", "y"])), true, &["x", "y"]);
+    step(Some(tagged("a", &["y", "x"])), false, &["x", "y"]);
     step(Some(tagged("b", &["y"])), false, &["x", "y"]);
     step(Some(tagged("b", &["z"])), true, &["x", "y", "z"]);
     step(None, true, &["z"]);

@@ -18,7 +18,8 @@ pub(crate) enum Naming {
     /// port.
     #[default]
     Mizan,
-    /// Consul's: any printable word without `/`, and neither address nor port are required.
+    /// Consul's: any printable word without `/`, neither address nor port are required, and tags may
+    /// be long or empty.
     Consul,
 }
 
@@ -80,7 +81,7 @@ impl Candidate {
             found.extend(check_address("address", &self.address));
         }
         let port = self.port(&mut found);
-        check_tags(&self.tags, &mut found);
+        self.check_tags(&mut found);
         check_metadata("metadata", &self.metadata, &mut found);
         self.check_weights(&mut found);
         found.extend(check_chars("zone", &self.zone, 0, ZONE_CHARS_MAX));
@@ -129,6 +130,23 @@ impl Candidate {
             found.push(Violation::new("port", format!("must be {least} to 65535")));
         }
         port
+    }
+
+    fn check_tags(&self, found: &mut Vec<Violation>) {
+        let (most, least, chars) = match self.naming {
+            Naming::Mizan => (TAGS_MAX, 1, TAG_CHARS_MAX),
+            Naming::Consul => (CONSUL_TAGS_MAX, 0, CONSUL_TAG_CHARS_MAX),
+        };
+        if self.tags.len() > most {
+            found.push(Violation::new("tags", format!("must be at most {most}")));
+        }
+        if self.tags.iter().map(String::len).sum::<usize>() > TAGS_BYTES_MAX {
+            let rule = format!("must be at most {TAGS_BYTES_MAX} bytes together");
+            found.push(Violation::new("tags", rule));
+        }
+        for (index, tag) in self.tags.iter().take(most).enumerate() {
+            found.extend(check_chars(format!("tags[{index}]"), tag, least, chars));
+        }
     }
 
     fn check_weights(&self, found: &mut Vec<Violation>) {
@@ -264,18 +282,6 @@ fn is_dns_name(name: &str) -> bool {
     relative.len() <= ADDRESS_CHARS_MAX
         && relative.split('.').all(label)
         && relative.chars().any(|c| !c.is_ascii_digit() && c != '.')
-}
-
-fn check_tags(tags: &[String], found: &mut Vec<Violation>) {
-    if tags.len() > TAGS_MAX {
-        found.push(Violation::new(
-            "tags",
-            format!("must be at most {TAGS_MAX}"),
-        ));
-    }
-    for (index, tag) in tags.iter().take(TAGS_MAX).enumerate() {
-        found.extend(check_chars(format!("tags[{index}]"), tag, 1, TAG_CHARS_MAX));
-    }
 }
 
 /// What is wrong with pairs.

@@ -2,7 +2,7 @@
 
 use http::{
     HeaderName, HeaderValue, Method, Response, Uri,
-    header::{ACCEPT, CONNECTION, HOST, LOCATION, USER_AGENT},
+    header::{ACCEPT, AUTHORIZATION, CONNECTION, HOST, LOCATION, USER_AGENT},
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -13,7 +13,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::{
     catalogue::{Status, Tls},
     check::{
-        Networks, Outcome,
+        Networks, Outcome, basic,
         tls::{self, Inside},
     },
 };
@@ -115,6 +115,9 @@ fn message(uri: &Uri, request: &Request<'_>) -> Result<http::Request<Full<Bytes>
         let host = HeaderValue::from_str(host);
         headers.insert(HOST, host.map_err(|_| format!("{uri} names no host"))?);
     }
+    if let Some(credentials) = basic::credentials(uri) {
+        headers.entry(AUTHORIZATION).or_insert(credentials);
+    }
     let fixed = [
         (USER_AGENT, "Mizan Health Check"),
         (ACCEPT, "text/plain, text/*, */*"),
@@ -160,6 +163,9 @@ async fn judge(method: &str, uri: &Uri, answer: Response<Incoming>) -> Outcome {
     let body = String::from_utf8_lossy(&kept);
     Outcome::new(
         status,
-        format!("HTTP {method} {uri}: {code} Output: {body}"),
+        format!(
+            "HTTP {method} {}: {code} Output: {body}",
+            basic::without(uri)
+        ),
     )
 }

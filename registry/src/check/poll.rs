@@ -3,11 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
+use rustix::process::{Resource, getrlimit};
 use tokio::{
     runtime::Handle,
     sync::{Notify, Semaphore},
     task::AbortHandle,
-    time::{Instant, sleep_until},
+    time::{Instant, sleep_until, timeout},
 };
 use tokio_util::task::TaskTracker;
 
@@ -20,14 +21,69 @@ use crate::{
     metrics::Metrics,
 };
 
-/// Checks under way at once. Each holds a socket; the rest wait their turn, and waiting does not
-/// count against a check's timeout.
-const CHECKS_MAX: usize = 256;
+/// Checks that begin together; the rest wait their turn, and waiting does not count against a check's
+/// timeout. Each costs a socket and up to 30 KB: when everybody is checked at once, after a restart,
+/// that is not to be paid for everybody at once.
+const PROMPT_MAX: usize = 256;
+
+/// How long a check holds one of those turns. One that takes longer waits for an answer and costs
+/// next to nothing, so it makes room for the next.
+const PROMPT: Duration = Duration::from_millis(100);
+
+/// Checks under way at once, those that take long included. As many instances as there may be, all of
+/// which take 2 s of every 10 to time out, are 4,000.
+const CHECKS_MAX: usize = 4096;
+
+/// The share of the process's open files that checks may hold: whoever watches or beats needs one
+/// too.
+const FILES_SHARE: u64 = 4;
+
+/// Who may be under way.
+#[derive(Debug)]
+struct Turns {
+    prompt: Semaphore,
+    slow: Semaphore,
+}
+
+impl Turns {
+    /// By how many files may be open.
+    fn new(files: Option<u64>) -> Self {
+        let share = files.map_or(u64::MAX, |files| files / FILES_SHARE);
+        let all = usize::try_from(share).map_or(CHECKS_MAX, |share| share.clamp(1, CHECKS_MAX));
+        let prompt = all.min(PROMPT_MAX);
+        Self::of(prompt, all - prompt)
+    }
+
+    fn of(prompt: usize, slow: usize) -> Self {
+        Self {
+            prompt: Semaphore::new(prompt),
+            slow: Semaphore::new(slow),
+        }
+    }
+
+    /// Checks when it has a turn; tells how long that took, the waiting left out.
+    async fn check(&self, probe: &mut impl Run) -> (Outcome, Instant) {
+        // The semaphores are never closed.
+        let turn = self.prompt.acquire().await;
+        let began = Instant::now();
+        // Boxed: what a run needs, some 2 KB, is not held until the next one begins.
+        let mut check = Box::pin(probe.check());
+        if let Ok(outcome) = timeout(PROMPT, check.as_mut()).await {
+            return (outcome, began);
+        }
+        // Without room among the slow it keeps the turn that it has.
+        let slow = self.slow.try_acquire();
+        let turn = turn.ok().filter(|_| slow.is_err());
+        let outcome = check.await;
+        drop((turn, slow));
+        (outcome, began)
+    }
+}
 
 /// Starts polls and waits for their end.
 #[derive(Debug)]
 pub(crate) struct Poller {
-    turns: Arc<Semaphore>,
+    turns: Arc<Turns>,
     tasks: TaskTracker,
     /// Polls are also started while a connection's streams are dropped, which may be outside any
     /// runtime's context.
@@ -39,8 +95,9 @@ pub(crate) struct Poller {
 impl Poller {
     /// A poller on the current runtime that goes nowhere but into these networks.
     pub(crate) fn new(networks: Networks, metrics: Metrics) -> Self {
+        let files = getrlimit(Resource::Nofile).current;
         Self {
-            turns: Arc::new(Semaphore::new(CHECKS_MAX)),
+            turns: Arc::new(Turns::new(files)),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
             networks,
@@ -108,7 +165,7 @@ impl Drop for Polled {
 async fn poll<P, R>(
     mut probe: P,
     interval: Duration,
-    turns: Arc<Semaphore>,
+    turns: Arc<Turns>,
     hurry: Arc<Notify>,
     report: R,
 ) where
@@ -119,13 +176,7 @@ async fn poll<P, R>(
     // many instances together: their next checks are spread over the interval.
     let mut hurried = true;
     loop {
-        // The semaphore is never closed.
-        let Ok(turn) = turns.acquire().await else {
-            return;
-        };
-        let began = Instant::now();
-        let outcome = probe.check().await;
-        drop(turn);
+        let (outcome, began) = turns.check(&mut probe).await;
         if outcome.status != Status::Critical {
             // Whoever hurried a check that was under way asked for no more than this.
             let _ = hurry.notified().now_or_never();
@@ -162,6 +213,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::catalogue::limits;
 
     const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -178,7 +230,7 @@ mod tests {
     fn polled() -> (Polled, mpsc::UnboundedReceiver<Instant>) {
         let (tell, times) = mpsc::unbounded_channel();
         let report = move |_, _| tell.send(Instant::now()).is_ok();
-        let (turns, hurry) = (Arc::new(Semaphore::new(1)), Arc::new(Notify::new()));
+        let (turns, hurry) = (Arc::new(Turns::of(1, 0)), Arc::new(Notify::new()));
         let task = tokio::spawn(poll(Passes, INTERVAL, turns, Arc::clone(&hurry), report));
         let task = task.abort_handle();
         (Polled { hurry, task }, times)
@@ -247,7 +299,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_target_delays_nobody_and_is_not_asked_twice_at_once() {
-        let turns = Arc::new(Semaphore::new(2));
+        let turns = Arc::new(Turns::of(2, 0));
         let most = Arc::new(AtomicUsize::new(0));
         let slow = Slow {
             takes: 3 * INTERVAL,
@@ -279,7 +331,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn no_more_run_at_once_than_there_are_turns_and_everybody_gets_one() {
-        let turns = Arc::new(Semaphore::new(3));
+        let turns = Arc::new(Turns::of(3, 0));
         let (under_way, most) = (Arc::default(), Arc::new(AtomicUsize::new(0)));
         let (tell, mut done) = mpsc::unbounded_channel();
         for number in 0..10 {
@@ -302,6 +354,45 @@ mod tests {
         checked.sort_unstable();
         assert_eq!(checked, Vec::from_iter(0..10));
         assert_eq!(most.load(Ordering::SeqCst), 3);
+    }
+
+    #[test]
+    fn there_are_turns_for_all_that_never_answer_unless_files_are_few() {
+        // For each of them, so often does an interval hold what it takes.
+        let shares = limits::INTERVAL_DEFAULT.as_millis() / limits::TIMEOUT_DEFAULT.as_millis();
+        let all = u128::try_from(limits::INSTANCES_MAX).unwrap();
+        assert!(all / shares <= u128::try_from(CHECKS_MAX).unwrap());
+        let turns = |files| {
+            let turns = Turns::new(files);
+            (
+                turns.prompt.available_permits(),
+                turns.slow.available_permits(),
+            )
+        };
+        let most = (PROMPT_MAX, CHECKS_MAX - PROMPT_MAX);
+        assert_eq!((turns(None), turns(Some(1_048_576))), (most, most));
+        assert_eq!((turns(Some(2048)), turns(Some(0))), ((256, 256), (1, 0)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_do_not_answer_make_room_for_the_others() {
+        let turns = Arc::new(Turns::of(1, 2));
+        for _ in 0..2 {
+            let slow = Slow {
+                takes: INTERVAL * 10,
+                under_way: Arc::default(),
+                most: Arc::default(),
+            };
+            let turns = Arc::clone(&turns);
+            tokio::spawn(poll(slow, INTERVAL, turns, Arc::default(), |_, _| true));
+        }
+        tokio::task::yield_now().await;
+        let (tell, mut times) = mpsc::unbounded_channel();
+        let report = move |_, _| tell.send(Instant::now()).is_ok();
+        let asked = Instant::now();
+        tokio::spawn(poll(Passes, INTERVAL, turns, Arc::default(), report));
+        let waited = times.recv().await.unwrap() - asked;
+        assert!(waited < PROMPT * 3, "{waited:?}");
     }
 
     #[test]

@@ -114,6 +114,27 @@ async fn the_status_of_an_answer_decides() {
 }
 
 #[tokio::test]
+async fn a_user_in_the_url_is_sent_and_not_told() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let mut web = Web::start(&status("503 Service Unavailable")).await;
+    let url = web
+        .url("/health")
+        .replace("http://", "http://me:my%20word@");
+    let mut watch = watch_one(&mut client, http(url)).await;
+    let head = soon(web.heads.recv()).await.unwrap();
+    let basic = "authorization: Basic bWU6bXkgd29yZA==\r\n";
+    assert!(head.contains(basic), "{head}");
+    assert!(head.contains("host: 127.0.0.1:"), "{head}");
+    let failed = watch.until(|m| {
+        let one = m.instances.first();
+        one.is_some_and(|one| one.status_reason.starts_with("HTTP GET"))
+    });
+    let reason = &failed.await.instances[0].status_reason;
+    assert!(!reason.contains("word"), "{reason}");
+}
+
+#[tokio::test]
 async fn redirects_are_followed_unless_told_otherwise() {
     let registry = Registry::start().await;
     let mut client = registry.client().await;

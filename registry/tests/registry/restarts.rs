@@ -151,12 +151,20 @@ async fn an_instance_that_died_meanwhile_is_found_out_at_once() {
     let hourly = Duration::from_secs(3600);
     register(&mut client, checked("a", target.port, None, hourly)).await;
     watch.until_passing().await;
+    // Without another, it would be believed to live for a while longer.
+    let standing = Some(Kind::None(NoCheck {}));
+    register(&mut client, checked("b", 1, standing, hourly)).await;
     registry.stop().await;
     target.die().await;
     let registry = Registry::restart_keeping(&authority, data.path()).await;
     let mut client = registry.client().await;
     let mut watch = Watch::open(&mut client, &["invoice"], true).await;
-    watch.until_critical("connection refused").await;
+    watch
+        .until(|message| {
+            let a = message.instances.iter().find(|one| one.instance_id == "a");
+            a.is_some_and(|a| a.status_reason == "connection refused")
+        })
+        .await;
     registry.stop().await;
 }
 

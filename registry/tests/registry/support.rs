@@ -120,7 +120,7 @@ pub(crate) fn checked(id: &str, port: u16, kind: Option<Kind>, interval: Duratio
         kind,
         interval: Some(interval.try_into().unwrap()),
         // What is slow here is the machine.
-        timeout: Some(interval.min(PATIENCE).try_into().unwrap()),
+        timeout: (interval > PATIENCE).then(|| PATIENCE.try_into().unwrap()),
         ..HealthCheck::default()
     };
     Instance {

@@ -190,7 +190,8 @@ fn answer(snapshot: WatchInstancesResponse, first: bool) -> Answer {
     }
 }
 
-/// None for an address that no connection could be made to, which a registry does not take either.
+/// None for an address that no connection could be made to: Consul's clients register services that
+/// have no port.
 fn endpoint(instance: Instance) -> Option<Endpoint> {
     let authority = authority(&instance.address, instance.port);
     match Endpoint::new(authority) {

@@ -29,6 +29,7 @@ const NO_REASON: &str = "taken out for maintenance; no reason was given";
 
 /// What there is to select in an instance.
 const SERVICE: Selectors = &[
+    ("Kind", Kind::Text),
     ("ID", Kind::Text),
     ("Service", Kind::Text),
     ("Tags", Kind::List),

@@ -31,6 +31,7 @@ const SERVICE: Selectors = &[
     ("Datacenter", Kind::Text),
     ("TaggedAddresses", Kind::Map),
     ("NodeMeta", Kind::Map),
+    ("ServiceKind", Kind::Text),
     ("ServiceID", Kind::Text),
     ("ServiceName", Kind::Text),
     ("ServiceTags", Kind::List),

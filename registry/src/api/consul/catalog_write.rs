@@ -5,15 +5,21 @@
 //! a check whose `Definition` says what to ask is run like any other; one without is a record, whose
 //! status is what was last written.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use axum::body::Body;
 use http::{Response, StatusCode};
 
 use super::{Consul, blocking::json, definition, input::Fields, query::Query, refusal::Refusal};
-use crate::catalogue::{
-    CandidateCheck, CheckDefinition, CheckKind, CheckRef, Key, Node, Owner, Status, limits,
-    validate_checks, validate_node,
+use crate::{
+    catalogue::{
+        CandidateCheck, CheckDefinition, CheckKind, CheckRef, Key, Node, NotAdded, Owner, Status,
+        limits, validate_checks, validate_node,
+    },
+    registry::Refused,
 };
 
 /// A check of the body, by whose it is.
@@ -92,6 +98,7 @@ impl Consul {
         let (of_node, of_others): (Vec<_>, Vec<_>) = further
             .into_iter()
             .partition(|said| matches!(said.owner, Owner::Node(_)));
+        self.have_room(&of_others)?;
         node.checks = of_node.iter().map(|said| Arc::clone(&said.check)).collect();
         self.write_node(node, fields.flag("SkipNodeUpdate")?)
             .await?;
@@ -198,6 +205,25 @@ impl Consul {
         }
     }
 
+    /// Whether services that are there already take these checks beside their own.
+    fn have_room(&self, further: &[Said]) -> Result<(), Refusal> {
+        let mut of: BTreeMap<&Owner, BTreeSet<String>> = BTreeMap::new();
+        for Said { owner, check, .. } in further {
+            let ids = of.entry(owner).or_default();
+            ids.insert(check.check_id.clone());
+            if let Owner::Instance(key) = owner
+                && let Some(held) = self.registry.entry(key)
+            {
+                let held = held.instance.checks.iter();
+                ids.extend(held.map(|check| check.check_id.clone()));
+            }
+        }
+        if of.values().any(|ids| ids.len() > limits::CHECKS_MAX) {
+            return Err(Refused::Checks(NotAdded::TooMany).into());
+        }
+        Ok(())
+    }
+
     async fn write_node(&self, mut node: Node, skip: bool) -> Result<(), Refusal> {
         if let Some((held, _)) = self.registry.node(&node.name) {
             keep(&mut node.checks, &held.node.checks);
@@ -226,7 +252,8 @@ impl Consul {
     }
 }
 
-/// Adds what is held and not among these, as far as there is room.
+/// Adds what is held and not among these, as far as there is room: who registers under ever new
+/// check ids loses those of long ago.
 pub(super) fn keep(checks: &mut Vec<Arc<CheckDefinition>>, held: &[Arc<CheckDefinition>]) {
     for check in held {
         let named = checks.iter().any(|named| named.check_id == check.check_id);

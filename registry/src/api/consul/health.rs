@@ -25,6 +25,7 @@ pub(super) const INSTANCE: Selectors = &[
     ("Node.Datacenter", Kind::Text),
     ("Node.TaggedAddresses", Kind::Map),
     ("Node.Meta", Kind::Map),
+    ("Service.Kind", Kind::Text),
     ("Service.ID", Kind::Text),
     ("Service.Service", Kind::Text),
     ("Service.Tags", Kind::List),

@@ -52,7 +52,9 @@ impl From<Refused> for Refusal {
         let (status, text) = match &why {
             Refused::Full(_) => (StatusCode::TOO_MANY_REQUESTS, why.to_string()),
             Refused::Unknown => (StatusCode::NOT_FOUND, why.to_string()),
-            Refused::Forbidden(_) => (StatusCode::BAD_REQUEST, format!("Invalid check: {why}")),
+            Refused::Checks(_) | Refused::Forbidden(_) => {
+                (StatusCode::BAD_REQUEST, format!("Invalid check: {why}"))
+            }
             Refused::Unavailable => (StatusCode::INTERNAL_SERVER_ERROR, why.to_string()),
         };
         Self::new(status, text)

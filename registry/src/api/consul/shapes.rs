@@ -53,6 +53,8 @@ pub(super) struct Place {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Service {
+    /// Always empty, as that of every service that is no proxy; clients filter by it.
+    kind: &'static str,
     #[serde(rename = "ID")]
     id: String,
     service: String,
@@ -166,6 +168,7 @@ pub(super) fn node(view: &NodeView) -> Node {
 pub(super) fn service(entry: &Entry) -> Service {
     let instance = &entry.instance;
     Service {
+        kind: "",
         id: instance.instance_id.clone(),
         service: instance.service.clone(),
         tags: instance.tags.clone(),

@@ -21,6 +21,8 @@ enum Op {
     },
     Deregister(usize, usize),
     DeregisterNode(usize),
+    /// With metadata, or without.
+    RegisterNode(usize, bool),
     /// With the current epoch, or with an older one.
     Ran {
         id: usize,
@@ -47,6 +49,7 @@ fn op() -> impl Strategy<Value = Op> {
         ),
         1 => place.clone().prop_map(|(id, node)| Op::Deregister(id, node)),
         1 => node.clone().prop_map(Op::DeregisterNode),
+        1 => (node.clone(), any::<bool>()).prop_map(|(node, meta)| Op::RegisterNode(node, meta)),
         5 => (place.clone(), said.clone(), prop::bool::weighted(0.2))
             .prop_map(|((id, node), status, stale)| Op::Ran { id, node, status, stale }),
         3 => (place.clone(), said.clone()).prop_map(|((id, node), status)| Op::Report(id, node, status)),
@@ -114,6 +117,15 @@ fn apply(catalogue: &mut Catalogue, op: &Op, now: UnixMillis) {
         Op::Register { .. } => drop(catalogue.register(built(op), now).unwrap()),
         Op::Deregister(id, node) => drop(catalogue.deregister(&place(*id, *node), now)),
         Op::DeregisterNode(node) => drop(catalogue.deregister_node(NODES[*node], now)),
+        Op::RegisterNode(node, meta) => {
+            let metadata = meta.then(|| ("rack".to_owned(), "7".to_owned()));
+            let node = Node {
+                name: NODES[*node].to_owned(),
+                metadata: metadata.into_iter().collect(),
+                ..Node::default()
+            };
+            catalogue.register_node(node, now).unwrap();
+        }
         Op::Ran {
             id,
             node,
@@ -140,7 +152,7 @@ fn apply(catalogue: &mut Catalogue, op: &Op, now: UnixMillis) {
         Op::NodeCheck(node, status) => {
             let owner = Owner::Node(NODES[*node].to_owned());
             let reported = definition("disk", CheckKind::Reported);
-            if catalogue.put_check(&owner, reported, now).is_some() {
+            if catalogue.put_check(&owner, reported, now).is_ok() {
                 let check = CheckRef {
                     owner,
                     check_id: "disk".to_owned(),
@@ -188,20 +200,33 @@ fn rendered(catalogue: &Catalogue, service: &str, view: View) -> (u64, Vec<Strin
 }
 
 /// The answers about more than one service, as text.
-fn overview(catalogue: &Catalogue) -> [(u64, Vec<String>); 3] {
+fn overview(catalogue: &Catalogue) -> [(u64, Vec<String>); 4] {
     let indexes = catalogue.indexes();
     let services = catalogue.tags();
     let services = services.map(|(name, tags)| format!("{name} {:?}", tags.collect::<Vec<_>>()));
-    let nodes = catalogue.nodes();
-    let nodes = nodes.iter().map(|node| format!("{:?}", node.node));
-    let mut registered = Vec::new();
-    for service in SERVICES {
-        registered.extend(rendered(catalogue, service, View::Registered).1);
+    let check = |check: &Arc<CheckView>| format!("{:?} {:?}", check.definition, check.status);
+    let (mut nodes, mut registered, mut checks) = (Vec::new(), Vec::new(), Vec::new());
+    for node in catalogue.nodes() {
+        nodes.push(format!("{:?}", node.node));
+        registered.push(format!("{:?}", node.node));
+        // Every node has one check that nobody registered.
+        let (name, metadata) = (&node.node.name, &node.node.metadata);
+        checks.push(format!("{name} {metadata:?} {:?}", node.maintenance));
+        checks.extend(node.checks.iter().map(check));
+        for entry in catalogue.node(name).unwrap().1 {
+            registered.push(format!("{:?}", entry.instance));
+            let (service, tags) = (&entry.instance.service, &entry.instance.tags);
+            let of = |said: String| format!("{service} {tags:?} {said}");
+            checks.extend(entry.checks.iter().map(check).map(of));
+            checks.extend(entry.maintenance.clone().map(of));
+            checks.extend(entry.flapping.then(|| of("flapping".to_owned())));
+        }
     }
     [
         (indexes.services, services.collect()),
-        (indexes.nodes, nodes.collect()),
+        (indexes.nodes, nodes),
         (indexes.registrations, registered),
+        (indexes.checks, checks),
     ]
 }
 

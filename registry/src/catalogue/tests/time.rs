@@ -193,9 +193,14 @@ fn few_instances_are_not_guarded() {
 
 /// Lets an instance fall and stand up again until it flaps; answers when.
 fn flaps(catalogue: &mut Catalogue, id: &str, epoch: u64) -> UnixMillis {
+    turns(catalogue, id, epoch, &[Status::Critical, Status::Passing])
+}
+
+/// Lets an instance go through these as often as falls make it flap; answers when.
+fn turns(catalogue: &mut Catalogue, id: &str, epoch: u64, results: &[Status]) -> UnixMillis {
     let mut now = START;
     for _ in 0..flap::FALLS {
-        for result in [Status::Critical, Status::Passing] {
+        for &result in results {
             now = now.after(Duration::from_secs(5));
             let said = (result, "why");
             catalogue
@@ -221,6 +226,26 @@ fn an_instance_that_flaps_is_held_as_warning_until_it_stands() {
     assert!(wakes(&effects[0]));
     let entry = catalogue.entry(&key("a")).unwrap();
     assert_eq!((entry.status, entry.flapping), (Status::Passing, false));
+}
+
+#[test]
+fn to_leave_those_that_pass_is_a_fall_whatever_comes_after() {
+    use Status::{Critical, Passing, Warning};
+    for (results, flapping) in [
+        (&[Warning, Passing][..], true),
+        (&[Warning, Critical, Passing], true),
+        // It passes only once, and falls only once.
+        (&[Critical, Warning], false),
+    ] {
+        let mut catalogue = catalogue();
+        passing(&mut catalogue, instance("b", "s"));
+        let epoch = passing(&mut catalogue, instance("a", "s"));
+        let now = turns(&mut catalogue, "a", epoch, results);
+        let check = check_of("a", "tcp");
+        catalogue.ran(&check, epoch, (Passing, ""), now).unwrap();
+        let entry = catalogue.entry(&key("a")).unwrap();
+        assert_eq!(entry.flapping, flapping, "{results:?}");
+    }
 }
 
 #[test]

@@ -81,6 +81,22 @@ fn each_limit_holds_on_both_sides() {
 }
 
 #[test]
+fn consul_s_tags_are_more_longer_and_maybe_empty() {
+    let tagged = |tags: Vec<String>| {
+        wrong(|c| {
+            c.naming = Naming::Consul;
+            c.tags = tags;
+        })
+    };
+    assert!(tagged(vec!["é".repeat(4096), String::new()]).is_empty());
+    assert_eq!(tagged(vec!["t".repeat(4097)]), ["tags[0]"]);
+    assert!(tagged(vec!["t".to_owned(); 256]).is_empty());
+    assert_eq!(tagged(vec!["t".to_owned(); 257]), ["tags"]);
+    assert!(tagged(vec!["t".repeat(4096); 16]).is_empty());
+    assert_eq!(tagged(vec!["t".repeat(4096); 17]), ["tags"]);
+}
+
+#[test]
 fn metadata_is_bounded_in_pairs_keys_and_values() {
     let pairs = |n: usize| (0..n).map(|i| (format!("k{i}"), "v".repeat(512))).collect();
     assert!(wrong(|c| c.metadata = pairs(64)).is_empty());
@@ -281,7 +297,7 @@ fn consul_s_clients_have_rules_of_their_own() {
     assert_eq!(consul(|c| c.address = "0.0.0.0".to_owned()), ["address"]);
     assert_eq!(consul(|c| c.port = 70_000), ["port"]);
     assert_eq!(consul(|c| c.weight = 65_536), ["weight"]);
-    assert_eq!(consul(|c| c.tags = vec!["x".repeat(1 << 20)]), ["tags[0]"]);
+    assert_eq!(consul(|c| c.tags = vec!["x".repeat(1 << 13)]), ["tags[0]"]);
     let own_port = |c: &mut Candidate| c.checks = check(tcp(), None, None);
     assert_eq!(consul(own_port), ["check.tcp.target"]);
 }

@@ -112,3 +112,52 @@ async fn a_query_that_waits_is_answered_when_the_registry_stops() {
     assert_eq!((bad.status, &*bad.body), (400, "Invalid wait time"));
     registry.stop().await;
 }
+
+/// What waits for an answer to change is woken by this.
+async fn wakes(registry: &Registry, path: &str, change: impl Future<Output = ()>) {
+    let index = get(registry, path).await.index();
+    let waiting = format!("{path}?index={index}&wait=10m");
+    let (woken, ()) = tokio::join!(get(registry, &waiting), change);
+    assert!(woken.index() > index, "{path}");
+}
+
+#[tokio::test]
+async fn whoever_reads_a_node_is_woken_when_it_comes_changes_or_goes() {
+    let registry = Registry::start().await;
+    let write = async |call: &str, body: serde_json::Value| {
+        let path = format!("/v1/catalog/{call}");
+        let answer = send(&registry, "PUT", &path, &body.to_string()).await;
+        assert_eq!((answer.status, &*answer.body), (200, "true"));
+    };
+    let there = || json!({"Node": "bare", "Address": "10.0.0.7"});
+    let moved = || json!({"Node": "bare", "Address": "10.0.0.8", "NodeMeta": {"rack": "7"}});
+    for path in [
+        "/v1/catalog/nodes",
+        "/v1/catalog/node/bare",
+        "/v1/catalog/node-services/bare",
+        "/v1/health/node/bare",
+        "/v1/health/state/passing",
+    ] {
+        wakes(&registry, path, write("register", there())).await;
+        wakes(&registry, path, write("register", moved())).await;
+        wakes(&registry, path, write("deregister", there())).await;
+    }
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn whoever_reads_checks_is_woken_when_their_tags_or_words_change() {
+    let registry = Registry::start().await;
+    let web = async |tag: &str, notes: &str| {
+        let check = json!({"TTL": "1h", "Notes": notes, "Status": "passing"});
+        let body = json!({"Name": "web", "Tags": [tag], "Check": check});
+        put(&registry, "/v1/agent/service/register", &body.to_string()).await;
+    };
+    web("blue", "one").await;
+    for path in ["/v1/health/state/any", "/v1/health/node/mizan"] {
+        wakes(&registry, path, web("green", "one")).await;
+        wakes(&registry, path, web("green", "two")).await;
+        web("blue", "one").await;
+    }
+    registry.stop().await;
+}

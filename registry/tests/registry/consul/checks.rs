@@ -119,3 +119,34 @@ async fn checks_come_and_go_by_themselves() {
     assert_eq!(refused.body, "CheckID \"run\" does not have associated TTL");
     registry.stop().await;
 }
+
+#[tokio::test]
+async fn an_owner_takes_no_more_checks_than_it_may_have() {
+    let registry = Registry::start().await;
+    register(&registry, "web-1", "web").await;
+    let path = "/v1/agent/check/register";
+    for owner in [Some("web-1"), None] {
+        let body = |n: usize, ttl: &str| {
+            let name = format!("{}-{n}", owner.unwrap_or("node"));
+            json!({"Name": name, "ServiceID": owner, "TTL": ttl}).to_string()
+        };
+        for n in 0..16 {
+            put(&registry, path, &body(n, "1h")).await;
+        }
+        let refused = send(&registry, "PUT", path, &body(16, "1h")).await;
+        assert_eq!(refused.status, 400, "{refused:?}");
+        assert!(refused.body.contains("has 16 checks"), "{refused:?}");
+        // One of those that it has is changed all the same.
+        put(&registry, path, &body(15, "2h")).await;
+    }
+    // Nor by another way, which judges everything before it changes anything.
+    let one_more = json!({
+        "Node": "mizan", "Address": "10.0.0.7", "Check": {"Name": "x", "ServiceID": "web-1"},
+    });
+    let call = "/v1/catalog/register";
+    let refused = send(&registry, "PUT", call, &one_more.to_string()).await;
+    assert_eq!(refused.status, 400, "{refused:?}");
+    let nodes = read(&registry, "/v1/catalog/nodes").await;
+    assert_eq!(nodes[0]["Address"], "127.0.0.1");
+    registry.stop().await;
+}

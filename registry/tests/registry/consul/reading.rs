@@ -45,6 +45,26 @@ async fn the_catalogue_lists_services_instances_and_nodes() {
     let filtered = read(&registry, filtered).await;
     assert_eq!(filtered[0]["Service"]["ID"], "b");
     assert_eq!(filtered.as_array().unwrap().len(), 1);
+    // Nothing here is a proxy.
+    for (path, kind) in [
+        ("health/service/web", "Service.Kind"),
+        ("catalog/service/web", "ServiceKind"),
+        ("agent/services", "Kind"),
+    ] {
+        let of = async |test: &str| {
+            let found = read(&registry, &format!("/v1/{path}?filter={kind}+{test}")).await;
+            found
+                .as_array()
+                .map(Vec::len)
+                .or(found.as_object().map(serde_json::Map::len))
+                .unwrap()
+        };
+        assert!(
+            of("==+%22%22").await > 0 && of("is+empty").await > 0,
+            "{path}"
+        );
+        assert_eq!(of("==+%22connect-proxy%22").await, 0, "{path}");
+    }
     let wrong = get(&registry, "/v1/health/service/web?filter=Nonsense+==+1").await;
     assert_eq!(wrong.status, 400);
     assert!(

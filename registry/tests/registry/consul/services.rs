@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::client::{get, put, read, register, send};
 use crate::{
-    support::{Registry, listen},
+    support::{Client, Registry, Watch, listen},
     target::Checked,
 };
 
@@ -144,5 +144,69 @@ async fn checks_stay_unless_they_are_replaced() {
     assert_eq!(register("", "a").await, 1);
     assert_eq!(register("", "b").await, 2);
     assert_eq!(register("?replace-existing-checks=true", "c").await, 1);
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn a_check_that_is_registered_anew_keeps_what_it_said() {
+    let registry = Registry::start().await;
+    let register = async |check: serde_json::Value| {
+        let body = json!({"Name": "web", "Check": check});
+        put(&registry, "/v1/agent/service/register", &body.to_string()).await;
+        let checks = read(&registry, "/v1/health/checks/web").await;
+        (checks[0]["Status"].clone(), checks[0]["Output"].clone())
+    };
+    register(json!({"CheckID": "alive", "TTL": "1h"})).await;
+    put(&registry, "/v1/agent/check/pass/alive?note=fine", "").await;
+    let said = (json!("passing"), json!("fine"));
+    let again = json!({"CheckID": "alive", "TTL": "2h", "Notes": "why", "Status": "critical"});
+    assert_eq!(register(again).await, said);
+    let alone = json!({"ID": "alive", "Name": "other", "ServiceID": "web", "TTL": "3h"});
+    put(&registry, "/v1/agent/check/register", &alone.to_string()).await;
+    let checks = read(&registry, "/v1/health/checks/web").await;
+    assert_eq!(
+        (checks[0]["Status"].clone(), checks[0]["Output"].clone()),
+        said
+    );
+    assert_eq!(checks[0]["Name"], "other");
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn tags_may_be_long_many_or_empty() {
+    let registry = Registry::start().await;
+    let rule = format!("traefik.http.routers.web.rule={}", "x".repeat(4000));
+    let mut tags: Vec<_> = (0..200).map(|n| format!("t{n}")).collect();
+    tags.extend([rule, String::new()]);
+    let body = json!({"Name": "web", "Tags": tags});
+    put(&registry, "/v1/agent/service/register", &body.to_string()).await;
+    let found = read(&registry, "/v1/health/service/web").await;
+    assert_eq!(found[0]["Service"]["Tags"], json!(tags));
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn a_service_without_an_address_is_where_its_node_is() {
+    let config = registry::Config {
+        advertise: Some("10.1.2.3".to_owned()),
+        ..registry::Config::default()
+    };
+    let registry = Registry::with(listen().await, config);
+    let body = json!({"Name": "web", "Port": 80});
+    put(&registry, "/v1/agent/service/register", &body.to_string()).await;
+    let mut client = registry.client().await;
+    let address = async |client: &mut Client| {
+        let mut watch = Watch::open(client, &["web"], false).await;
+        watch.next().await.unwrap().instances[0].address.clone()
+    };
+    assert_eq!(address(&mut client).await, "10.1.2.3");
+    let found = read(&registry, "/v1/catalog/service/web").await;
+    assert_eq!(found[0]["ServiceAddress"], "");
+    assert_eq!(found[0]["Address"], "10.1.2.3");
+    // It moves with its node.
+    let node = json!({"Node": "mizan", "Address": "10.1.2.4"}).to_string();
+    let moved = send(&registry, "PUT", "/v1/catalog/register", &node).await;
+    assert_eq!(moved.status, 200, "{moved:?}");
+    assert_eq!(address(&mut client).await, "10.1.2.4");
     registry.stop().await;
 }
