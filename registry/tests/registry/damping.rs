@@ -16,7 +16,7 @@ use crate::{
 
 const HOURLY: Duration = Duration::from_secs(3600);
 
-fn ttl(ttl: Duration) -> Option<Kind> {
+pub(crate) fn ttl(ttl: Duration) -> Option<Kind> {
     let ttl = ttl.try_into().ok();
     Some(Kind::Ttl(TtlCheck { ttl }))
 }

@@ -140,7 +140,7 @@ impl Consul {
                 self.registry.deregister_node(&node).await?;
             }
             ("", _) => {
-                if let Some(check) = self.find_check_on(&node, &check) {
+                if let Some(check) = self.find_check_on(&node, &check)? {
                     self.registry.remove_check(&check).await?;
                 }
             }

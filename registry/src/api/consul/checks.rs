@@ -89,11 +89,12 @@ impl Consul {
     /// found without looking at the others: that is how reports come, many a second.
     fn find_check(&self, id: &str) -> Result<CheckRef, Refusal> {
         let local = self.registry.local_node();
-        self.find_check_on(local, id).ok_or_else(|| unknown(id))
+        self.find_check_on(local, id)?.ok_or_else(|| unknown(id))
     }
 
-    /// The same, on any node.
-    pub(super) fn find_check_on(&self, local: &str, id: &str) -> Option<CheckRef> {
+    /// The same, on any node. Those that services were registered with through gRPC are named for
+    /// what they do, so several may have one id: then nobody can tell which is meant.
+    pub(super) fn find_check_on(&self, local: &str, id: &str) -> Result<Option<CheckRef>, Refusal> {
         let named = |owner| CheckRef {
             owner,
             check_id: id.to_owned(),
@@ -102,17 +103,24 @@ impl Consul {
         if let Some(entry) = guess.and_then(|key| self.registry.entry(&key))
             && entry.checks.iter().any(|own| own.definition.check_id == id)
         {
-            return Some(named(Owner::Instance(entry.key())));
+            return Ok(Some(named(Owner::Instance(entry.key()))));
         }
-        let (node, entries) = self.registry.node(local)?;
+        let Some((node, entries)) = self.registry.node(local) else {
+            return Ok(None);
+        };
         if node.checks.iter().any(|own| own.definition.check_id == id) {
-            return Some(named(Owner::Node(local.to_owned())));
+            return Ok(Some(named(Owner::Node(local.to_owned()))));
         }
         let has = |entry: &&std::sync::Arc<crate::catalogue::Entry>| {
             entry.checks.iter().any(|own| own.definition.check_id == id)
         };
-        let entry = entries.iter().find(has)?;
-        Some(named(Owner::Instance(entry.key())))
+        let mut having = entries.iter().filter(has);
+        match (having.next(), having.next()) {
+            (Some(_), Some(_)) => Err(Refusal::bad(format!(
+                "Check ID \"{id}\" is that of several services"
+            ))),
+            (found, _) => Ok(found.map(|entry| named(Owner::Instance(entry.key())))),
+        }
     }
 }
 

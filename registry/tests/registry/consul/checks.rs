@@ -1,13 +1,42 @@
 //! Checks that are reported, and those that come by themselves.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::client::{put, read, register, send};
-use crate::support::Registry;
+use crate::{
+    damping::ttl,
+    support::{self, Registry, checked},
+};
+
+const HOUR: Duration = Duration::from_secs(3600);
 
 async fn status(registry: &Registry, id: &str) -> String {
     let checks = read(registry, "/v1/agent/checks").await;
     checks[id]["Status"].as_str().unwrap().to_owned()
+}
+
+/// Through gRPC a check has the id of what it does, if it was given none.
+#[tokio::test]
+async fn an_id_that_checks_of_several_services_have_means_none_of_them() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    for id in ["a", "b"] {
+        let reported = checked(id, 1, ttl(HOUR), HOUR);
+        support::register(&mut client, reported).await;
+    }
+    for path in ["pass/ttl", "deregister/ttl"] {
+        let path = format!("/v1/agent/check/{path}");
+        let refused = send(&registry, "PUT", &path, "").await;
+        let told = (refused.status, &*refused.body);
+        let why = "Check ID \"ttl\" is that of several services";
+        assert_eq!(told, (400, why), "{path}");
+    }
+    put(&registry, "/v1/agent/service/deregister/b", "").await;
+    put(&registry, "/v1/agent/check/pass/ttl", "").await;
+    assert_eq!(status(&registry, "ttl").await, "passing");
+    registry.stop().await;
 }
 
 #[tokio::test]
