@@ -192,6 +192,9 @@ impl AccountingService for Api {
         if !read::BATCH.contains(&request.requests.len()) {
             return Err(invalid("requests", "must be 1 to 1000"));
         }
+        if request.encoded_len() > read::BATCH_BYTES_MAX {
+            return Err(invalid("requests", "must be at most 3840 KiB together"));
+        }
         let mut requests = Vec::with_capacity(request.requests.len());
         for (index, one) in request.requests.iter().enumerate() {
             let new = read::transaction(one, &format!("requests[{index}]."))?;

@@ -28,8 +28,12 @@ const LEGS: std::ops::RangeInclusive<usize> = 2..=1000;
 const PAGE_SIZE_DEFAULT: u32 = 50;
 const PAGE_SIZE_MAX: u32 = 1000;
 
-/// How many transactions a batch may have: together within the 4 MiB of a message.
+/// How many transactions a batch may have.
 pub(super) const BATCH: std::ops::RangeInclusive<usize> = 1..=1000;
+
+/// How much a batch may be: its answer says some hundred bytes more of each transaction, and must stay
+/// within the 4 MiB that gRPC clients accept by default.
+pub(super) const BATCH_BYTES_MAX: usize = 3840 << 10;
 
 /// The longest that something is pending on its own: ten years.
 const TIMEOUT_DAYS_MAX: i64 = 3650;

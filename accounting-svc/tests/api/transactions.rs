@@ -1,8 +1,10 @@
 //! RecordTransaction and GetTransaction.
 
 use mizan_contracts::accounting::v1::{
-    AccountType, GetTransactionRequest, RecordTransactionRequest, Side,
+    AccountType, BatchRecordTransactionsRequest, GetTransactionRequest, RecordTransactionRequest,
+    Side,
 };
+use prost::Message as _;
 use prost_types::Timestamp;
 use tonic::Code;
 
@@ -270,4 +272,31 @@ async fn a_transaction_that_does_not_exist_is_not_found() {
         let status = client.get_transaction(get).await.unwrap_err();
         assert_refused(&status, code, reason, "transaction_id");
     }
+}
+
+#[tokio::test]
+async fn the_answer_to_the_largest_batch_is_one_that_clients_take() {
+    let (_data, mut client) = start().await;
+    create_accounts(&mut client).await;
+    let mut batch = BatchRecordTransactionsRequest::default();
+    let request = |n: usize| {
+        let mut request = lunch(&format!("t{n}"));
+        for key in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+            request.metadata.insert(key.to_owned(), "x".repeat(512));
+        }
+        request
+    };
+    let more = loop {
+        let next = request(batch.requests.len());
+        batch.requests.push(next);
+        if batch.encoded_len() > 3840 << 10 {
+            break batch.requests.pop();
+        }
+    };
+    let answer = client.batch_record_transactions(batch.clone()).await;
+    let results = answer.unwrap().into_inner().results;
+    assert_eq!(results.len(), batch.requests.len());
+    batch.requests.extend(more);
+    let refused = client.batch_record_transactions(batch).await;
+    assert_invalid(&refused.unwrap_err(), "requests");
 }
