@@ -1,9 +1,9 @@
 //! Reads requests: every rule of the contract that needs no payment to be checked.
 
-use std::collections::BTreeMap;
-
 use mizan::{
-    request::{id, metadata, read_micros, reference, required_text, text},
+    request::{
+        document_metadata, document_text, id, metadata, read_micros, reference, required_text, text,
+    },
     status::Violations,
 };
 use mizan_contracts::{
@@ -31,6 +31,7 @@ const AMOUNT_MAX: i128 = 1_000_000_000_000_000;
 /// The payment that is asked for, or all that is wrong with it.
 pub(crate) fn payment(request: &ProcessPaymentRequest) -> Result<Intent, Status> {
     let intent = intent(request)?;
+    // Invoicing takes nothing else, and a payment that it refuses has used up its id.
     let mut violations = Violations::new();
     for (field, text) in [
         ("counterparty.counterparty_id", &intent.counterparty_id),
@@ -38,29 +39,11 @@ pub(crate) fn payment(request: &ProcessPaymentRequest) -> Result<Intent, Status>
         ("description", &intent.description),
         ("reference", &intent.reference),
     ] {
-        plain(field, text, &mut violations);
+        document_text(field, text, &mut violations);
     }
-    plain_metadata(&intent.metadata, &mut violations);
+    document_metadata("metadata", &intent.metadata, &mut violations);
     violations.check()?;
     Ok(intent)
-}
-
-/// Only characters of a document, those of XML 1.0 (production 2): invoicing takes no others, and a
-/// payment that it refuses would have used up its id.
-fn plain(field: &str, text: &str, violations: &mut Violations) {
-    let of_a_document = |c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
-    violations.require(
-        text.chars().all(of_a_document),
-        field,
-        "has a control character",
-    );
-}
-
-fn plain_metadata(pairs: &BTreeMap<String, String>, violations: &mut Violations) {
-    for (key, value) in pairs {
-        plain("metadata", key, violations);
-        plain("metadata", value, violations);
-    }
 }
 
 /// The same of a request that was accepted once, by the rules of that time.
@@ -138,9 +121,9 @@ pub(crate) fn refund(request: &RefundPaymentRequest) -> Result<RefundAsked, Stat
     );
     reference(&request.reference, &mut violations);
     metadata(METADATA_MAX, &request.metadata, &mut violations);
-    plain("reason", &request.reason, &mut violations);
-    plain("reference", &request.reference, &mut violations);
-    plain_metadata(&request.metadata, &mut violations);
+    document_text("reason", &request.reason, &mut violations);
+    document_text("reference", &request.reference, &mut violations);
+    document_metadata("metadata", &request.metadata, &mut violations);
     let effective = request.effective_time.as_ref().map(read_micros).transpose();
     let effective_micros = violations.keep("effective_time", effective).flatten();
     violations.check()?;
@@ -169,7 +152,7 @@ pub(crate) fn steering(request_id: &str, payment_id: &str, reason: &str) -> Resu
     id("request_id", request_id, &mut violations);
     id("payment_id", payment_id, &mut violations);
     text(DESCRIPTION_CHARS_MAX, "reason", reason, &mut violations);
-    plain("reason", reason, &mut violations);
+    document_text("reason", reason, &mut violations);
     violations.check()
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use mizan::{
-    request::{METADATA_MAX, metadata},
+    request::{METADATA_MAX, document_metadata, metadata},
     status::Violations,
 };
 use mizan_contracts::{
@@ -13,8 +13,7 @@ use mizan_contracts::{
 use prost_types::Timestamp;
 
 use super::{
-    NOTE_CHARS_MAX, REFERENCE_CHARS_MAX, document_type, line, party, plain_metadata, plain_text,
-    series, time,
+    NOTE_CHARS_MAX, REFERENCE_CHARS_MAX, document_type, line, party, plain_text, series, time,
 };
 use crate::domain::{Document, DocumentSpec, Line, TaxedAdjustment};
 
@@ -91,7 +90,7 @@ fn document(outer: &str, said: &Said<'_>, violations: &mut Violations) -> Option
     let (reference, note) = (said.reference, said.note);
     plain_text(REFERENCE_CHARS_MAX, &at("reference"), reference, violations);
     metadata(METADATA_MAX, said.metadata, violations);
-    plain_metadata(&at("metadata"), said.metadata, violations);
+    document_metadata(&at("metadata"), said.metadata, violations);
     let allowances = adjustments(&at("allowances"), said.allowances, violations);
     let charges = adjustments(&at("charges"), said.charges, violations);
     let prepaid = money(&at("prepaid"), said.prepaid, violations);

@@ -1,9 +1,9 @@
 //! Reads what a list is to show.
 
-use mizan::status::Violations;
+use mizan::{request::document_metadata, status::Violations};
 use mizan_contracts::invoice::v1::{self as wire, ListInvoicesRequest};
 
-use super::{REFERENCE_CHARS_MAX, document_type, plain_metadata, plain_text, time};
+use super::{REFERENCE_CHARS_MAX, document_type, plain_text, time};
 use crate::{
     domain::{Micros, State},
     store::{Filter, Span},
@@ -29,7 +29,7 @@ pub(crate) fn list(
     }
     let few = request.metadata.len() <= METADATA_PAIRS_MAX;
     violations.require(few, "metadata", "has more than 8 pairs");
-    plain_metadata("metadata", &request.metadata, violations);
+    document_metadata("metadata", &request.metadata, violations);
     let document_type = match request.document_type {
         0 => None,
         value => document_type("document_type", value, violations),

@@ -9,7 +9,7 @@ mod party;
 mod texts;
 
 use mizan::{
-    request::{METADATA_MAX, metadata, read_micros},
+    request::{METADATA_MAX, document_metadata, metadata, read_micros},
     status::Violations,
 };
 use mizan_contracts::{
@@ -23,7 +23,7 @@ use crate::domain::{CreditNote, DocumentType, Micros, Part, Payment};
 pub(crate) use document::{created, updated};
 pub(crate) use list::list;
 pub(crate) use party::party;
-pub(crate) use texts::{plain_metadata, plain_required, plain_text};
+pub(crate) use texts::{plain_required, plain_text};
 
 /// The most characters of a note.
 const NOTE_CHARS_MAX: usize = 1024;
@@ -70,7 +70,7 @@ pub(crate) fn credit_note(
     );
     plain_text(REFERENCE_CHARS_MAX, "reference", reference, violations);
     metadata(METADATA_MAX, &request.metadata, violations);
-    plain_metadata("metadata", &request.metadata, violations);
+    document_metadata("metadata", &request.metadata, violations);
     Some(CreditNote {
         part: part?,
         reason: reason.clone(),

@@ -63,6 +63,25 @@ pub fn metadata(pairs_max: usize, pairs: &BTreeMap<String, String>, violations: 
     }
 }
 
+/// Only characters that a document can be exported with: those of XML 1.0 (production 2). How long the
+/// text is, [`text`] checks.
+pub fn document_text(field: &str, value: &str, violations: &mut Violations) {
+    let is_xml = |c| matches!(c, '\t' | '\n' | '\r' | ' '..='\u{fffd}' | '\u{10000}'..);
+    violations.require(value.chars().all(is_xml), field, "has a control character");
+}
+
+/// The same of metadata, which [`metadata`] checks the lengths of.
+pub fn document_metadata(
+    field: &str,
+    pairs: &BTreeMap<String, String>,
+    violations: &mut Violations,
+) {
+    for (key, value) in pairs {
+        document_text(field, key, violations);
+        document_text(field, value, violations);
+    }
+}
+
 fn longer(chars_max: usize, value: &str) -> bool {
     value.chars().nth(chars_max).is_some()
 }
@@ -95,6 +114,27 @@ mod tests {
         assert!(refused(|v| text(3, "name", "éééé", v)));
         assert!(refused(|v| text(3, "name", "a\0b", v)));
         assert!(refused(|v| required_text(3, "name", "", v)));
+    }
+
+    #[test]
+    fn a_document_takes_line_ends_and_no_control_characters() {
+        for (value, good) in [
+            ("two\nlines\r\n\tand a tab", true),
+            ("😀 ميزان é", true),
+            ("\0", false),
+            ("\u{1b}[1m", false),
+            ("\u{ffff}", false),
+        ] {
+            assert_eq!(
+                !refused(|v| document_text("note", value, v)),
+                good,
+                "{value:?}"
+            );
+            let pairs = BTreeMap::from([("k".to_owned(), value.to_owned())]);
+            assert_eq!(!refused(|v| document_metadata("m", &pairs, v)), good);
+            let pairs = BTreeMap::from([(value.to_owned(), String::new())]);
+            assert_eq!(!refused(|v| document_metadata("m", &pairs, v)), good);
+        }
     }
 
     #[test]

@@ -7,6 +7,8 @@ mod page;
 mod time;
 
 pub use difference::first_difference;
-pub use fields::{METADATA_MAX, id, metadata, reference, required_text, text};
+pub use fields::{
+    METADATA_MAX, document_metadata, document_text, id, metadata, reference, required_text, text,
+};
 pub use page::{PageToken, page_size};
 pub use time::{micros, read_micros, timestamp};
