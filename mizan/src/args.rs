@@ -36,6 +36,12 @@ pub struct ServerArgs {
     #[arg(long, env = "MIZAN_DRAIN_SECONDS", default_value_t = 30)]
     pub drain_seconds: u64,
 
+    /// Names by which plain HTTP may be called on a loopback address, comma-separated, beside addresses,
+    /// localhost and names without a dot: for a proxy on this machine that passes on the name it was
+    /// called by.
+    #[arg(long, env = "MIZAN_ALLOW_HOST", value_delimiter = ',')]
+    pub allow_host: Vec<String>,
+
     /// What the connections to the registries, and to what a service calls, are made of. No flag:
     /// TCP, unless an embedder says otherwise.
     #[arg(skip = tcp())]
@@ -57,6 +63,7 @@ impl ServerArgs {
             zone: String::new(),
             weight: 1,
             drain_seconds: 30,
+            allow_host: Vec::new(),
             connector: tcp(),
         }
     }

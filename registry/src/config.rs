@@ -51,6 +51,12 @@ pub struct Config {
     )]
     pub probe_allow: Vec<IpNet>,
 
+    /// Names by which its pages and Consul's API may be called on a loopback address,
+    /// comma-separated, beside addresses, localhost and names without a dot: for a proxy on this
+    /// machine that passes on the name it was called by.
+    #[arg(long, env = "MIZAN_ALLOW_HOST", value_delimiter = ',')]
+    pub allow_host: Vec<String>,
+
     /// What the connections of gRPC checks are made of. No flag: TCP, unless an embedder says
     /// otherwise.
     #[arg(skip = tcp())]
@@ -77,6 +83,7 @@ impl Default for Config {
             node: "mizan".to_owned(),
             advertise: None,
             probe_allow: Vec::new(),
+            allow_host: Vec::new(),
             connector: tcp(),
         }
     }
@@ -97,6 +104,7 @@ impl Config {
     pub(crate) fn server(&self) -> ServerArgs {
         ServerArgs {
             drain_seconds: self.drain_seconds,
+            allow_host: self.allow_host.clone(),
             ..ServerArgs::with_registry(Vec::new())
         }
     }

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr};
 
 use mizan::{
     connection::{Connecting, Connector, Transport},
-    server::{Accept, Listener},
+    server::{Accept, Accepted, Accepting, Listener},
 };
 use turmoil::net::{TcpListener, TcpStream};
 
@@ -41,11 +41,10 @@ impl std::fmt::Debug for Listening {
 }
 
 impl Accept for Listening {
-    fn accept(&self) -> Connecting<'_> {
+    fn accept(&self) -> Accepting<'_> {
         Box::pin(async move {
             let (stream, _) = self.listener.accept().await?;
-            let stream: Box<dyn Transport> = Box::new(stream);
-            Ok(stream)
+            Ok(Accepted::new(stream))
         })
     }
 

@@ -1,6 +1,6 @@
 //! Connections: accepting, idling, closing.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
@@ -14,7 +14,13 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Limits, body::InFlight, calls::Calls, listen::Listener, turns::Turns};
+use super::{
+    Limits,
+    calls::Calls,
+    life::ConnectionLoad,
+    listen::{Accepted, Listener},
+    turns::Turns,
+};
 
 /// How often an HTTP/2 client is asked whether it is still there, and how long it has to answer.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
@@ -53,9 +59,11 @@ pub(super) async fn accept(
                         tracing::warn!(connections, "no more connections are taken");
                     }
                 }
-                Ok(stream) => {
+                Ok(Accepted { stream, local, .. }) => {
                     full = false;
-                    let connection = carry(stream, calls.clone(), limits.clone(), closing.clone());
+                    let local = local.map(|local| local.ip());
+                    let connection =
+                        carry(stream, local, calls.clone(), limits.clone(), closing.clone());
                     connections.spawn(connection);
                 }
                 Err(error) => {
@@ -82,20 +90,30 @@ pub(super) async fn finish(mut connections: JoinSet<()>, end: Instant) -> usize 
     unfinished
 }
 
-/// Carries one connection to its end.
-async fn carry<S>(stream: S, calls: Arc<Calls>, limits: Limits, closing: CancellationToken)
-where
+/// Carries one connection, to this address of ours, to its end.
+async fn carry<S>(
+    stream: S,
+    local: Option<IpAddr>,
+    calls: Arc<Calls>,
+    limits: Limits,
+    closing: CancellationToken,
+) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let in_flight = InFlight::default();
-    let counted = in_flight.clone();
+    let load = ConnectionLoad::new(calls.load().clone(), limits.unread_max);
+    let load = Arc::new(load);
+    let connected = calls.connections().enter(load.clone());
+    let turns = Turns::new(limits.unread_timeout);
+    // Whatever ends this connection: calls that it read and nobody began end with it.
+    let _ending = turns.ending();
+    let (counted, reading) = (load.clone(), turns.clone());
     let service = service_fn(move |request| {
         let calls = calls.clone();
         // Now, as the connection reads it, and not when its turn comes.
         let arrival = calls.arrive(&request, &counted);
-        async move { Ok::<_, Infallible>(calls.handle(request, arrival).await) }
+        reading.read(arrival.progress());
+        async move { Ok::<_, Infallible>(calls.handle(request, arrival, local).await) }
     });
-    let turns = Turns::default();
     let mut builder = Builder::new(turns.clone());
     builder
         .http1()
@@ -109,7 +127,8 @@ where
         .max_concurrent_streams(STREAMS_MAX)
         .max_pending_accept_reset_streams(CALLED_OFF_MAX);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let mut idle = pin!(idle(&in_flight, limits.idle_timeout));
+    let mut idle = pin!(idle(&load, limits.idle_timeout));
+    let mut stalled = pin!(stalled(&load, limits.unread_timeout));
     let mut going = false;
     loop {
         tokio::select! {
@@ -117,6 +136,11 @@ where
                 if let Err(error) = outcome {
                     tracing::debug!(error = %crate::connection::innermost(&*error), "connection ended");
                 }
+                return;
+            }
+            () = connected.cut() => return,
+            () = stalled.as_mut() => {
+                tracing::debug!(unread = load.unread(), "connection cut: nothing of it is read");
                 return;
             }
             () = closing.cancelled(), if !going => {}
@@ -128,13 +152,25 @@ where
     }
 }
 
-/// Resolves when a connection carried nothing for `limit`. Looks every half of it: cheap, and idle
-/// connections are closed after at most one and a half times the limit.
-async fn idle(in_flight: &InFlight, limit: Duration) {
+/// Resolves when a connection carried nothing for `limit`.
+async fn idle(load: &ConnectionLoad, limit: Duration) {
+    stays(load, limit, |load| load.calls() == 0 && load.unread() == 0).await;
+}
+
+/// Resolves when answers waited for a client for `limit`, no part of them left, and no call began. By
+/// then calls of HTTP/2 were ended one by one; this is for HTTP/1, and for what still waits in the
+/// library when its call is done.
+async fn stalled(load: &ConnectionLoad, limit: Duration) {
+    stays(load, limit, |load| load.unread() > 0).await;
+}
+
+/// Resolves when a connection was in a state, without any motion, for `limit`. Looks every half of
+/// it: cheap, and late by half of it at most.
+async fn stays(load: &ConnectionLoad, limit: Duration, state: fn(&ConnectionLoad) -> bool) {
     let mut before = None;
     loop {
         sleep(limit / 2).await;
-        let now = in_flight.idle_after();
+        let now = state(load).then(|| load.motion());
         if now.is_some() && now == before {
             return;
         }

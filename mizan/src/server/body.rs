@@ -1,12 +1,11 @@
 //! The body of a response on its way out.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::body::Body;
@@ -17,41 +16,51 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status};
 
-use super::record::{Record, code_of};
-use crate::{CallContext, deadline};
+use super::{
+    connections::Connections,
+    life::{Full, Life, Unread},
+    progress::Progress,
+    record::{Record, code_of},
+};
+use crate::{CallContext, deadline, status};
 
-/// How many calls a connection carries: from the request's headers to the last byte of the answer.
-#[derive(Debug, Clone, Default)]
-pub(super) struct InFlight(Arc<Counts>);
+/// When to ask again whose answer had no room: about the time that answers take to leave.
+const UNREAD_RETRY: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Default)]
-struct Counts {
-    now: AtomicUsize,
-    ever: AtomicUsize,
-}
+/// The most of an answer that is handed on at once: a frame of HTTP/2 as every peer takes it. So an
+/// answer that leaves slowly is seen to move, and one that does not stays here, not in the library.
+const PART_BYTES: usize = 16 * 1024;
 
-impl InFlight {
-    pub(super) fn begin(&self) -> Guard {
-        self.0.now.fetch_add(1, Ordering::Relaxed);
-        self.0.ever.fetch_add(1, Ordering::Relaxed);
-        Guard(self.0.clone())
-    }
+/// Parts of answers up to this size are not counted as unread by themselves: what a call costs by
+/// being open is more.
+const SMALL_BYTES: usize = 1024;
 
-    /// How many calls there were so far, if none is under way: the same number twice means that
-    /// nothing was carried in between.
-    pub(super) fn idle_after(&self) -> Option<usize> {
-        let idle = self.0.now.load(Ordering::Relaxed) == 0;
-        idle.then(|| self.0.ever.load(Ordering::Relaxed))
-    }
-}
-
-/// One call of [`InFlight`]; it ends when this is dropped.
+/// What answers of a server leave by: what a call holds, and who makes room for it.
 #[derive(Debug)]
-pub(super) struct Guard(Arc<Counts>);
+pub(super) struct Way {
+    pub(super) life: Life,
+    pub(super) progress: Arc<Progress>,
+    pub(super) connections: Arc<Connections>,
+}
 
-impl Drop for Guard {
-    fn drop(&mut self) {
-        self.0.now.fetch_sub(1, Ordering::Relaxed);
+impl Way {
+    /// So many bytes more wait for the client; nothing where there is no room for them.
+    fn unread(&self, bytes: usize, first: bool) -> Result<Unread, Full> {
+        let (life, connection) = (&self.life, self.life.connection());
+        let held = if first {
+            life.unread(bytes)
+        } else if life.is_beyond() {
+            // What came before has left already, so the connection has room.
+            Err(Full::Server)
+        } else {
+            Ok(life.unread_beyond(bytes))
+        };
+        match held {
+            Err(Full::Server) if self.connections.make_room(connection) => {
+                Ok(life.unread_beyond(bytes))
+            }
+            held => held,
+        }
     }
 }
 
@@ -59,9 +68,26 @@ impl Drop for Guard {
 /// watches), ended when the server closes, so that they do not hold up the drain.
 pub(super) struct ResponseBody {
     inner: Body,
-    _connection: Guard,
+    way: Way,
+    /// Of the answer's first part, where its length was known before.
+    reserved: Option<Unread>,
+    begun: bool,
+    /// Of a part of the answer, what has not been handed on.
+    rest: Bytes,
     ended_by: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     call: Option<Answering>,
+}
+
+/// Bytes of an answer, counted until the last of them has left.
+struct Counted {
+    bytes: Bytes,
+    _unread: Unread,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// The gRPC call that a body answers.
@@ -76,13 +102,34 @@ pub(super) struct Answering {
 }
 
 impl ResponseBody {
-    pub(super) fn new(inner: Body, connection: Guard) -> Self {
+    pub(super) fn new(inner: Body, way: Way) -> Self {
         Self {
             inner,
-            _connection: connection,
+            way,
+            reserved: None,
+            begun: false,
+            rest: Bytes::new(),
             ended_by: None,
             call: None,
         }
+    }
+
+    /// Holds what an answer needs whose length is known.
+    ///
+    /// # Errors
+    /// Where it has no room.
+    pub(super) fn reserve(&mut self) -> Result<(), Full> {
+        let bytes = self.inner.size_hint().exact();
+        let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
+        if let Some(bytes) = bytes.filter(|bytes| *bytes > SMALL_BYTES) {
+            self.reserved = Some(self.way.unread(bytes, true)?);
+        }
+        Ok(())
+    }
+
+    /// Another answer than the one it had.
+    pub(super) fn replace(&mut self, inner: Body) {
+        self.inner = inner;
     }
 
     pub(super) fn answering(mut self, call: Answering) -> Self {
@@ -95,20 +142,86 @@ impl ResponseBody {
         self
     }
 
-    /// Ends the body with a status, and what the handler had still to say with it.
+    /// Ends the body with a status, and what the handler had still to say with it. A page has no
+    /// status: it breaks off.
     fn end(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         self.inner = Body::empty();
         self.ended_by = None;
+        let Some(call) = &mut self.call else {
+            return Poll::Ready(Some(Err(axum::Error::new(status.clone()))));
+        };
         let mut trailers = HeaderMap::new();
         if status.add_header(&mut trailers).is_err() {
             trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("2"));
         }
-        if let Some(call) = &mut self.call {
-            call.deadline = None;
-            call.trailers(&mut trailers);
-        }
+        call.deadline = None;
+        call.trailers(&mut trailers);
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
+
+    /// Asks the handler's body for more. A panic there ends this answer and nothing else.
+    fn ask(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Result<Poll<Option<Result<Frame<Bytes>, axum::Error>>>, Status> {
+        let (inner, call) = (&mut self.inner, &mut self.call);
+        let asked = catch_unwind(AssertUnwindSafe(|| match call {
+            Some(call) => call.poll(inner, context),
+            None => Pin::new(inner).poll_frame(context),
+        }));
+        asked.map_err(|_panic| {
+            tracing::error!("the handler panicked in its answer");
+            panicked()
+        })
+    }
+
+    /// Hands on what there is of the answer, part by part.
+    fn part(&mut self) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let part = self.rest.split_to(self.rest.len().min(PART_BYTES));
+        self.way.progress.gave();
+        self.way.life.moves();
+        Poll::Ready(Some(Ok(Frame::data(part))))
+    }
+
+    /// A part of the answer has come, and waits for the client from now on.
+    fn came(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let first = !std::mem::replace(&mut self.begun, true);
+        self.rest = if bytes.len() <= SMALL_BYTES {
+            bytes
+        } else {
+            let reserved = self.reserved.take();
+            let unread = reserved.map_or_else(|| self.way.unread(bytes.len(), first), Ok);
+            match unread {
+                Ok(unread) => Bytes::from_owner(Counted {
+                    bytes,
+                    _unread: unread,
+                }),
+                Err(full) => return self.end(&unread_status(full)),
+            }
+        };
+        self.part()
+    }
+}
+
+/// What a call ends with whose handler panicked.
+pub(super) fn panicked() -> Status {
+    status::refused(Code::Internal, "PANICKED", "the handler panicked")
+}
+
+/// What is told to whom there is no room to answer.
+pub(super) fn unread_status(full: Full) -> Status {
+    let text = match full {
+        Full::Connection => {
+            "answers wait for this connection that it has not read: read them, or ask for less at once"
+        }
+        Full::Server => "the server holds as many unread answers as it can",
+    };
+    status::retry_later(
+        Code::ResourceExhausted,
+        "ANSWERS_UNREAD",
+        text,
+        UNREAD_RETRY,
+    )
 }
 
 impl Answering {
@@ -146,7 +259,12 @@ impl Answering {
         stop_retries(&self.context, code, trailers);
     }
 
-    /// Whether the caller has stopped waiting.
+    /// Whether the caller stopped waiting while its answer was on its way.
+    fn is_past(&self) -> bool {
+        self.deadline.is_some_and(|until| until <= Instant::now())
+    }
+
+    /// Whether the caller has stopped waiting, and if not, is woken then.
     fn is_late(&mut self, context: &mut Context<'_>) -> bool {
         let Some(deadline) = self.deadline else {
             return false;
@@ -187,13 +305,27 @@ impl http_body::Body for ResponseBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let this = &mut *self;
-        let polled = match &mut this.call {
-            Some(call) => call.poll(&mut this.inner, context),
-            None => Pin::new(&mut this.inner).poll_frame(context),
-        };
-        if polled.is_ready() {
-            return polled;
+        if this.begun && this.call.as_ref().is_some_and(Answering::is_past) {
+            this.rest = Bytes::new();
+            return this.end(&deadline::elapsed("in the handler's stream"));
         }
+        if !this.rest.is_empty() {
+            return this.part();
+        }
+        if !this.begun || !this.way.life.connection().is_crowded(context.waker()) {
+            match this.ask(context) {
+                Err(panicked) => return this.end(&panicked),
+                Ok(Poll::Ready(Some(Ok(frame)))) => {
+                    return match frame.into_data() {
+                        Ok(bytes) => this.came(bytes),
+                        Err(trailers) => Poll::Ready(Some(Ok(trailers))),
+                    };
+                }
+                Ok(Poll::Pending) => {}
+                Ok(ended) => return ended,
+            }
+        }
+        this.way.progress.asked();
         if let Some(closing) = &mut this.ended_by
             && closing.as_mut().poll(context).is_ready()
         {
@@ -206,11 +338,15 @@ impl http_body::Body for ResponseBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.rest.is_empty() && self.inner.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        if self.rest.is_empty() {
+            self.inner.size_hint()
+        } else {
+            SizeHint::default()
+        }
     }
 }
 
@@ -222,9 +358,38 @@ mod tests {
     use tokio_stream::{Stream, StreamExt as _};
 
     use super::*;
-    use crate::telemetry::{TraceContext, metrics::Registry};
+    use crate::{
+        server::life::{ConnectionLoad, Load},
+        telemetry::{TraceContext, metrics::Registry},
+    };
+
+    /// A call on a connection that may leave so much unread, of a server that may hold so much.
+    fn ways(unread_max: usize, held_max: usize) -> (Arc<ConnectionLoad>, impl Fn() -> Way) {
+        let server = Arc::new(Load::new(1, held_max));
+        let load = Arc::new(ConnectionLoad::new(server, unread_max));
+        let way = {
+            let load = load.clone();
+            move || Way {
+                life: Life::exempt(&load),
+                progress: Arc::default(),
+                connections: Arc::default(),
+            }
+        };
+        (load, way)
+    }
+
+    fn data(bytes: usize) -> Result<Frame<Bytes>, axum::Error> {
+        Ok(Frame::data(Bytes::from(vec![7; bytes])))
+    }
 
     fn answered_by<S>(stream: S, deadline: Option<Instant>) -> (ResponseBody, CallContext)
+    where
+        S: Stream<Item = Result<Frame<Bytes>, axum::Error>> + Send + 'static,
+    {
+        answered_on(ways(1 << 20, 1 << 20).1(), stream, deadline)
+    }
+
+    fn answered_on<S>(way: Way, stream: S, deadline: Option<Instant>) -> (ResponseBody, CallContext)
     where
         S: Stream<Item = Result<Frame<Bytes>, axum::Error>> + Send + 'static,
     {
@@ -237,7 +402,7 @@ mod tests {
             alarm: None,
         };
         let inner = Body::new(StreamBody::new(stream));
-        let body = ResponseBody::new(inner, InFlight::default().begin());
+        let body = ResponseBody::new(inner, way);
         (body.answering(answering), context)
     }
 
@@ -297,5 +462,88 @@ mod tests {
         own.insert(PUSHBACK, HeaderValue::from_static("250"));
         stop_retries(&context, Code::Unavailable, &mut own);
         assert_eq!(own[PUSHBACK], "250");
+    }
+
+    #[tokio::test]
+    async fn an_answer_leaves_in_parts_and_counts_until_the_last_of_them_is_gone() {
+        let (load, way) = ways(1 << 20, 1 << 20);
+        let bytes = PART_BYTES * 2 + 5;
+        let (mut body, _) = answered_on(way(), tokio_stream::once(data(bytes)), None);
+        let mut parts = Vec::new();
+        for length in [PART_BYTES, PART_BYTES, 5] {
+            let part = next(&mut body).await.unwrap().into_data().unwrap();
+            assert_eq!(part.len(), length);
+            assert!(!body.is_end_stream() || length == 5);
+            parts.push(part);
+            assert_eq!(load.unread(), bytes);
+        }
+        drop(body);
+        // The transport still has them.
+        assert_eq!((load.calls(), load.unread()), (0, bytes));
+        parts.truncate(1);
+        assert_eq!(load.unread(), bytes);
+        parts.clear();
+        assert_eq!((load.unread(), load.server().held()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_has_no_room_is_refused_and_one_that_is_alone_has() {
+        let (load, way) = ways(100_000, 1 << 30);
+        let answer = |bytes| answered_on(way(), tokio_stream::once(data(bytes)), None).0;
+        let mut large = answer(300_000);
+        let _part = next(&mut large).await.unwrap().into_data().unwrap();
+        let mut second = answer(2_000);
+        let trailers = next(&mut second).await.unwrap().into_trailers().unwrap();
+        assert_eq!(code_of(&trailers), Some(Code::ResourceExhausted));
+        // What is small is no more than what a call costs by being open.
+        assert!(next(&mut answer(500)).await.unwrap().is_data());
+        assert_eq!(load.unread(), 300_000);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_has_begun_waits_for_room_and_is_woken_by_it() {
+        let (load, way) = ways(100_000, 1 << 30);
+        let stream = tokio_stream::iter([data(60_000), data(60_000)]);
+        let (mut slow, _) = answered_on(way(), stream, None);
+        let mut held = Vec::new();
+        while load.unread() == 0 || !slow.rest.is_empty() {
+            held.push(next(&mut slow).await.unwrap());
+        }
+        let other = Life::exempt(&load);
+        let others = other.unread(40_000).unwrap();
+        let mut more = poll_once(&mut slow);
+        assert!(more.is_none(), "the connection is full");
+        drop(others);
+        more = poll_once(&mut slow);
+        assert!(more.unwrap().is_data());
+    }
+
+    /// One poll.
+    fn poll_once(body: &mut ResponseBody) -> Option<Frame<Bytes>> {
+        let polled = Pin::new(body).poll_frame(&mut Context::from_waker(std::task::Waker::noop()));
+        match polled {
+            Poll::Ready(frame) => Some(frame.unwrap().unwrap()),
+            Poll::Pending => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_an_answer_ends_that_answer() {
+        let stream = tokio_stream::once(()).map(|()| panic!("a row that does not convert"));
+        let (mut body, _) = answered_by(stream, None);
+        let trailers = next(&mut body).await.unwrap().into_trailers().unwrap();
+        assert_eq!(code_of(&trailers), Some(Code::Internal));
+        assert!(next(&mut body).await.is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_read_too_slowly_ends_at_its_deadline() {
+        let until = Instant::now() + Duration::from_secs(1);
+        let stream = tokio_stream::once(data(PART_BYTES * 3));
+        let (mut body, _) = answered_by(stream, Some(until));
+        assert!(next(&mut body).await.unwrap().is_data());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let trailers = next(&mut body).await.unwrap().into_trailers().unwrap();
+        assert_eq!(code_of(&trailers), Some(Code::DeadlineExceeded));
     }
 }

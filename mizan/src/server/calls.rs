@@ -1,15 +1,12 @@
 //! What happens to every call around its handler: record, trace, deadline, admission, panic.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use axum::body::Body;
+use axum::{body::Body, response::IntoResponse as _};
 use futures_util::FutureExt as _;
-use http::{Request, Response, header::CONTENT_TYPE};
+use http::{Method, Request, Response, StatusCode, Version, header::CONTENT_TYPE};
 use hyper::body::Incoming;
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tower::Service as _;
@@ -17,7 +14,11 @@ use tracing::Instrument as _;
 
 use super::{
     Limits,
-    body::{Answering, Guard, InFlight, ResponseBody, stop_retries},
+    body::{Answering, ResponseBody, Way, panicked, stop_retries, unread_status},
+    connections::Connections,
+    life::{ConnectionLoad, Life, Load},
+    origin::Origins,
+    progress::Progress,
     record::Record,
 };
 use crate::{
@@ -28,11 +29,22 @@ use crate::{
 /// When a caller who was shed may try again: about the time the calls in flight take.
 const SHED_RETRY: Duration = Duration::from_millis(100);
 
+/// What a server serves, each only to whom it is for.
+#[derive(Debug)]
+pub(super) struct Routers {
+    /// The services: gRPC.
+    pub(super) services: axum::Router,
+    /// Pages and routes: plain HTTP.
+    pub(super) pages: axum::Router,
+}
+
 /// The way in to all services of a server.
 #[derive(Debug)]
 pub(super) struct Calls {
-    router: axum::Router,
-    admitted: Arc<Semaphore>,
+    routers: Routers,
+    origins: Origins,
+    load: Arc<Load>,
+    connections: Arc<Connections>,
     handler_timeout: Duration,
     metrics: Arc<ServerMetrics>,
     closing: CancellationToken,
@@ -40,58 +52,108 @@ pub(super) struct Calls {
 
 impl Calls {
     pub(super) fn new(
-        router: axum::Router,
+        routers: Routers,
         limits: &Limits,
+        origins: Origins,
         metrics: Arc<ServerMetrics>,
         closing: CancellationToken,
     ) -> Self {
         Self {
-            router,
+            routers,
+            origins,
             metrics,
-            admitted: Arc::new(Semaphore::new(limits.calls_max)),
+            load: Arc::new(Load::new(limits.calls_max, limits.held_max)),
+            connections: Arc::default(),
             handler_timeout: limits.handler_timeout,
             closing,
         }
     }
 
+    /// What all of its calls hold.
+    pub(super) fn load(&self) -> &Arc<Load> {
+        &self.load
+    }
+
+    /// Its connections.
+    pub(super) fn connections(&self) -> &Arc<Connections> {
+        &self.connections
+    }
+
     /// A request has arrived. Counted now, because on a busy machine those whose turn has not come
     /// are the load: admitted only when they run, they would queue past every deadline and none
     /// would be refused.
-    pub(super) fn arrive<B>(&self, request: &Request<B>, connection: &InFlight) -> Arrival {
+    pub(super) fn arrive<B>(
+        &self,
+        request: &Request<B>,
+        connection: &Arc<ConnectionLoad>,
+    ) -> Arrival {
+        let (kind, life) = if !is_call(request) {
+            (Kind::Http, Life::exempt(connection))
+        } else if is_infrastructure(request.uri().path()) {
+            // Health and reflection must answer also when the server is full.
+            (Kind::Infrastructure, Life::exempt(connection))
+        } else {
+            (Kind::Call, Life::counted(connection))
+        };
         Arrival {
             at: Instant::now(),
-            in_flight: connection.begin(),
-            kind: if !is_grpc(request) {
-                Kind::Http
-            } else if request.uri().path().starts_with("/grpc.") {
-                // Health and reflection must answer also when the server is full.
-                Kind::Infrastructure
-            } else {
-                let permit = self.admitted.clone().try_acquire_owned();
-                permit.map_or(Kind::Shed, Kind::Admitted)
+            kind,
+            way: Way {
+                life,
+                progress: Arc::default(),
+                connections: Arc::clone(&self.connections),
             },
         }
     }
 
-    /// Handles one request of a connection; always answers.
+    /// Handles one request of a connection to this address of ours; always answers.
     pub(super) async fn handle(
         &self,
         request: Request<Incoming>,
         arrival: Arrival,
+        local: Option<IpAddr>,
     ) -> Response<ResponseBody> {
-        // Streams of the server's own, which nobody ends: a health watch, reflection.
-        let endless = matches!(arrival.kind, Kind::Infrastructure);
-        let response = if matches!(arrival.kind, Kind::Http) {
-            let response = self.route(request.map(Body::new)).await;
-            response.map(|body| ResponseBody::new(body, arrival.in_flight))
-        } else {
-            self.grpc(request, arrival).await
-        };
-        if endless {
-            let closing = self.closing.clone().cancelled_owned();
-            return response.map(|body| body.ended_by(closing));
+        match arrival.kind {
+            Kind::Http => self.page(request, arrival, local).await,
+            Kind::Call => self.grpc(request, arrival).await,
+            // Streams of the server's own, which nobody ends: a health watch, reflection.
+            Kind::Infrastructure => {
+                let closing = self.closing.clone().cancelled_owned();
+                let response = self.grpc(request, arrival).await;
+                response.map(|body| body.ended_by(closing))
+            }
         }
-        response
+    }
+
+    /// A request that is not a call: it reaches no service.
+    async fn page(
+        &self,
+        request: Request<Incoming>,
+        arrival: Arrival,
+        local: Option<IpAddr>,
+    ) -> Response<ResponseBody> {
+        let response = match self.origins.refuse(&request, local) {
+            Some(refused) => refused.into_response(),
+            None => {
+                let answer = route(&self.routers.pages, request.map(Body::new));
+                let answer = AssertUnwindSafe(answer).catch_unwind().await;
+                answer.unwrap_or_else(|_panic| {
+                    tracing::error!("a route panicked");
+                    let text = "The server has a defect; its log has the place.\n";
+                    (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+                })
+            }
+        };
+        let (mut head, body) = response.into_parts();
+        let mut body = ResponseBody::new(body, arrival.way);
+        if let Err(full) = body.reserve() {
+            let text = format!("{}\n", unread_status(full).message());
+            let refused = (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+            let (refused, text) = refused.into_parts();
+            head = refused;
+            body.replace(text);
+        }
+        Response::from_parts(head, body)
     }
 
     /// A gRPC call, from its headers to the beginning of its answer.
@@ -104,8 +166,13 @@ impl Calls {
         let span = telemetry::recv(&path, &context.trace(), context.request_id());
         let mut record = Record::begin(&self.metrics, &path, span.clone(), now);
         let request = record.counted(request);
-        let answer = self.answer(request, arrival.kind, &context);
+        let Arrival { mut way, .. } = arrival;
+        if let Some(until) = callers {
+            way.progress.until(until);
+        }
+        let answer = self.answer(request, way.life.is_shed(), &context);
         let mut response = answer.instrument(span).await;
+        way.life.answers();
         record.answered(&path, response.headers());
         stop_retries(&context, record.code(), response.headers_mut());
         let answering = Answering {
@@ -115,17 +182,17 @@ impl Calls {
             deadline: callers,
             alarm: None,
         };
-        response.map(|body| ResponseBody::new(body, arrival.in_flight).answering(answering))
+        response.map(|body| ResponseBody::new(body, way).answering(answering))
     }
 
     /// Runs the handler of a call that was admitted, for as long as somebody waits for it.
     async fn answer(
         &self,
         request: Request<Body>,
-        kind: Kind,
+        is_shed: bool,
         context: &CallContext,
     ) -> Response<Body> {
-        if matches!(kind, Kind::Shed) {
+        if is_shed {
             let shed = status::retry_later(
                 Code::ResourceExhausted,
                 "OVERLOADED",
@@ -142,7 +209,8 @@ impl Calls {
         {
             return deadline::elapsed("before the handler began").into_http();
         }
-        let handler = AssertUnwindSafe(self.route(request)).catch_unwind();
+        let handler = route(&self.routers.services, request);
+        let handler = AssertUnwindSafe(handler).catch_unwind();
         let handler = context.clone().scope(handler);
         let outcome = match context.deadline() {
             Some(until) => timeout_at(until, handler).await,
@@ -152,17 +220,17 @@ impl Calls {
             Ok(Ok(response)) => response,
             Ok(Err(_panic)) => {
                 tracing::error!("the handler panicked");
-                status::refused(Code::Internal, "PANICKED", "the handler panicked").into_http()
+                panicked().into_http()
             }
             Err(_elapsed) => deadline::elapsed("in the handler").into_http(),
         }
     }
+}
 
-    async fn route(&self, request: Request<Body>) -> Response<Body> {
-        match self.router.clone().call(request).await {
-            Ok(response) => response,
-            Err(never) => match never {},
-        }
+async fn route(router: &axum::Router, request: Request<Body>) -> Response<Body> {
+    match router.clone().call(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
     }
 }
 
@@ -170,29 +238,58 @@ impl Calls {
 #[derive(Debug)]
 pub(super) struct Arrival {
     at: Instant,
-    in_flight: Guard,
     kind: Kind,
+    way: Way,
+}
+
+impl Arrival {
+    /// How far its answer comes.
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.way.progress)
+    }
 }
 
 /// What becomes of it.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Not a call: a plain HTTP route.
     Http,
     /// Health and reflection.
     Infrastructure,
-    /// A call. It holds its place until its answer begins.
-    Admitted(
-        #[expect(dead_code, reason = "dropped, it gives the place back")] OwnedSemaphorePermit,
-    ),
-    /// A call too many.
-    Shed,
+    /// A call. It holds its place, if there was one, until its answer begins.
+    Call,
 }
 
-/// Whether a request is a gRPC call, by what it says of its body.
-pub(super) fn is_grpc<B>(request: &Request<B>) -> bool {
+/// Whether a path is one that answers also when the server is full. By name: whatever else begins
+/// with `/grpc.` is somebody's service.
+fn is_infrastructure(path: &str) -> bool {
+    let service = path.strip_prefix("/grpc.");
+    let service = service.and_then(|rest| rest.rsplit_once('/'));
+    service.is_some_and(|(service, _)| {
+        matches!(
+            service,
+            "health.v1.Health"
+                | "reflection.v1.ServerReflection"
+                | "reflection.v1alpha.ServerReflection"
+        )
+    })
+}
+
+/// Whether a request is a call, which only gRPC as gRPC is: a POST by HTTP/2 whose body says so. A
+/// page that a browser shows can send none of it without asking first, so no site that somebody
+/// visits reaches a service.
+pub(super) fn is_call<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_2 && request.method() == Method::POST && says_grpc(request)
+}
+
+/// Whether a request says that its body is gRPC, with whatever codec; gRPC-Web is something else.
+pub(super) fn says_grpc<B>(request: &Request<B>) -> bool {
+    const GRPC: &[u8] = b"application/grpc";
     let content_type = request.headers().get(CONTENT_TYPE);
-    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+    content_type.is_some_and(|value| {
+        let (name, rest) = value.as_bytes().split_at(GRPC.len().min(value.len()));
+        name.eq_ignore_ascii_case(GRPC) && matches!(rest.first(), None | Some(b'+' | b';' | b' '))
+    })
 }
 
 #[cfg(test)]
@@ -202,13 +299,24 @@ mod tests {
     use super::*;
     use crate::{server::record::code_of, telemetry::TraceContext, telemetry::metrics::Registry};
 
-    fn calls(router: axum::Router, limits: &Limits) -> Calls {
+    fn calls(services: axum::Router, limits: &Limits) -> Calls {
+        let routers = Routers {
+            services,
+            pages: axum::Router::new(),
+        };
         let metrics = Registry::new().server();
-        Calls::new(router, limits, metrics, CancellationToken::new())
+        let closing = CancellationToken::new();
+        Calls::new(routers, limits, Origins::default(), metrics, closing)
+    }
+
+    fn connection(calls: &Calls) -> Arc<ConnectionLoad> {
+        Arc::new(ConnectionLoad::new(calls.load().clone(), 1 << 20))
     }
 
     fn request(path: &str) -> Request<Body> {
-        let request = Request::post(path).header(CONTENT_TYPE, "application/grpc");
+        let request = Request::post(path)
+            .version(Version::HTTP_2)
+            .header(CONTENT_TYPE, "application/grpc");
         request.body(Body::empty()).unwrap()
     }
 
@@ -219,18 +327,73 @@ mod tests {
             ..Limits::default()
         };
         let calls = calls(axum::Router::new(), &limits);
-        let connection = InFlight::default();
+        let connection = connection(&calls);
         let arrive = |path| calls.arrive(&request(path), &connection);
+        let is_shed = |arrival: &Arrival| {
+            assert_eq!(arrival.kind, Kind::Call);
+            arrival.way.life.is_shed()
+        };
         // None of them has been polled.
         let waiting = [arrive("/a.A/B"), arrive("/a.A/B")];
-        assert!(waiting.iter().all(|a| matches!(a.kind, Kind::Admitted(_))));
-        assert!(matches!(arrive("/a.A/B").kind, Kind::Shed));
-        let health = arrive("/grpc.health.v1.Health/Check");
-        assert!(matches!(health.kind, Kind::Infrastructure));
+        assert!(!waiting.iter().any(is_shed));
+        assert!(is_shed(&arrive("/a.A/B")));
+        // Somebody's service may have a name that begins like ours.
+        for other in [
+            "/grpc.testing.TestService/Check",
+            "/grpc.health.v1.Healthy/Check",
+        ] {
+            assert!(is_shed(&arrive(other)), "{other}");
+        }
+        for ours in [
+            "/grpc.health.v1.Health/Check",
+            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+            "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        ] {
+            assert_eq!(arrive(ours).kind, Kind::Infrastructure, "{ours}");
+        }
         let page = Request::get("/metrics").body(()).unwrap();
-        assert!(matches!(calls.arrive(&page, &connection).kind, Kind::Http));
+        assert_eq!(calls.arrive(&page, &connection).kind, Kind::Http);
         drop(waiting);
-        assert!(matches!(arrive("/a.A/B").kind, Kind::Admitted(_)));
+        assert!(!is_shed(&arrive("/a.A/B")));
+        assert_eq!((calls.load().taken(), calls.load().held()), (0, 0));
+    }
+
+    #[test]
+    fn only_grpc_by_grpc_is_a_call() {
+        let built = |method: Method, version, content_type: Option<&str>| {
+            let mut request = Request::builder()
+                .method(method)
+                .version(version)
+                .uri("/a.A/B");
+            if let Some(content_type) = content_type {
+                request = request.header(CONTENT_TYPE, content_type);
+            }
+            is_call(&request.body(()).unwrap())
+        };
+        for content_type in [
+            "application/grpc",
+            "application/grpc+proto",
+            "Application/GRPC; x=y",
+        ] {
+            assert!(built(Method::POST, Version::HTTP_2, Some(content_type)));
+            assert!(!built(Method::POST, Version::HTTP_11, Some(content_type)));
+            assert!(!built(Method::GET, Version::HTTP_2, Some(content_type)));
+        }
+        for content_type in [
+            "text/plain",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data",
+            "application/json",
+            "application/grpc-web",
+            "application/grpc-web+proto",
+            "application/grpcx",
+            "text/plain; application/grpc",
+            "",
+        ] {
+            let call = built(Method::POST, Version::HTTP_2, Some(content_type));
+            assert!(!call, "{content_type}");
+        }
+        assert!(!built(Method::POST, Version::HTTP_2, None));
     }
 
     #[tokio::test(start_paused = true)]
@@ -242,13 +405,10 @@ mod tests {
             std::future::ready(())
         });
         let calls = calls(router, &Limits::default());
-        let connection = InFlight::default();
         let until = Instant::now() + Duration::from_secs(1);
         let answer = async || {
-            let request = request("/a.A/B");
-            let kind = calls.arrive(&request, &connection).kind;
             let context = CallContext::new(Some(until), TraceContext::root());
-            let answer = calls.answer(request, kind, &context).await;
+            let answer = calls.answer(request("/a.A/B"), false, &context).await;
             code_of(answer.headers())
         };
         assert_eq!((answer().await, handled.load(Ordering::SeqCst)), (None, 1));

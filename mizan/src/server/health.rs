@@ -12,6 +12,8 @@ use axum::{Router, response::IntoResponse, routing::get};
 use http::{StatusCode, header::CONTENT_TYPE};
 use tokio::time::Instant;
 
+use super::serving::Reporter;
+
 /// What a server knows of itself; clones share it.
 #[derive(Debug, Clone)]
 pub(super) struct State(Arc<Shared>);
@@ -20,19 +22,22 @@ pub(super) struct State(Arc<Shared>);
 struct Shared {
     started: Instant,
     draining: AtomicBool,
+    reporter: Reporter,
     /// Whether the registry knows this instance; true for ever when there is nothing to register.
     registered: AtomicBool,
 }
 
 impl State {
-    pub(super) fn new(registers: bool) -> Self {
+    pub(super) fn new(registers: bool, reporter: Reporter) -> Self {
         Self(Arc::new(Shared {
             started: Instant::now(),
             draining: AtomicBool::new(false),
+            reporter,
             registered: AtomicBool::new(!registers),
         }))
     }
 
+    /// It is on its way out; calls are still served.
     pub(super) fn drain(&self) {
         self.0.draining.store(true, Ordering::Relaxed);
     }
@@ -42,9 +47,9 @@ impl State {
     }
 
     /// Healthy; degraded while the registry does not know us, though calls are served; unhealthy
-    /// while draining.
+    /// while draining, or while every call is refused.
     fn status(&self) -> (&'static str, StatusCode) {
-        if self.0.draining.load(Ordering::Relaxed) {
+        if self.0.draining.load(Ordering::Relaxed) || !self.0.reporter.standing().serves() {
             ("unhealthy", StatusCode::SERVICE_UNAVAILABLE)
         } else if self.0.registered.load(Ordering::Relaxed) {
             ("healthy", StatusCode::OK)
@@ -100,15 +105,18 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_the_registry_lost_is_degraded_and_a_draining_one_unhealthy() {
-        let state = State::new(true);
+    fn an_instance_the_registry_lost_is_degraded_and_one_that_drains_or_refuses_all_unhealthy() {
+        let reporter = Reporter::new();
+        let state = State::new(true, reporter.clone());
         assert_eq!(state.status(), ("degraded", StatusCode::OK));
         state.set_registered(true);
         assert_eq!(state.status(), ("healthy", StatusCode::OK));
+        let unhealthy = ("unhealthy", StatusCode::SERVICE_UNAVAILABLE);
+        assert!(reporter.refuses(true));
+        assert_eq!(state.status(), unhealthy);
+        assert!(reporter.refuses(false) && !reporter.refuses(false));
+        assert_eq!(state.status(), ("healthy", StatusCode::OK));
         state.drain();
-        assert_eq!(
-            state.status(),
-            ("unhealthy", StatusCode::SERVICE_UNAVAILABLE)
-        );
+        assert_eq!(state.status(), unhealthy);
     }
 }

@@ -17,12 +17,19 @@
 mod accept;
 mod body;
 mod calls;
+mod connections;
+mod fullness;
 mod health;
+mod life;
 mod listen;
 mod metrics;
+mod origin;
+mod progress;
+mod queue;
 mod record;
 mod register;
 mod serving;
+mod sync;
 mod turns;
 
 use std::{
@@ -39,11 +46,11 @@ use http::{Request, StatusCode};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{body::Body, server::NamedService, service::Routes};
-use tonic_health::pb::health_server::HealthServer;
 use tower::Service;
 
-pub use listen::{Accept, Listener};
+pub use listen::{Accept, Accepted, Accepting, Listener};
 
+use self::origin::Origins;
 use crate::{args::ServerArgs, telemetry::metrics::Registry};
 
 /// How long a deregistered instance goes on answering before it turns connections away: the time
@@ -72,6 +79,17 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a connection may carry nothing before it is told to go. 60 s.
     pub idle_timeout: Duration,
+    /// The most bytes of answers that wait for one connection's client. An answer that does not fit
+    /// is refused with RESOURCE_EXHAUSTED, `ANSWERS_UNREAD` (a page with 503), unless it is the only
+    /// one there; a stream that has begun waits. 64 MiB: sixteen messages of the most that gRPC
+    /// clients take by default.
+    pub unread_max: usize,
+    /// How long a client may leave an answer unread, not taking a part of it, before its stream is
+    /// reset, or its connection cut. 30 s.
+    pub unread_timeout: Duration,
+    /// The most bytes for all that is open: 2 KiB for each call, also a quiet stream, and the
+    /// answers that wait. Beyond that the connection which holds most is cut. 512 MiB.
+    pub held_max: usize,
 }
 
 impl Default for Limits {
@@ -82,6 +100,9 @@ impl Default for Limits {
             handler_timeout: Duration::from_secs(10),
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
+            unread_max: 64 << 20,
+            unread_timeout: Duration::from_secs(30),
+            held_max: 512 << 20,
         }
     }
 }
@@ -232,9 +253,9 @@ impl Server {
             .args
             .clone()
             .unwrap_or_else(|| ServerArgs::with_registry(Vec::new()));
-        let state = health::State::new(!args.registry.is_empty());
-        let (reporter, health_service) = serving::health(&self.services);
-        let router = self.router(health_service, &state)?;
+        let reporter = serving::Reporter::new();
+        let state = health::State::new(!args.registry.is_empty(), reporter.clone());
+        let routers = self.routers(&reporter, &state)?;
 
         let stop_registering = CancellationToken::new();
         // Both end with this future, should it be dropped: then nothing is drained.
@@ -249,10 +270,17 @@ impl Server {
         )));
         let closing = CancellationToken::new();
         let counted = self.metrics.server();
-        let calls = calls::Calls::new(router, &self.limits, counted, closing.clone());
+        let origins = Origins::allowing(args.allow_host.clone());
+        let calls = calls::Calls::new(routers, &self.limits, origins, counted, closing.clone());
+        let calls = Arc::new(calls);
+        let _looking = AbortOnDropHandle::new(tokio::spawn(look(
+            self.name.clone(),
+            calls.load().clone(),
+            reporter.clone(),
+        )));
         let accepting = AbortOnDropHandle::new(tokio::spawn(accept::accept(
             listener,
-            Arc::new(calls),
+            calls,
             self.limits.clone(),
             closing.clone(),
         )));
@@ -264,7 +292,7 @@ impl Server {
         state.drain();
         stop_registering.cancel();
         let deregistered = timeout_at(end, registration).await;
-        reporter.stop();
+        reporter.drain();
         if matches!(deregistered, Ok(Ok(true))) {
             sleep_until(end.min(Instant::now() + LINGER)).await;
         }
@@ -277,11 +305,11 @@ impl Server {
         Ok(())
     }
 
-    fn router(
+    fn routers(
         &self,
-        health_service: HealthServer<serving::Serving>,
+        reporter: &serving::Reporter,
         state: &health::State,
-    ) -> Result<axum::Router, ServeError> {
+    ) -> Result<calls::Routers, ServeError> {
         let reflection = || {
             let mut builder = tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
@@ -297,27 +325,60 @@ impl Server {
             }
             builder
         };
-        let routes = self
+        // tonic's own fallback answers what no service has with UNIMPLEMENTED.
+        let services = self
             .routes
             .clone()
-            .add_service(health_service)
+            .add_service(serving::health(&self.services, reporter))
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
-            .prepare();
-        Ok(routes
-            .into_axum_router()
+            .prepare()
+            .into_axum_router();
+        let names: Arc<[&'static str]> = self.services.iter().copied().collect();
+        let pages = axum::Router::new()
             .merge(health::router(state.clone()))
             .merge(metrics::router(self.metrics.clone()))
             .merge(self.http.clone())
-            .fallback(unknown))
+            .fallback(move |request| std::future::ready(unknown(&request, &names)));
+        Ok(calls::Routers { services, pages })
     }
 }
 
-/// What nobody serves: a gRPC client is told in its own way, and whoever comes without gRPC, a
-/// browser say, in a sentence; tonic would answer both with the first, a 200 without a word.
-async fn unknown(request: Request<axum::body::Body>) -> axum::response::Response {
-    if calls::is_grpc(&request) {
-        return tonic::Status::unimplemented("").into_http();
+/// Looks again and again whether the server still admits calls, and has its health say so.
+async fn look(name: String, load: Arc<life::Load>, reporter: serving::Reporter) {
+    let mut fullness = fullness::Fullness::default();
+    let mut looks = tokio::time::interval(fullness::LOOK);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let refuses = fullness.look(looks.tick().await, load.is_full(), load.admitted());
+        if reporter.refuses(refuses) {
+            if refuses {
+                let calls = load.taken();
+                tracing::error!(
+                    service = %name,
+                    calls,
+                    "no call was admitted for {:?}: every place is taken; health says NOT_SERVING",
+                    fullness::REFUSES_AFTER
+                );
+            } else {
+                tracing::info!(service = %name, "calls are admitted again");
+            }
+        }
+    }
+}
+
+/// What is no page: a call in another way than by gRPC, or nothing at all.
+fn unknown(request: &Request<axum::body::Body>, services: &[&str]) -> axum::response::Response {
+    let path = request.uri().path().strip_prefix('/');
+    let service = path
+        .and_then(|path| path.split_once('/'))
+        .map(|(name, _)| name);
+    let is_service =
+        service.is_some_and(|name| name.starts_with("grpc.") || services.contains(&name));
+    if is_service || calls::says_grpc(request) {
+        let text =
+            "Services are called by gRPC alone: POST by HTTP/2, content-type application/grpc.\n";
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response();
     }
     let text =
         "There is nothing here. GET /health and /metrics are pages; the services speak gRPC.\n";

@@ -15,32 +15,70 @@ use tonic_health::pb::{
     health_server::{Health, HealthServer},
 };
 
-/// Who says whether the server serves.
-#[derive(Debug)]
-pub(super) struct Reporter(watch::Sender<ServingStatus>);
+/// Whether the server serves, for all who ask by whatever way. Clones share it.
+#[derive(Debug, Clone)]
+pub(super) struct Reporter(Arc<watch::Sender<Standing>>);
 
-impl Reporter {
-    /// From now on nothing is served; watchers are told.
-    pub(super) fn stop(&self) {
-        self.0.send_replace(ServingStatus::NotServing);
+/// What a server says of itself. It serves when nothing speaks against it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Standing {
+    /// It is on its way out.
+    pub(super) draining: bool,
+    /// It refuses every call.
+    pub(super) refusing: bool,
+}
+
+impl Standing {
+    /// Whether it serves.
+    pub(super) fn serves(self) -> bool {
+        self == Self::default()
+    }
+
+    fn status(self) -> ServingStatus {
+        if self.serves() {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        }
     }
 }
 
-/// The health of `services` and, under the empty name, of the server; all serve.
-pub(super) fn health(services: &[&'static str]) -> (Reporter, HealthServer<Serving>) {
-    let (sender, status) = watch::channel(ServingStatus::Serving);
+impl Reporter {
+    /// A server that serves.
+    pub(super) fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(Standing::default())))
+    }
+
+    /// From now on nothing is served; watchers are told.
+    pub(super) fn drain(&self) {
+        self.0.send_modify(|standing| standing.draining = true);
+    }
+
+    /// Whether every call is refused; watchers are told, if it is news.
+    pub(super) fn refuses(&self, refusing: bool) -> bool {
+        self.0.send_if_modified(|standing| {
+            std::mem::replace(&mut standing.refusing, refusing) != refusing
+        })
+    }
+
+    /// What it says now.
+    pub(super) fn standing(&self) -> Standing {
+        *self.0.borrow()
+    }
+}
+
+/// The health of `services` and, under the empty name, of the server: all that `reporter` says.
+pub(super) fn health(services: &[&'static str], reporter: &Reporter) -> HealthServer<Serving> {
     let services = services.iter().copied().chain([""]).collect();
-    (
-        Reporter(sender),
-        HealthServer::new(Serving { services, status }),
-    )
+    let standing = reporter.0.subscribe();
+    HealthServer::new(Serving { services, standing })
 }
 
 /// The service.
 #[derive(Debug)]
 pub(super) struct Serving {
     services: Arc<[&'static str]>,
-    status: watch::Receiver<ServingStatus>,
+    standing: watch::Receiver<Standing>,
 }
 
 impl Serving {
@@ -60,8 +98,8 @@ impl Health for Serving {
         if !self.knows(&request.get_ref().service) {
             return Err(Status::not_found("no such service"));
         }
-        let status = *self.status.borrow();
-        Ok(Response::new(answer(status)))
+        let standing = *self.standing.borrow();
+        Ok(Response::new(answer(standing.status())))
     }
 
     /// The server ends the stream when it drains.
@@ -70,7 +108,8 @@ impl Health for Serving {
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let stream: Self::WatchStream = if self.knows(&request.get_ref().service) {
-            Box::pin(WatchStream::new(self.status.clone()).map(|status| Ok(answer(status))))
+            let standings = WatchStream::new(self.standing.clone());
+            Box::pin(standings.map(|standing| Ok(answer(standing.status()))))
         } else {
             // No service is added once the server runs, so nothing follows.
             let unknown = tokio_stream::once(Ok(answer(ServingStatus::ServiceUnknown)));

@@ -10,21 +10,31 @@
 use std::{
     fmt,
     future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use hyper::rt::Executor;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::{progress::Progress, queue::Queue};
 
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// The calls that a connection read and nobody has begun. Clones share them.
-#[derive(Clone, Default)]
-pub(super) struct Turns(Arc<Mutex<Vec<Call>>>);
+#[derive(Clone)]
+pub(super) struct Turns(Arc<Shared>);
+
+struct Shared {
+    waiting: Queue<Carried>,
+    /// Of the request that was read last: the library hands over the call that it becomes next.
+    read: Mutex<Option<Arc<Progress>>>,
+    unread_timeout: Duration,
+}
 
 impl fmt::Debug for Turns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,13 +44,48 @@ impl fmt::Debug for Turns {
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Turns {
     fn execute(&self, call: F) {
-        self.0.lock().push(Box::pin(call));
+        self.0.waiting.push(Carried {
+            call: Box::pin(call),
+            progress: self.0.read.lock().take(),
+            unread_timeout: self.0.unread_timeout,
+            alarm: None,
+            parts: 0,
+        });
+    }
+}
+
+/// The end of a connection's turns: calls that were not begun are dropped with it, and with them
+/// what they hold.
+#[derive(Debug)]
+pub(super) struct Ending(Turns);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.0.waiting.end();
     }
 }
 
 impl Turns {
-    /// Carries a connection that puts its calls here, until it ends. What it read and nobody began
-    /// ends with it.
+    /// Where a client may leave an answer unread for so long.
+    pub(super) fn new(unread_timeout: Duration) -> Self {
+        Self(Arc::new(Shared {
+            waiting: Queue::default(),
+            read: Mutex::default(),
+            unread_timeout,
+        }))
+    }
+
+    /// Ends them when it is dropped. To be held for as long as the connection lives.
+    pub(super) fn ending(&self) -> Ending {
+        Ending(self.clone())
+    }
+
+    /// A request was read, and this tells how far its answer comes.
+    pub(super) fn read(&self, progress: Arc<Progress>) {
+        *self.0.read.lock() = Some(progress);
+    }
+
+    /// Carries a connection that puts its calls here, until it ends.
     pub(super) async fn carry<C: Future>(&self, mut connection: Pin<&mut C>) -> C::Output {
         let mut beginnings = Beginnings::default();
         poll_fn(|context| {
@@ -48,7 +93,7 @@ impl Turns {
                 if let Poll::Ready(ended) = connection.as_mut().poll(context) {
                     return Poll::Ready(ended);
                 }
-                let calls = std::mem::take(&mut *self.0.lock());
+                let calls = self.0.waiting.take();
                 if calls.is_empty() {
                     return Poll::Pending;
                 }
@@ -58,7 +103,7 @@ impl Turns {
                         continue;
                     }
                     let began = Instant::now();
-                    let waits = call.as_mut().poll(context).is_pending();
+                    let waits = call.begin(context);
                     beginnings.note(began.elapsed());
                     if waits {
                         tokio::spawn(call);
@@ -68,6 +113,67 @@ impl Turns {
             }
         })
         .await
+    }
+}
+
+/// A call, and the end of it when its client reads no more: then nothing in it is polled that
+/// could end it.
+struct Carried {
+    call: Call,
+    progress: Option<Arc<Progress>>,
+    unread_timeout: Duration,
+    /// Made only when there is something to wait for.
+    alarm: Option<Pin<Box<Sleep>>>,
+    /// How far the answer had come when the alarm was set.
+    parts: usize,
+}
+
+impl Carried {
+    /// Begins it in the connection's task; whether it waits. A panic ends the call and not the
+    /// connection, as in a task of its own.
+    fn begin(&mut self, context: &mut Context<'_>) -> bool {
+        let call = self.call.as_mut();
+        match catch_unwind(AssertUnwindSafe(|| call.poll(context))) {
+            Ok(polled) => polled.is_pending(),
+            Err(_) => {
+                tracing::error!("a call panicked outside of its handler");
+                false
+            }
+        }
+    }
+
+    /// Whether its client has left it unread for too long, or waits no more.
+    fn is_left(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(progress) = &self.progress else {
+            return false;
+        };
+        let Some(parts) = progress.waits_for_client() else {
+            self.alarm = None;
+            return false;
+        };
+        if self.alarm.is_none() || parts != self.parts {
+            let unread = Instant::now() + self.unread_timeout;
+            let until = progress.deadline().map_or(unread, |own| own.min(unread));
+            self.parts = parts;
+            match &mut self.alarm {
+                Some(alarm) => alarm.as_mut().reset(until),
+                None => self.alarm = Some(Box::pin(sleep_until(until))),
+            }
+        }
+        let alarm = self.alarm.as_mut();
+        alarm.is_some_and(|alarm| alarm.as_mut().poll(context).is_ready())
+    }
+}
+
+impl Future for Carried {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.call.as_mut().poll(context).is_ready() || self.is_left(context) {
+            // Dropped, a call that is not done resets its stream.
+            return Poll::Ready(());
+        }
+        Poll::Pending
     }
 }
 
@@ -111,7 +217,8 @@ mod tests {
 
     #[tokio::test]
     async fn calls_are_begun_before_the_connection_goes_on_and_those_that_wait_finish_elsewhere() {
-        let (turns, begun) = (Turns::default(), Arc::new(AtomicUsize::new(0)));
+        let turns = Turns::new(Duration::from_secs(30));
+        let begun = Arc::new(AtomicUsize::new(0));
         let (release, wait) = oneshot::channel::<()>();
         let (finish, finished) = oneshot::channel();
         let mut wait = Some((wait, finish));

@@ -1,30 +1,74 @@
 //! Connections of a server, by a client that speaks HTTP/2 frame by frame or goes silent.
 
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex},
     task::JoinHandle,
 };
 
 use super::*;
-use crate::telemetry::metrics::Registry;
+use crate::{
+    server::{
+        calls::Routers,
+        life::{Life, Load},
+        origin::Origins,
+    },
+    telemetry::metrics::Registry,
+};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
+fn load() -> Arc<ConnectionLoad> {
+    Arc::new(ConnectionLoad::new(
+        Arc::new(Load::new(8, 1 << 20)),
+        1 << 20,
+    ))
+}
+
 #[tokio::test(start_paused = true)]
-async fn short_calls_between_two_looks_keep_a_connection() {
-    let in_flight = InFlight::default();
-    let calls = async {
+async fn a_connection_of_which_nothing_is_read_is_stalled_and_one_that_is_slow_is_not() {
+    let load = load();
+    let call = Life::exempt(&load);
+    let _unread = call.unread(50_000).unwrap();
+    let reads = async {
         for _ in 0..100 {
-            sleep(LIMIT / 10).await;
-            drop(in_flight.begin());
+            sleep(LIMIT / 3).await;
+            call.moves();
         }
     };
     tokio::select! {
-        () = idle(&in_flight, LIMIT) => panic!("a busy connection was taken for idle"),
+        () = stalled(&load, LIMIT) => panic!("a slow reader was taken for none"),
+        () = reads => {}
+    }
+    let quiet = Instant::now();
+    stalled(&load, LIMIT).await;
+    assert!(quiet.elapsed() <= LIMIT * 3 / 2);
+    // A quiet call without an answer that waits is a stream.
+    drop(_unread);
+    let stands = tokio::time::timeout(LIMIT * 100, stalled(&load, LIMIT));
+    assert!(stands.await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn short_calls_between_two_looks_keep_a_connection() {
+    let load = load();
+    let calls = async {
+        for _ in 0..100 {
+            sleep(LIMIT / 10).await;
+            drop(Life::exempt(&load));
+        }
+    };
+    tokio::select! {
+        () = idle(&load, LIMIT) => panic!("a busy connection was taken for idle"),
         () = calls => {}
     }
     let quiet = Instant::now();
-    idle(&in_flight, LIMIT).await;
+    idle(&load, LIMIT).await;
     assert!(quiet.elapsed() <= LIMIT * 3 / 2);
 }
 
@@ -79,15 +123,29 @@ mod frame {
     }
 }
 
+fn calls(services: axum::Router, limits: &Limits, closing: &CancellationToken) -> Calls {
+    let routers = Routers {
+        services,
+        pages: axum::Router::new(),
+    };
+    let metrics = Registry::new().server();
+    Calls::new(
+        routers,
+        limits,
+        Origins::default(),
+        metrics,
+        closing.clone(),
+    )
+}
+
 /// A connection whose client has already said all of this.
 async fn said(bytes: &[u8]) -> (DuplexStream, JoinHandle<()>) {
     let (mut client, server) = duplex(1 << 20);
     client.write_all(bytes).await.unwrap();
     let limits = Limits::default();
     let closing = CancellationToken::new();
-    let metrics = Registry::new().server();
-    let calls = Calls::new(axum::Router::new(), &limits, metrics, closing.clone());
-    let carried = tokio::spawn(carry(server, Arc::new(calls), limits, closing));
+    let calls = Arc::new(calls(axum::Router::new(), &limits, &closing));
+    let carried = tokio::spawn(carry(server, None, calls, limits, closing));
     (client, carried)
 }
 
@@ -136,4 +194,81 @@ async fn calling_off_without_end_ends_the_connection() {
     assert!(payload.ends_with(b"too_many_resets"), "{payload:?}");
     drop(client);
     carried.await.unwrap();
+}
+
+/// A transport that breaks off so many reads after it was read to its end: the system's word that
+/// the client is gone comes between two of the calls that the server takes in.
+struct Cut(DuplexStream, usize);
+
+impl AsyncRead for Cut {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.0).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            return read;
+        }
+        match self.1.checked_sub(1) {
+            Some(left) => {
+                self.1 = left;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            None => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+        }
+    }
+}
+
+impl AsyncWrite for Cut {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_gives_back_what_calls_hold_that_were_not_begun() {
+    const CALLS: usize = 300;
+    let limits = Limits::default();
+    let closing = CancellationToken::new();
+    let services = axum::Router::new().fallback(std::future::pending::<()>);
+    let calls = Arc::new(calls(services, &limits, &closing));
+    let mut read = 0;
+    for reads in [1, 2, 10, CALLS / 2, CALLS, CALLS + 10] {
+        let mut bytes = frame::preface();
+        for stream in (1..).step_by(2).take(CALLS) {
+            bytes.extend(frame::call(stream));
+        }
+        let (mut client, server) = duplex(1 << 20);
+        client.write_all(&bytes).await.unwrap();
+        let before = calls.load().admitted();
+        let (limits, closing) = (limits.clone(), closing.clone());
+        carry(Cut(server, reads), None, calls.clone(), limits, closing).await;
+        read += calls.load().admitted() - before;
+        // Those that were begun are tasks, which end when they find their connection gone.
+        let load = calls.load();
+        for _ in 0..CALLS * 10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(
+            (load.taken(), load.held()),
+            (0, 0),
+            "cut after {reads} reads"
+        );
+    }
+    assert!(read > CALLS, "{read} calls were read");
 }

@@ -1,0 +1,111 @@
+//! The connections of a server, and which of them makes room when all together hold too much.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::life::ConnectionLoad;
+
+/// How often at most it is said that connections are cut.
+const SAID_EVERY: Duration = Duration::from_secs(10);
+
+/// What is open now.
+#[derive(Debug, Default)]
+pub(super) struct Connections(Mutex<Open>);
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    open: HashMap<u64, (Arc<ConnectionLoad>, CancellationToken)>,
+    said: Option<Instant>,
+}
+
+/// One of them; it is gone when this is dropped.
+#[derive(Debug)]
+pub(super) struct Connected {
+    connections: Arc<Connections>,
+    number: u64,
+    cut: CancellationToken,
+}
+
+impl Connections {
+    /// A connection opens.
+    pub(super) fn enter(self: &Arc<Self>, load: Arc<ConnectionLoad>) -> Connected {
+        let cut = CancellationToken::new();
+        let mut held = self.0.lock();
+        let number = held.next;
+        held.next += 1;
+        held.open.insert(number, (load, cut.clone()));
+        Connected {
+            connections: Arc::clone(self),
+            number,
+            cut,
+        }
+    }
+
+    /// Cuts the connection that holds most, unless that is the one which asks: then it has to do
+    /// without. So whoever leaves answers unread pays for it, and nobody else.
+    pub(super) fn make_room(&self, asking: &Arc<ConnectionLoad>) -> bool {
+        let mut held = self.0.lock();
+        let standing = held.open.values().filter(|(_, cut)| !cut.is_cancelled());
+        let Some((load, cut)) = standing.max_by_key(|(load, _)| load.held()) else {
+            return false;
+        };
+        if load.held() <= asking.held() {
+            return false;
+        }
+        let (calls, unread) = (load.calls(), load.unread());
+        cut.cancel();
+        let now = Instant::now();
+        if held.said.is_none_or(|said| now - said >= SAID_EVERY) {
+            held.said = Some(now);
+            tracing::warn!(
+                calls,
+                unread,
+                "a connection is cut: the server holds all that it may, and most of it for this one"
+            );
+        }
+        true
+    }
+}
+
+impl Connected {
+    /// Resolves when this connection has to make room.
+    pub(super) async fn cut(&self) {
+        self.cut.cancelled().await;
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.connections.0.lock().open.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::life::{Life, Load};
+
+    #[test]
+    fn who_holds_most_makes_room_and_only_for_others() {
+        let server = Arc::new(Load::new(8, 1));
+        let connections = Arc::new(Connections::default());
+        let open = || {
+            let load = Arc::new(ConnectionLoad::new(Arc::clone(&server), 1 << 20));
+            (Arc::clone(&load), connections.enter(load))
+        };
+        let ((large, cut_first), (small, stays)) = (open(), open());
+        let calls = [&large, &small].map(Life::exempt);
+        let _unread = [(&calls[0], 900), (&calls[1], 100)].map(|(call, n)| call.unread_beyond(n));
+        assert!(!connections.make_room(&large), "nobody holds more");
+        assert!(connections.make_room(&small));
+        assert!(cut_first.cut.is_cancelled() && !stays.cut.is_cancelled());
+        // What is on its way out already makes no more room.
+        assert!(!connections.make_room(&small));
+        drop((cut_first, stays));
+        assert!(connections.0.lock().open.is_empty());
+    }
+}
