@@ -249,6 +249,54 @@ mod tests {
         assert_eq!(finished.await.unwrap(), Ok(()));
     }
 
+    const UNREAD: Duration = Duration::from_secs(30);
+
+    /// A call that never ends by itself, carried as one that waits is; and how far it has come.
+    fn carried() -> (tokio::task::JoinHandle<()>, Arc<Progress>) {
+        let (turns, progress) = (Turns::new(UNREAD), Arc::new(Progress::default()));
+        turns.read(progress.clone());
+        turns.execute(async {
+            let mut polls = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                polls.tick().await;
+            }
+        });
+        let call = turns.0.waiting.take().pop().unwrap();
+        (tokio::spawn(call), progress)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_ends_when_its_client_takes_no_part_of_the_answer_for_too_long() {
+        let (carried, progress) = carried();
+        // Slow, but it moves.
+        for _ in 0..10 {
+            progress.gave();
+            tokio::time::sleep(UNREAD * 2 / 3).await;
+        }
+        // It waits for its handler, for as long as that takes.
+        progress.asked();
+        tokio::time::sleep(UNREAD * 100).await;
+        assert!(!carried.is_finished());
+        let stops = Instant::now();
+        progress.gave();
+        carried.await.unwrap();
+        let waited = stops.elapsed();
+        assert!(
+            (UNREAD..UNREAD + Duration::from_secs(2)).contains(&waited),
+            "{waited:?}"
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_not_read_ends_at_its_deadline_if_that_comes_first() {
+        let (carried, progress) = carried();
+        let until = Instant::now() + Duration::from_secs(5);
+        progress.until(until);
+        progress.gave();
+        carried.await.unwrap();
+        assert_eq!(Instant::now(), until);
+    }
+
     #[test]
     fn long_beginnings_are_left_to_tasks_until_they_are_short_again() {
         let (short, long) = (Duration::from_micros(5), Duration::from_micros(400));

@@ -9,6 +9,7 @@ mod instances;
 mod layers;
 mod retrying;
 mod serving;
+mod strangers;
 mod streaming;
 mod support;
 mod tree;

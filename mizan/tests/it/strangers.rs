@@ -1,0 +1,533 @@
+//! Clients that mean no well, or do not know better: what they may cost, and that it is only theirs.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::StreamBody;
+use mizan::{Connection, Server, server::Limits};
+use mizan_contracts::registry::v1::{
+    ListServicesRequest, registry_service_client::RegistryServiceClient,
+    registry_service_server::RegistryServiceServer,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use tonic::{body::Body, server::NamedService};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
+use tower::Service;
+
+use crate::support::Scripted;
+
+/// Longer than any of this takes.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A service without a contract, whose methods a test writes.
+#[derive(Clone)]
+struct Methods {
+    answer: Arc<dyn Fn(&str) -> Body + Send + Sync>,
+    calls: Arc<AtomicUsize>,
+}
+
+impl NamedService for Methods {
+    const NAME: &'static str = "test.Methods";
+}
+
+impl Service<Request<Body>> for Methods {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
+        let response = Response::builder().header("content-type", "application/grpc");
+        ready(Ok(response.body((self.answer)(&method)).unwrap()))
+    }
+}
+
+fn trailers(code: &'static str) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", code.parse().unwrap());
+    trailers
+}
+
+/// A message of so many bytes, and OK.
+fn message(bytes: usize) -> Body {
+    let frames = [
+        Frame::data(Bytes::from(vec![7; bytes])),
+        Frame::trailers(trailers("0")),
+    ];
+    let frames = frames.map(Ok::<_, Infallible>);
+    Body::new(StreamBody::new(tokio_stream::iter(frames)))
+}
+
+/// What says when it is dropped.
+#[derive(Clone, Default)]
+struct Gone(Arc<AtomicBool>);
+
+struct Present(Gone);
+
+impl Gone {
+    fn when_dropped(&self) -> Present {
+        Present(self.clone())
+    }
+
+    async fn wait(&self) {
+        until(|| self.0.load(Ordering::SeqCst)).await;
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Waits until it is so.
+async fn until(holds: impl Fn() -> bool) {
+    let waiting = async {
+        while !holds() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting)
+        .await
+        .expect("it never came to be");
+}
+
+struct Running {
+    authority: String,
+    calls: Arc<AtomicUsize>,
+    _stop: tokio_util::sync::DropGuard,
+}
+
+async fn start(
+    limits: Limits,
+    routes: axum::Router,
+    answer: impl Fn(&str) -> Body + Send + Sync + 'static,
+) -> Running {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = listener.local_addr().unwrap().to_string();
+    let stop = CancellationToken::new();
+    let methods = Methods {
+        answer: Arc::new(answer),
+        calls: Arc::default(),
+    };
+    let calls = methods.calls.clone();
+    let server = Server::builder("test").unregistered().limits(limits);
+    let server = server.add_service(methods).routes(routes);
+    let serving = server.serve(listener, stop.clone().cancelled_owned());
+    tokio::spawn(async move { serving.await.unwrap() });
+    Running {
+        authority,
+        calls,
+        _stop: stop.drop_guard(),
+    }
+}
+
+impl Running {
+    async fn health(&self) -> HealthClient<Connection> {
+        HealthClient::new(Connection::open(&self.authority, PATIENCE).await.unwrap())
+    }
+
+    /// An HTTP/2 connection whose windows open only as they are told to.
+    async fn h2(&self, window: u32) -> SendRequest<Bytes> {
+        let stream = TcpStream::connect(&self.authority).await.unwrap();
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(window);
+        let (requests, connection) = builder.handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        requests.ready().await.unwrap()
+    }
+
+    fn request(&self, path: &str, content_type: &str) -> http::request::Builder {
+        let uri = format!("http://{}{path}", self.authority);
+        Request::post(uri).header("content-type", content_type)
+    }
+
+    fn grpc(&self, method: &str) -> http::request::Builder {
+        self.request(&format!("/test.Methods/{method}"), "application/grpc")
+    }
+
+    /// The answer to a request as it is written, to the end of the connection.
+    async fn plain(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(&self.authority).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+}
+
+async fn call(
+    requests: &mut SendRequest<Bytes>,
+    request: http::request::Builder,
+) -> Response<h2::RecvStream> {
+    let (response, _) = requests
+        .send_request(request.body(()).unwrap(), true)
+        .unwrap();
+    tokio::time::timeout(PATIENCE, response)
+        .await
+        .unwrap()
+        .unwrap()
+}
+
+/// The rest of an answer, and its `grpc-status`.
+async fn read(body: &mut h2::RecvStream) -> Result<(usize, Option<HeaderMap>), h2::Error> {
+    let mut bytes = 0;
+    while let Some(data) = body.data().await {
+        let data = data?;
+        bytes += data.len();
+        body.flow_control().release_capacity(data.len())?;
+    }
+    Ok((bytes, body.trailers().await?))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_are_cut_in_the_middle_of_their_calls_leave_every_place_free() {
+    const PLACES: usize = 8;
+    let limits = Limits {
+        calls_max: PLACES,
+        ..Limits::default()
+    };
+    let server = start(limits, axum::Router::new(), |_| message(3)).await;
+    let mut calls = Vec::new();
+    {
+        // The bytes of a connection that only sends, of which as many are cut as there are places.
+        let (mut kept, end) = tokio::io::duplex(1 << 20);
+        let (mut requests, connection) = h2::client::handshake(end).await.unwrap();
+        let speaking = tokio::spawn(connection);
+        for _ in 0..PLACES * 4 {
+            let request = server.grpc("Any").body(()).unwrap();
+            drop(requests.send_request(request, true));
+        }
+        let mut chunk = [0; 4096];
+        while let Ok(Ok(read)) =
+            tokio::time::timeout(Duration::from_millis(50), kept.read(&mut chunk)).await
+        {
+            calls.extend_from_slice(&chunk[..read]);
+        }
+        speaking.abort();
+    }
+    for cut in 0..400 {
+        let mut stream = TcpStream::connect(&server.authority).await.unwrap();
+        // Closing sends RST at once, whatever was not sent or read.
+        stream.set_zero_linger().unwrap();
+        stream.write_all(&calls).await.unwrap();
+        for _ in 0..cut % 40 {
+            tokio::task::yield_now().await;
+        }
+    }
+    // Every place is free: so many calls at once are answered.
+    let answered = async || {
+        let mut requests = server.h2(1 << 16).await;
+        let mut all = Vec::new();
+        for _ in 0..PLACES {
+            let request = server.grpc("Any").body(()).unwrap();
+            all.push(requests.send_request(request, true).unwrap().0);
+        }
+        let mut ok = 0;
+        for response in all {
+            let mut response = response.await.unwrap();
+            if response.headers().get("grpc-status").is_none() {
+                read(response.body_mut()).await.unwrap();
+                ok += 1;
+            }
+        }
+        ok
+    };
+    let free = async { while answered().await < PLACES {} };
+    tokio::time::timeout(PATIENCE, free)
+        .await
+        .expect("places are lost");
+}
+
+#[tokio::test]
+async fn a_service_is_reached_by_grpc_alone() {
+    let server = start(Limits::default(), axum::Router::new(), |_| message(3)).await;
+    let path = "/test.Methods/Pay";
+    for (version, content_type) in [
+        ("HTTP/1.1", "text/plain"),
+        ("HTTP/1.1", "application/x-www-form-urlencoded"),
+        ("HTTP/1.1", "application/json"),
+        ("HTTP/1.1", "application/grpc"),
+        ("HTTP/1.1", "application/grpc-web"),
+        ("HTTP/1.0", "application/grpc"),
+    ] {
+        let request = format!(
+            "POST {path} {version}\r\nhost: localhost\r\ncontent-type: {content_type}\r\ncontent-length: 5\r\nconnection: close\r\n\r\n\0\0\0\0\0"
+        );
+        let answer = server.plain(&request).await;
+        assert!(
+            answer.starts_with(&format!("{version} 415 ")),
+            "{content_type}: {answer}"
+        );
+    }
+    let mut requests = server.h2(1 << 16).await;
+    for content_type in [
+        "text/plain",
+        "application/json",
+        "application/grpc-web+proto",
+    ] {
+        let response = call(&mut requests, server.request(path, content_type)).await;
+        assert_eq!(
+            response.status(),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "{content_type}"
+        );
+    }
+    let get = Request::get(format!("http://{}{path}", server.authority));
+    let get = get.header("content-type", "application/grpc");
+    let response = call(&mut requests, get).await;
+    assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    assert_eq!(server.calls.load(Ordering::SeqCst), 0, "it was called");
+    let mut response = call(&mut requests, server.grpc("Pay")).await;
+    assert_eq!(read(response.body_mut()).await.unwrap().0, 3);
+    assert_eq!(server.calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_a_page_of_another_site_sends_reaches_no_route() {
+    let changed = Arc::new(AtomicUsize::new(0));
+    let counted = changed.clone();
+    let change = move || async move {
+        counted.fetch_add(1, Ordering::SeqCst);
+        "changed"
+    };
+    let routes = axum::Router::new().route("/change", axum::routing::post(change));
+    let server = start(Limits::default(), routes, |_| message(3)).await;
+    let post = |headers: &str| {
+        format!(
+            "POST /change HTTP/1.1\r\n{headers}content-type: text/plain\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi"
+        )
+    };
+    for (headers, code) in [
+        ("host: evil.example\r\n", 421),
+        ("host: localhost\r\norigin: http://evil.example\r\n", 403),
+        ("host: localhost\r\nsec-fetch-site: cross-site\r\n", 403),
+        ("", 400),
+    ] {
+        let answer = server.plain(&post(headers)).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {code} ")),
+            "{headers:?}: {answer}"
+        );
+    }
+    assert_eq!(changed.load(Ordering::SeqCst), 0);
+    let answer = server.plain(&post("host: localhost\r\n")).await;
+    assert!(answer.ends_with("changed"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_server_that_admits_nobody_says_so_until_it_does() {
+    let limits = Limits {
+        calls_max: 1,
+        handler_timeout: PATIENCE,
+        ..Limits::default()
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let authority = listener.local_addr().unwrap().to_string();
+    let scripted = Scripted::silent();
+    let service = RegistryServiceServer::new(scripted.clone());
+    let server = Server::builder("test")
+        .unregistered()
+        .limits(limits)
+        .add_service(service);
+    tokio::spawn(server.serve(listener, std::future::pending()));
+    let connection = Connection::open(&authority, PATIENCE).await.unwrap();
+    let mut health = HealthClient::new(connection.clone());
+    let asked = HealthCheckRequest::default();
+    let mut watch = health.watch(asked.clone()).await.unwrap().into_inner();
+    let mut next = async || watch.next().await.unwrap().unwrap().status();
+    assert_eq!(next().await, ServingStatus::Serving);
+
+    // The only place is taken by a call that does not end.
+    let mut client = RegistryServiceClient::new(connection);
+    let stuck =
+        tokio::spawn(async move { client.list_services(ListServicesRequest::default()).await });
+    assert_eq!(next().await, ServingStatus::NotServing);
+    assert_eq!(scripted.calls(), 1);
+    let answer = health.check(asked).await.unwrap().into_inner();
+    assert_eq!(answer.status(), ServingStatus::NotServing);
+    let running = Running {
+        authority,
+        calls: Arc::default(),
+        _stop: CancellationToken::new().drop_guard(),
+    };
+    let get = "GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    let page = running.plain(get).await;
+    assert!(
+        page.starts_with("HTTP/1.1 503 ") && page.contains("unhealthy"),
+        "{page}"
+    );
+
+    // Its caller leaves, and with it the reason.
+    stuck.abort();
+    assert_eq!(next().await, ServingStatus::Serving);
+    let page = running.plain(get).await;
+    assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
+}
+
+#[tokio::test]
+async fn answers_that_are_not_read_are_bounded_and_end() {
+    const ANSWER: usize = 1 << 20;
+    let limits = Limits {
+        unread_max: 4 * ANSWER,
+        unread_timeout: Duration::from_millis(300),
+        ..Limits::default()
+    };
+    let server = start(limits, axum::Router::new(), |_| message(ANSWER)).await;
+    let mut requests = server.h2(0).await;
+    let mut bodies = Vec::new();
+    for _ in 0..50 {
+        bodies.push(call(&mut requests, server.grpc("List")).await.into_body());
+    }
+    // None of it is read. Those for which there was no room are told; the others are given up.
+    let (mut refused, mut reset) = (0, 0);
+    for body in &mut bodies {
+        match tokio::time::timeout(PATIENCE, read(body)).await.unwrap() {
+            Ok((0, Some(trailers))) => {
+                assert_eq!(trailers["grpc-status"], "8");
+                refused += 1;
+            }
+            Err(error) => {
+                assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
+                reset += 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((refused, reset), (46, 4));
+    // The connection is as good as it was, and whoever reads is answered.
+    let mut reader = server.h2(1 << 20).await;
+    for _ in 0..10 {
+        let mut response = call(&mut reader, server.grpc("List")).await;
+        assert_eq!(read(response.body_mut()).await.unwrap().0, ANSWER);
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_is_not_read_ends_too() {
+    let gone = Gone::default();
+    let present = gone.when_dropped();
+    let present = Arc::new(std::sync::Mutex::new(Some(present)));
+    let page = move || async move {
+        let present = present.lock().unwrap().take();
+        // Without an end; more than any socket holds.
+        let chunks = tokio_stream::iter(std::iter::repeat_with(move || {
+            let _ = &present;
+            Ok::<_, Infallible>(Bytes::from(vec![b'x'; 1 << 20]))
+        }));
+        axum::body::Body::from_stream(chunks)
+    };
+    let routes = axum::Router::new().route("/page", axum::routing::get(page));
+    let limits = Limits {
+        unread_timeout: Duration::from_millis(200),
+        ..Limits::default()
+    };
+    let server = start(limits, routes, |_| message(1)).await;
+    let mut stream = TcpStream::connect(&server.authority).await.unwrap();
+    let request = b"GET /page HTTP/1.1\r\nhost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    // The connection stays open, and nobody reads.
+    gone.wait().await;
+    drop(stream);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_read_ends_at_its_deadline() {
+    let gone = Gone::default();
+    let whose = gone.clone();
+    let server = start(Limits::default(), axum::Router::new(), move |_| {
+        let present = whose.when_dropped();
+        Body::new(StreamBody::new(tokio_stream::iter(std::iter::repeat_with(
+            move || {
+                let _ = &present;
+                Ok::<_, Infallible>(Frame::data(Bytes::from(vec![7; 10_000])))
+            },
+        ))))
+    })
+    .await;
+    let mut requests = server.h2(100).await;
+    let request = server.grpc("Watch").header("grpc-timeout", "300m");
+    let response = call(&mut requests, request).await;
+    // Far before the time that anything may stay unread.
+    gone.wait().await;
+    drop(response);
+}
+
+#[tokio::test]
+async fn a_panic_ends_one_call_and_not_its_connection() {
+    let routes = axum::Router::new().route(
+        "/panics",
+        axum::routing::get(|| async {
+            if true {
+                panic!("a route with a bug");
+            }
+        }),
+    );
+    let server = start(Limits::default(), routes, |method| match method {
+        "Panic" => panic!("a handler with a bug"),
+        "PanicLater" => {
+            let frames = tokio_stream::iter([7, -1]).map(|n: i32| {
+                let byte = u8::try_from(n).expect("a row that does not convert");
+                Ok::<_, Infallible>(Frame::data(Bytes::from(vec![byte])))
+            });
+            Body::new(StreamBody::new(frames))
+        }
+        "Wait" => Body::new(StreamBody::new(tokio_stream::pending::<
+            Result<Frame<Bytes>, Infallible>,
+        >())),
+        _ => message(3),
+    })
+    .await;
+    let mut requests = server.h2(1 << 16).await;
+    let waiting = call(&mut requests, server.grpc("Wait")).await;
+    for _ in 0..3 {
+        let mut panics = call(&mut requests, server.grpc("Panic")).await;
+        assert_eq!(panics.headers()["grpc-status"], "13");
+        panics = call(&mut requests, server.grpc("PanicLater")).await;
+        let (bytes, trailers) = read(panics.body_mut()).await.unwrap();
+        assert_eq!(
+            (bytes, trailers.unwrap()["grpc-status"].as_bytes()),
+            (1, b"13".as_slice())
+        );
+        let get = Request::get(format!("http://{}/panics", server.authority));
+        let page = call(&mut requests, get).await;
+        assert_eq!(page.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    }
+    // Nobody else noticed.
+    let mut fine = call(&mut requests, server.grpc("Fine")).await;
+    assert_eq!(read(fine.body_mut()).await.unwrap().0, 3);
+    drop(waiting);
+    let answer = server
+        .health()
+        .await
+        .check(HealthCheckRequest::default())
+        .await;
+    assert_eq!(
+        answer.unwrap().into_inner().status(),
+        ServingStatus::Serving
+    );
+}
