@@ -7,6 +7,7 @@
     dead_code,
     unreachable_pub,
     missing_docs,
+    clippy::unwrap_used,
     reason = "files of the library, of which this uses a part"
 )]
 
@@ -123,6 +124,7 @@ fn whatever_becomes_of_a_call_all_that_it_took_comes_back() {
             connection.join().unwrap();
         }
         assert_eq!((server.taken(), server.held()), (0, 0));
+        assert_eq!((server.calls(), server.connections()), (0, 0));
         assert!(!server.is_full());
         // And whoever comes next is admitted.
         assert!(!Life::counted(&connection(&server)).is_shed());

@@ -35,6 +35,9 @@ const PART_BYTES: usize = 16 * 1024;
 /// being open is more.
 const SMALL_BYTES: usize = 1024;
 
+/// What a body is asked for.
+type Part = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
+
 /// What answers of a server leave by: what a call holds, and who makes room for it.
 #[derive(Debug)]
 pub(super) struct Way {
@@ -144,7 +147,7 @@ impl ResponseBody {
 
     /// Ends the body with a status, and what the handler had still to say with it. A page has no
     /// status: it breaks off.
-    fn end(&mut self, status: &Status) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn end(&mut self, status: &Status) -> Part {
         self.inner = Body::empty();
         self.ended_by = None;
         let Some(call) = &mut self.call else {
@@ -160,10 +163,7 @@ impl ResponseBody {
     }
 
     /// Asks the handler's body for more. A panic there ends this answer and nothing else.
-    fn ask(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Result<Poll<Option<Result<Frame<Bytes>, axum::Error>>>, Status> {
+    fn ask(&mut self, context: &mut Context<'_>) -> Result<Part, Status> {
         let (inner, call) = (&mut self.inner, &mut self.call);
         let asked = catch_unwind(AssertUnwindSafe(|| match call {
             Some(call) => call.poll(inner, context),
@@ -176,7 +176,7 @@ impl ResponseBody {
     }
 
     /// Hands on what there is of the answer, part by part.
-    fn part(&mut self) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn part(&mut self) -> Part {
         let part = self.rest.split_to(self.rest.len().min(PART_BYTES));
         self.way.progress.gave();
         self.way.life.moves();
@@ -184,7 +184,7 @@ impl ResponseBody {
     }
 
     /// A part of the answer has come, and waits for the client from now on.
-    fn came(&mut self, bytes: Bytes) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn came(&mut self, bytes: Bytes) -> Part {
         let first = !std::mem::replace(&mut self.begun, true);
         self.rest = if bytes.len() <= SMALL_BYTES {
             bytes
@@ -226,11 +226,7 @@ pub(super) fn unread_status(full: Full) -> Status {
 
 impl Answering {
     /// Polls the handler's stream as part of the call, and notes what it says.
-    fn poll(
-        &mut self,
-        inner: &mut Body,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll(&mut self, inner: &mut Body, context: &mut Context<'_>) -> Part {
         let span = self.record.span().clone();
         let _entered = span.enter();
         let polled = self
@@ -300,10 +296,7 @@ impl http_body::Body for ResponseBody {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Part {
         let this = &mut *self;
         if this.begun && this.call.as_ref().is_some_and(Answering::is_past) {
             this.rest = Bytes::new();

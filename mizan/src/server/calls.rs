@@ -1,6 +1,11 @@
 //! What happens to every call around its handler: record, trace, deadline, admission, panic.
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    net::IpAddr,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use axum::{body::Body, response::IntoResponse as _};
 use futures_util::FutureExt as _;
@@ -23,7 +28,10 @@ use super::{
 };
 use crate::{
     CallContext, deadline, status,
-    telemetry::{self, metrics::ServerMetrics},
+    telemetry::{
+        self,
+        metrics::{Carried, Carries, ServerMetrics},
+    },
 };
 
 /// When a caller who was shed may try again: about the time the calls in flight take.
@@ -58,11 +66,14 @@ impl Calls {
         metrics: Arc<ServerMetrics>,
         closing: CancellationToken,
     ) -> Self {
+        let load = Arc::new(Load::new(limits.calls_max, limits.held_max));
+        let observed: Weak<Load> = Arc::downgrade(&load);
+        metrics.observe(observed);
         Self {
             routers,
             origins,
             metrics,
-            load: Arc::new(Load::new(limits.calls_max, limits.held_max)),
+            load,
             connections: Arc::default(),
             handler_timeout: limits.handler_timeout,
             closing,
@@ -93,7 +104,11 @@ impl Calls {
             // Health and reflection must answer also when the server is full.
             (Kind::Infrastructure, Life::exempt(connection))
         } else {
-            (Kind::Call, Life::counted(connection))
+            let life = Life::counted(connection);
+            if life.is_shed() {
+                self.metrics.shed();
+            }
+            (Kind::Call, life)
         };
         Arrival {
             at: Instant::now(),
@@ -223,6 +238,18 @@ impl Calls {
                 panicked().into_http()
             }
             Err(_elapsed) => deadline::elapsed("in the handler").into_http(),
+        }
+    }
+}
+
+impl Carries for Load {
+    fn carried(&self) -> Carried {
+        let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+        Carried {
+            connections: number(self.connections()),
+            open: number(self.calls()),
+            admitted: number(self.taken()),
+            unread: number(self.unread()),
         }
     }
 }

@@ -27,7 +27,9 @@ pub(super) struct Load {
     held_max: usize,
     taken: AtomicUsize,
     admitted: AtomicUsize,
-    held: AtomicUsize,
+    connections: AtomicUsize,
+    calls: AtomicUsize,
+    unread: AtomicUsize,
 }
 
 impl Load {
@@ -38,7 +40,9 @@ impl Load {
             held_max,
             taken: AtomicUsize::new(0),
             admitted: AtomicUsize::new(0),
-            held: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
+            unread: AtomicUsize::new(0),
         }
     }
 
@@ -57,9 +61,24 @@ impl Load {
         self.admitted.load(Ordering::Relaxed)
     }
 
+    /// Connections that are open.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Calls and pages from their headers to the end of their answer.
+    pub(super) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of answers that their clients have not taken.
+    pub(super) fn unread(&self) -> usize {
+        self.unread.load(Ordering::Relaxed)
+    }
+
     /// Bytes of all that is open.
     pub(super) fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        self.calls() * CALL_BYTES + self.unread()
     }
 
     fn admit(&self) -> bool {
@@ -92,6 +111,7 @@ pub(super) struct ConnectionLoad {
 impl ConnectionLoad {
     /// A connection whose answers may wait for its client up to so many bytes.
     pub(super) fn new(server: Arc<Load>, unread_max: usize) -> Self {
+        server.connections.fetch_add(1, Ordering::Relaxed);
         Self {
             server,
             unread_max,
@@ -145,6 +165,12 @@ impl ConnectionLoad {
     }
 }
 
+impl Drop for ConnectionLoad {
+    fn drop(&mut self) {
+        self.server.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// One call, from its headers to the end of its answer.
 #[derive(Debug)]
 pub(super) struct Life {
@@ -181,10 +207,7 @@ impl Life {
     fn begin(connection: &Arc<ConnectionLoad>, place: Place) -> Self {
         connection.calls.fetch_add(1, Ordering::Relaxed);
         connection.ever.fetch_add(1, Ordering::Relaxed);
-        connection
-            .server
-            .held
-            .fetch_add(CALL_BYTES, Ordering::Relaxed);
+        connection.server.calls.fetch_add(1, Ordering::Relaxed);
         Self {
             connection: Arc::clone(connection),
             place,
@@ -235,7 +258,7 @@ impl Life {
     pub(super) fn unread_beyond(&self, bytes: usize) -> Unread {
         self.connection.unread.fetch_add(bytes, Ordering::Relaxed);
         let server = &self.connection.server;
-        server.held.fetch_add(bytes, Ordering::Relaxed);
+        server.unread.fetch_add(bytes, Ordering::Relaxed);
         Unread {
             connection: Arc::clone(&self.connection),
             bytes,
@@ -254,7 +277,7 @@ impl Drop for Life {
         self.answers();
         self.connection.calls.fetch_sub(1, Ordering::Relaxed);
         let server = &self.connection.server;
-        server.held.fetch_sub(CALL_BYTES, Ordering::Relaxed);
+        server.calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -269,7 +292,7 @@ impl Drop for Unread {
     fn drop(&mut self) {
         let connection = &self.connection;
         let server = &connection.server;
-        server.held.fetch_sub(self.bytes, Ordering::Relaxed);
+        server.unread.fetch_sub(self.bytes, Ordering::Relaxed);
         connection.moved.fetch_add(1, Ordering::Relaxed);
         let before = connection.unread.fetch_sub(self.bytes, Ordering::SeqCst);
         if before >= connection.unread_max && before - self.bytes < connection.unread_max {

@@ -225,6 +225,16 @@ metrics! {
         [METHOD, STATUS], "Bytes of a call's response messages, compressed, without framing";
     SERVER_RCVD = "grpc.server.call.rcvd_total_compressed_message_size", Kind::Histogram(&SIZE), Unit::Bytes,
         [METHOD, STATUS], "Bytes of a call's request messages, compressed, without framing";
+    SERVER_CONNECTIONS = "mizan.server.connections", Kind::UpDownCounter, Unit::Count("connection"),
+        [], "Connections from clients open now";
+    SERVER_OPEN = "mizan.server.calls.open", Kind::UpDownCounter, Unit::Count("call"),
+        [], "Calls and pages from their headers to the end of their answer, streams included";
+    SERVER_ADMITTED = "mizan.server.calls.admitted", Kind::UpDownCounter, Unit::Count("call"),
+        [], "Calls that hold one of the places: admitted, and their answer has not begun";
+    SERVER_SHED = "mizan.server.calls.shed", Kind::Counter, Unit::Count("call"),
+        [], "Calls refused because every place was taken";
+    SERVER_UNREAD = "mizan.server.answers.unread", Kind::UpDownCounter, Unit::Bytes,
+        [], "Bytes of answers that clients have not taken, parts of up to 1 KiB left out";
 }
 
 #[cfg(test)]

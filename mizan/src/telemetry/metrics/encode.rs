@@ -13,6 +13,7 @@ use super::{
     client::{ClientTally, DETECTIONS, PHASES, UNENFORCED},
     histogram::Tally,
     method::MethodTally,
+    server::Carried,
 };
 use crate::telemetry::names::{self, Kind, Metric, Unit};
 
@@ -33,10 +34,34 @@ pub(super) fn page(
     mut encoder: DescriptorEncoder<'_>,
     targets: &Targets,
     server: &Methods,
+    servers: Option<(Carried, u64)>,
 ) -> fmt::Result {
     methods(&mut encoder, targets)?;
     channels(&mut encoder, targets)?;
-    calls(&mut encoder, server)
+    calls(&mut encoder, server)?;
+    match servers {
+        Some((carried, shed)) => load(&mut encoder, carried, shed),
+        None => Ok(()),
+    }
+}
+
+/// What servers carry now, and what was too much for them.
+fn load(encoder: &mut DescriptorEncoder<'_>, carried: Carried, shed: u64) -> fmt::Result {
+    let all = [
+        (&names::SERVER_CONNECTIONS, carried.connections),
+        (&names::SERVER_OPEN, carried.open),
+        (&names::SERVER_ADMITTED, carried.admitted),
+        (&names::SERVER_SHED, shed),
+        (&names::SERVER_UNREAD, carried.unread),
+    ];
+    for (metric, number) in all {
+        family(
+            encoder,
+            metric,
+            std::iter::once((Vec::new(), Value::Number(number))),
+        )?;
+    }
+    Ok(())
 }
 
 /// What is counted by method and target.

@@ -27,6 +27,8 @@ pub(crate) use framing::{MessageBytes, message_bytes};
 pub(crate) use method::{MethodMetrics, Retried, ServerMethod};
 pub use registry::{Format, Registry};
 pub(crate) use server::ServerMetrics;
+#[cfg(feature = "server")]
+pub(crate) use server::{Carried, Carries};
 
 /// The name of a status, as gRPC writes it: "OK", "UNAVAILABLE".
 pub(crate) fn status_name(code: tonic::Code) -> &'static str {

@@ -182,7 +182,10 @@ impl Shared {
             let target = targets.entry(client.target().clone()).or_default();
             target.merge(client.tally());
         }
-        encode::page(encoder, &targets, &self.server.tally())
+        let server = &self.server;
+        let carried = server.carried();
+        let carried = carried.map(|carried| (carried, server.all_shed()));
+        encode::page(encoder, &targets, &server.tally(), carried)
     }
 }
 
