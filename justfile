@@ -28,6 +28,10 @@ doc:
 chaos +FILES:
     cargo run --release --locked -p e2e --bin chaos -- {{FILES}}
 
+# Attack the running whole, each attack beside well-behaved clients: `--list` names them.
+attack *ARGS:
+    cargo run --release --locked -p e2e --bin attack -- {{ARGS}}
+
 # Beside the peers: `just bench channel`, `decisions`, `rolling` or `all`; `--quick` for a try.
 bench *ARGS:
     cargo run --release --locked -p mizan-bench -- {{ARGS}}

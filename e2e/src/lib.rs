@@ -4,6 +4,7 @@
     reason = "only tests use it, and they are to fail where they stand"
 )]
 
+pub mod attack;
 mod binary;
 mod chaos;
 mod lines;
