@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 use prometheus_client::{
-    encoding::{DescriptorEncoder, NoLabelSet},
+    encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet},
     metrics::MetricType,
     registry::Unit as Suffix,
 };
@@ -261,21 +261,30 @@ fn family<'a>(
         .collect();
     for (values, value) in samples {
         let labels: Vec<(&str, &str)> = keys.iter().map(String::as_str).zip(values).collect();
-        let mut sample = family.encode_family(&labels)?;
-        match (value, metric.kind) {
-            (Value::Number(number), Kind::Counter) => {
-                sample.encode_counter::<NoLabelSet, _, f64>(&number, None)?;
-            }
-            (Value::Number(number), _) => sample.encode_gauge(&number)?,
-            (Value::Seconds(seconds), _) => sample.encode_gauge(&seconds.as_secs_f64())?,
-            (Value::Distribution(tally), Kind::Histogram(bounds)) => {
-                let (sum, buckets) = shown(metric.unit, bounds, tally);
-                sample.encode_histogram::<NoLabelSet>(sum, tally.count(), &buckets, None)?;
-            }
-            (Value::Distribution(_), _) => return Err(fmt::Error),
+        if labels.is_empty() {
+            // Without the braces of a family that tells nothing apart.
+            sample(&mut family, metric, value)?;
+        } else {
+            sample(&mut family.encode_family(&labels)?, metric, value)?;
         }
     }
     Ok(())
+}
+
+/// Writes one sample.
+fn sample(encoder: &mut MetricEncoder<'_>, metric: &Metric, value: Value<'_>) -> fmt::Result {
+    match (value, metric.kind) {
+        (Value::Number(number), Kind::Counter) => {
+            encoder.encode_counter::<NoLabelSet, _, f64>(&number, None)
+        }
+        (Value::Number(number), _) => encoder.encode_gauge(&number),
+        (Value::Seconds(seconds), _) => encoder.encode_gauge(&seconds.as_secs_f64()),
+        (Value::Distribution(tally), Kind::Histogram(bounds)) => {
+            let (sum, buckets) = shown(metric.unit, bounds, tally);
+            encoder.encode_histogram::<NoLabelSet>(sum, tally.count(), &buckets, None)
+        }
+        (Value::Distribution(_), _) => Err(fmt::Error),
+    }
 }
 
 /// The sum and the buckets of a histogram in the unit that it is shown in.

@@ -261,6 +261,42 @@ mod tests {
         assert!(registry.render(Format::OpenMetrics).ends_with("# EOF\n"));
     }
 
+    #[cfg(feature = "server")]
+    #[test]
+    fn what_servers_carry_is_added_up_and_goes_with_them() {
+        use crate::telemetry::metrics::{Carried, Carries};
+
+        struct One;
+
+        impl Carries for One {
+            fn carried(&self) -> Carried {
+                Carried {
+                    connections: 2,
+                    open: 3,
+                    admitted: 1,
+                    unread: 4096,
+                }
+            }
+        }
+
+        let registry = Registry::new();
+        let page = || registry.render(Format::Prometheus);
+        assert!(!page().contains("mizan_server"), "there is no server");
+        let servers = [Arc::new(One), Arc::new(One)];
+        for server in &servers {
+            let weak: Weak<dyn Carries> = Arc::downgrade(&(server.clone() as Arc<dyn Carries>));
+            registry.server().observe(weak);
+        }
+        registry.server().shed();
+        has(&page(), "mizan_server_connections 4");
+        has(&page(), "mizan_server_calls_open 6");
+        has(&page(), "mizan_server_calls_admitted 2");
+        has(&page(), "mizan_server_answers_unread_bytes 8192");
+        drop(servers);
+        has(&page(), "mizan_server_connections 0");
+        has(&page(), "mizan_server_calls_shed_total 1");
+    }
+
     #[test]
     fn a_counter_does_not_go_back_when_a_channel_goes() {
         let registry = Registry::new();
