@@ -8,13 +8,16 @@ use std::{
 };
 
 use axum::{body::Body, response::IntoResponse as _};
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{Method, Request, Response, StatusCode, Version, header::CONTENT_TYPE};
+use http_body_util::Either;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
-use tower::Service as _;
+use tonic_web::GrpcWebLayer;
+use tower::{Layer as _, Service as _};
 use tracing::Instrument as _;
 
 use super::{
@@ -44,7 +47,12 @@ pub(super) struct Routers {
     pub(super) services: axum::Router,
     /// Pages and routes: plain HTTP.
     pub(super) pages: axum::Router,
+    /// Whether gRPC-Web reaches the services too.
+    pub(super) web: bool,
 }
+
+/// What is sent back: an answer, or one that is translated to gRPC-Web.
+pub(super) type Answer = Either<ResponseBody, tonic::body::Body>;
 
 /// The way in to all services of a server.
 #[derive(Debug)]
@@ -98,7 +106,8 @@ impl Calls {
         request: &Request<B>,
         connection: &Arc<ConnectionLoad>,
     ) -> Arrival {
-        let (kind, life) = if !is_call(request) {
+        let web = self.routers.web && says_grpc_web(request);
+        let (kind, life) = if !web && !is_call(request) {
             (Kind::Http, Life::exempt(connection))
         } else if is_infrastructure(request.uri().path()) {
             // Health and reflection must answer also when the server is full.
@@ -113,6 +122,7 @@ impl Calls {
         Arrival {
             at: Instant::now(),
             kind,
+            web,
             way: Way {
                 life,
                 progress: Arc::default(),
@@ -127,52 +137,71 @@ impl Calls {
         request: Request<Incoming>,
         arrival: Arrival,
         local: Option<IpAddr>,
-    ) -> Response<ResponseBody> {
-        match arrival.kind {
-            Kind::Http => self.page(request, arrival, local).await,
-            Kind::Call => self.grpc(request, arrival).await,
-            // Streams of the server's own, which nobody ends: a health watch, reflection.
-            Kind::Infrastructure => {
-                let closing = self.closing.clone().cancelled_owned();
-                let response = self.grpc(request, arrival).await;
-                response.map(|body| body.ended_by(closing))
+    ) -> Response<Answer> {
+        if arrival.kind != Kind::Http && !arrival.web {
+            return self.call(request, arrival).await.map(Either::Left);
+        }
+        // What a browser can send, for whatever page it shows.
+        if let Some(refused) = self.origins.refuse(&request, local) {
+            return sized(refused.into_response(), arrival.way).map(Either::Left);
+        }
+        if arrival.web {
+            return self.web(request, arrival).await.map(Either::Right);
+        }
+        self.page(request, arrival).await.map(Either::Left)
+    }
+
+    /// A call by gRPC-Web, translated there and back; in between it is a call as any other.
+    async fn web(
+        &self,
+        request: Request<Incoming>,
+        arrival: Arrival,
+    ) -> Response<tonic::body::Body> {
+        let mut arrival = Some(arrival);
+        let call = tower::service_fn(|request: Request<tonic::body::Body>| {
+            let arrival = arrival.take();
+            async move {
+                match arrival {
+                    Some(arrival) => Ok(self.call(request, arrival).await),
+                    // The translator calls once.
+                    None => Err(()),
+                }
             }
+        });
+        let answered = GrpcWebLayer::new().layer(call).call(request).await;
+        answered.unwrap_or_else(|()| panicked().into_http())
+    }
+
+    async fn call<B>(&self, request: Request<B>, arrival: Arrival) -> Response<ResponseBody>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+    {
+        let closing = (arrival.kind == Kind::Infrastructure).then(|| self.closing.clone());
+        let response = self.grpc(request, arrival).await;
+        match closing {
+            // Streams of the server's own, which nobody ends: a health watch, reflection.
+            Some(closing) => response.map(|body| body.ended_by(closing.cancelled_owned())),
+            None => response,
         }
     }
 
     /// A request that is not a call: it reaches no service.
-    async fn page(
-        &self,
-        request: Request<Incoming>,
-        arrival: Arrival,
-        local: Option<IpAddr>,
-    ) -> Response<ResponseBody> {
-        let response = match self.origins.refuse(&request, local) {
-            Some(refused) => refused.into_response(),
-            None => {
-                let answer = route(&self.routers.pages, request.map(Body::new));
-                let answer = AssertUnwindSafe(answer).catch_unwind().await;
-                answer.unwrap_or_else(|_panic| {
-                    tracing::error!("a route panicked");
-                    let text = "The server has a defect; its log has the place.\n";
-                    (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
-                })
-            }
-        };
-        let (mut head, body) = response.into_parts();
-        let mut body = ResponseBody::new(body, arrival.way);
-        if let Err(full) = body.reserve() {
-            let text = format!("{}\n", unread_status(full).message());
-            let refused = (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
-            let (refused, text) = refused.into_parts();
-            head = refused;
-            body.replace(text);
-        }
-        Response::from_parts(head, body)
+    async fn page(&self, request: Request<Incoming>, arrival: Arrival) -> Response<ResponseBody> {
+        let answer = route(&self.routers.pages, request.map(Body::new));
+        let answer = AssertUnwindSafe(answer).catch_unwind().await;
+        let answer = answer.unwrap_or_else(|_panic| {
+            tracing::error!("a route panicked");
+            let text = "The server has a defect; its log has the place.\n";
+            (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+        });
+        sized(answer, arrival.way)
     }
 
     /// A gRPC call, from its headers to the beginning of its answer.
-    async fn grpc(&self, request: Request<Incoming>, arrival: Arrival) -> Response<ResponseBody> {
+    async fn grpc<B>(&self, request: Request<B>, arrival: Arrival) -> Response<ResponseBody>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+    {
         let now = arrival.at;
         let path = request.uri().path().to_owned();
         let callers = deadline::requested(request.headers(), now);
@@ -242,6 +271,20 @@ impl Calls {
     }
 }
 
+/// A page, or the refusal that takes its place where there is no room for it.
+fn sized(response: Response<Body>, way: Way) -> Response<ResponseBody> {
+    let (mut head, body) = response.into_parts();
+    let mut body = ResponseBody::new(body, way);
+    if let Err(full) = body.reserve() {
+        let text = format!("{}\n", unread_status(full).message());
+        let refused = (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+        let (refused, text) = refused.into_parts();
+        head = refused;
+        body.replace(text);
+    }
+    Response::from_parts(head, body)
+}
+
 impl Carries for Load {
     fn carried(&self) -> Carried {
         let number = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
@@ -266,6 +309,8 @@ async fn route(router: &axum::Router, request: Request<Body>) -> Response<Body> 
 pub(super) struct Arrival {
     at: Instant,
     kind: Kind,
+    /// Whether it comes by gRPC-Web.
+    web: bool,
     way: Way,
 }
 
@@ -319,6 +364,14 @@ pub(super) fn says_grpc<B>(request: &Request<B>) -> bool {
     })
 }
 
+/// Whether a request says that its body is gRPC-Web, as the translator reads it.
+fn says_grpc_web<B>(request: &Request<B>) -> bool {
+    let content_type = request.headers().get(CONTENT_TYPE);
+    let content_type = content_type.and_then(|value| value.to_str().ok());
+    let encoding = content_type.and_then(|value| value.strip_prefix("application/grpc-web"));
+    matches!(encoding, Some("" | "+proto" | "-text" | "-text+proto"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -330,6 +383,7 @@ mod tests {
         let routers = Routers {
             services,
             pages: axum::Router::new(),
+            web: false,
         };
         let metrics = Registry::new().server();
         let closing = CancellationToken::new();

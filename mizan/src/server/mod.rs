@@ -115,6 +115,7 @@ pub struct Server {
     limits: Limits,
     routes: Routes,
     http: axum::Router,
+    web: bool,
     services: Vec<&'static str>,
     descriptors: Vec<&'static [u8]>,
     metrics: Registry,
@@ -143,6 +144,7 @@ impl Server {
             limits: Limits::default(),
             routes: Routes::default(),
             http: axum::Router::new(),
+            web: false,
             services: Vec::new(),
             descriptors: vec![mizan_contracts::FILE_DESCRIPTOR_SET],
             metrics: Registry::default(),
@@ -206,6 +208,14 @@ impl Server {
     {
         self.services.push(S::NAME);
         self.routes = self.routes.add_service(service);
+        self
+    }
+
+    /// Serves gRPC-Web too, for browsers: by HTTP/1.1 or 2, binary or as text. Only to pages of the
+    /// server's own origin; those of other sites are refused, and `Server` sends no CORS headers.
+    #[must_use]
+    pub fn grpc_web(mut self) -> Self {
+        self.web = true;
         self
     }
 
@@ -340,7 +350,11 @@ impl Server {
             .merge(metrics::router(self.metrics.clone()))
             .merge(self.http.clone())
             .fallback(move |request| std::future::ready(unknown(&request, &names)));
-        Ok(calls::Routers { services, pages })
+        Ok(calls::Routers {
+            services,
+            pages,
+            web: self.web,
+        })
     }
 }
 

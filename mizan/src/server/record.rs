@@ -13,7 +13,6 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 use tracing::Span;
@@ -61,7 +60,10 @@ impl Record {
     }
 
     /// The request, whose messages are counted as the handler reads them.
-    pub(super) fn counted(&self, request: Request<Incoming>) -> Request<axum::body::Body> {
+    pub(super) fn counted<B>(&self, request: Request<B>) -> Request<axum::body::Body>
+    where
+        B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
+    {
         request.map(|inner| {
             axum::body::Body::new(Counted {
                 inner,
@@ -139,20 +141,20 @@ pub(super) fn code_of(headers: &HeaderMap) -> Option<Code> {
 }
 
 /// A request's body, counted.
-struct Counted {
-    inner: Incoming,
+struct Counted<B> {
+    inner: B,
     bytes: MessageBytes,
     total: Arc<AtomicU64>,
 }
 
-impl http_body::Body for Counted {
+impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Counted<B> {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = &mut *self;
         let polled = Pin::new(&mut this.inner).poll_frame(context);
         if let Poll::Ready(Some(Ok(frame))) = &polled

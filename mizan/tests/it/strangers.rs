@@ -127,6 +127,14 @@ async fn start(
     routes: axum::Router,
     answer: impl Fn(&str) -> Body + Send + Sync + 'static,
 ) -> Running {
+    start_server(Server::builder("test").routes(routes), limits, answer).await
+}
+
+async fn start_server(
+    server: Server,
+    limits: Limits,
+    answer: impl Fn(&str) -> Body + Send + Sync + 'static,
+) -> Running {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let authority = listener.local_addr().unwrap().to_string();
     let stop = CancellationToken::new();
@@ -135,8 +143,7 @@ async fn start(
         calls: Arc::default(),
     };
     let calls = methods.calls.clone();
-    let server = Server::builder("test").unregistered().limits(limits);
-    let server = server.add_service(methods).routes(routes);
+    let server = server.unregistered().limits(limits).add_service(methods);
     let serving = server.serve(listener, stop.clone().cancelled_owned());
     tokio::spawn(async move { serving.await.unwrap() });
     Running {
@@ -174,9 +181,9 @@ impl Running {
     async fn plain(&self, request: &str) -> String {
         let mut stream = TcpStream::connect(&self.authority).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
-        answer
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
     }
 }
 
@@ -307,6 +314,42 @@ async fn a_service_is_reached_by_grpc_alone() {
     let mut response = call(&mut requests, server.grpc("Pay")).await;
     assert_eq!(read(response.body_mut()).await.unwrap().0, 3);
     assert_eq!(server.calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn grpc_web_is_served_where_it_is_asked_for_and_only_to_pages_of_its_own() {
+    let answer = |method: &str| match method {
+        "Endless" => Body::new(StreamBody::new(tokio_stream::pending::<
+            Result<Frame<Bytes>, Infallible>,
+        >())),
+        _ => message(3),
+    };
+    let limits = Limits::default();
+    let server = start_server(Server::builder("test").grpc_web(), limits, answer).await;
+    let post = |method: &str, headers: &str| {
+        format!(
+            "POST /test.Methods/{method} HTTP/1.1\r\nhost: localhost\r\n{headers}content-type: application/grpc-web+proto\r\ncontent-length: 5\r\nconnection: close\r\n\r\n\0\0\0\0\0"
+        )
+    };
+    let answer = server.plain(&post("Get", "")).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.contains("\x07\x07\x07"), "{answer}");
+    // The status is the last frame of the body, behind a byte that no text has.
+    assert!(answer.contains("grpc-status:0\r\n"), "{answer}");
+    // Also of a call that the server ends.
+    let answer = server
+        .plain(&post("Endless", "grpc-timeout: 100m\r\n"))
+        .await;
+    assert!(answer.contains("grpc-status:4\r\n"), "{answer}");
+    let answer = server
+        .plain(&post("Get", "origin: http://evil.example\r\n"))
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
+    assert_eq!(server.calls.load(Ordering::SeqCst), 2);
+    let answer = server
+        .plain(&post("Get", "").replace("-web+proto", ""))
+        .await;
+    assert!(answer.starts_with("HTTP/1.1 415 "), "{answer}");
 }
 
 #[tokio::test]

@@ -127,6 +127,7 @@ fn calls(services: axum::Router, limits: &Limits, closing: &CancellationToken) -
     let routers = Routers {
         services,
         pages: axum::Router::new(),
+        web: false,
     };
     let metrics = Registry::new().server();
     Calls::new(
