@@ -1,0 +1,238 @@
+//! Lists that a caller narrows: made source by source, so that making one can pause, and end early.
+//!
+//! ```text
+//!   sources ─► narrow ─► shape ─► judge ─► kept
+//!              tags       what is written   the filter
+//! ```
+//!
+//! Pure: who makes a list, on which thread and how long, is decided in `turns`.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::filter::{Filter, Judge, Work, Wrong};
+use crate::catalogue::{Entry, NodeView};
+
+/// What shaping and writing costs, in units of [`Work`], beside the bytes.
+const SHAPE: u64 = 1_500;
+
+/// Something that answers are made from.
+pub(super) trait Source {
+    /// Its node, and its tags.
+    fn parts(&self) -> (&NodeView, &[String]);
+
+    /// About how many bytes it has in an answer.
+    fn bytes(&self) -> u64;
+}
+
+impl Source for Arc<Entry> {
+    fn parts(&self) -> (&NodeView, &[String]) {
+        (&self.node, &self.instance.tags)
+    }
+
+    fn bytes(&self) -> u64 {
+        let tags = text_bytes(&self.instance.tags);
+        let metadata = self.instance.metadata.bytes();
+        tags + units(metadata) + self.node.bytes()
+    }
+}
+
+impl Source for Arc<NodeView> {
+    fn parts(&self) -> (&NodeView, &[String]) {
+        (self, &[])
+    }
+
+    fn bytes(&self) -> u64 {
+        NodeView::bytes(self)
+    }
+}
+
+impl NodeView {
+    fn bytes(&self) -> u64 {
+        let pairs = self.node.metadata.iter();
+        pairs
+            .map(|(key, value)| units(key.len() + value.len()))
+            .sum()
+    }
+}
+
+/// Whose checks are listed: those of a node itself, or of an instance.
+#[derive(Debug)]
+pub(super) enum Checked {
+    Node(Arc<NodeView>),
+    Instance(Arc<Entry>),
+}
+
+impl Source for Checked {
+    fn parts(&self) -> (&NodeView, &[String]) {
+        match self {
+            Self::Node(node) => node.parts(),
+            Self::Instance(entry) => entry.parts(),
+        }
+    }
+
+    /// Each check repeats the tags of its service.
+    fn bytes(&self) -> u64 {
+        let each = |checks: usize| units(checks).saturating_add(1);
+        match self {
+            Self::Node(node) => each(node.checks.len()).saturating_mul(SHAPE),
+            Self::Instance(entry) => {
+                let tags = text_bytes(&entry.instance.tags);
+                each(entry.checks.len()).saturating_mul(tags + SHAPE)
+            }
+        }
+    }
+}
+
+fn text_bytes(texts: &[String]) -> u64 {
+    texts.iter().map(|text| units(text.len())).sum()
+}
+
+fn units(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// What a query asks for beside its filter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Narrow {
+    /// Tags that an instance must all have, in any case (Consul's rule).
+    pub(super) tags: Vec<String>,
+    /// Pairs that its node must all have.
+    pub(super) node_meta: Vec<(String, String)>,
+}
+
+impl Narrow {
+    fn tests(&self) -> usize {
+        self.tags.len() + self.node_meta.len()
+    }
+
+    fn keeps(&self, source: &impl Source) -> bool {
+        let (node, tags) = source.parts();
+        let held = &node.node.metadata;
+        let mut pairs = self.node_meta.iter();
+        pairs.all(|(key, value)| held.get(key) == Some(value))
+            && self
+                .tags
+                .iter()
+                .all(|wanted| tags.iter().any(|tag| tag.eq_ignore_ascii_case(wanted)))
+    }
+}
+
+/// What one source costs, with everything that is asked about it: never less than what it does
+/// cost, patterns left out.
+fn cost(source: &impl Source, tests: usize) -> u64 {
+    let each = source.bytes().saturating_add(SHAPE);
+    each.saturating_mul(units(tests).saturating_add(1))
+}
+
+/// Whether all of it costs less than this. Looks at no more sources than it has to.
+pub(super) fn is_cheap<S: Source>(
+    sources: &[S],
+    narrow: &Narrow,
+    filter: &Filter,
+    most: u64,
+) -> bool {
+    if filter.has_patterns() {
+        return false;
+    }
+    let tests = narrow.tests().saturating_add(filter.tests());
+    let mut left = Some(most);
+    sources.iter().all(|source| {
+        left = left.and_then(|left| left.checked_sub(cost(source, tests)));
+        left.is_some()
+    })
+}
+
+/// What an answer's parts are made of: one source may have several, as a node has checks.
+pub(super) type Shape<S, A> = Box<dyn Fn(&S, &mut Vec<A>) + Send>;
+
+/// A list that is being made.
+pub(super) struct List<S, A> {
+    sources: std::vec::IntoIter<S>,
+    narrow: Narrow,
+    shape: Shape<S, A>,
+    judge: Judge,
+    fresh: Vec<A>,
+    kept: Vec<A>,
+    kept_cost: u64,
+    work: Work,
+}
+
+impl<S: Source, A: Serialize> List<S, A> {
+    /// Nothing of it is made yet.
+    pub(super) fn new(
+        sources: Vec<S>,
+        narrow: Narrow,
+        shape: Shape<S, A>,
+        filter: Filter,
+        work: Work,
+    ) -> Self {
+        Self {
+            sources: sources.into_iter(),
+            narrow,
+            shape,
+            judge: filter.into(),
+            fresh: Vec::new(),
+            kept: Vec::new(),
+            kept_cost: 0,
+            work,
+        }
+    }
+
+    /// Goes on until it is complete, or until about this much was done; answers whether it is
+    /// complete. Each turn does something, and no turn more than one source beyond its bound.
+    pub(super) fn turn(&mut self, most: u64) -> Result<bool, Wrong> {
+        let end = self.work.used().saturating_add(most);
+        while self.judge.prepare(&mut self.work)? {
+            if self.work.used() >= end {
+                return Ok(false);
+            }
+        }
+        while let Some(source) = self.sources.next() {
+            self.take(&source)?;
+            if self.work.used() >= end {
+                return Ok(self.sources.as_slice().is_empty());
+            }
+        }
+        Ok(true)
+    }
+
+    fn take(&mut self, source: &S) -> Result<(), Wrong> {
+        self.work.note(cost(source, self.narrow.tests()));
+        if !self.narrow.keeps(source) {
+            return Ok(());
+        }
+        let before = self.kept.len();
+        self.judged(source)?;
+        if self.kept.len() > before {
+            self.kept_cost = self.kept_cost.saturating_add(cost(source, 0));
+        }
+        Ok(())
+    }
+
+    fn judged(&mut self, source: &S) -> Result<(), Wrong> {
+        (self.shape)(source, &mut self.fresh);
+        if self.judge.is_empty() {
+            self.kept.append(&mut self.fresh);
+            return Ok(());
+        }
+        for shape in self.fresh.drain(..) {
+            // The filter looks at an answer as it would be written.
+            let written = serde_json::to_value(&shape)
+                .map_err(|why| Wrong::Expression(format!("an answer cannot be written: {why}")))?;
+            if self.judge.keeps(&written, &mut self.work)? {
+                self.kept.push(shape);
+            }
+        }
+        Ok(())
+    }
+
+    /// What was kept, with about what it costs to write.
+    pub(super) fn kept(self) -> (Vec<A>, u64) {
+        (self.kept, self.kept_cost)
+    }
+}
