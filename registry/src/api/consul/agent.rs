@@ -107,7 +107,7 @@ impl Consul {
             by_id.collect::<BTreeMap<_, _>>()
         };
         let asked = (filter, Narrow::default());
-        self.list(Head::new(query), asked, entries, Box::new(shape), by_id)
+        self.arranged(Head::new(query), asked, entries, Box::new(shape), by_id)
             .await
     }
 
@@ -153,7 +153,7 @@ impl Consul {
             by_id.collect::<BTreeMap<_, _>>()
         };
         let asked = (filter, Narrow::default());
-        self.list(Head::new(query), asked, checked, checks("any"), by_id)
+        self.arranged(Head::new(query), asked, checked, checks("any"), by_id)
             .await
     }
 

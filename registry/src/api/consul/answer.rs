@@ -10,7 +10,7 @@ use super::{
     Consul,
     blocking::Head,
     filter::{Filter, Selectors, Work, Wrong},
-    list::{List, Narrow, Shape, Source, is_cheap},
+    list::{List, Narrow, Shape, Source, Whole, is_cheap},
     query::Query,
     refusal::Refusal,
     turns::{INLINE_MAX, refuse},
@@ -74,15 +74,43 @@ impl Consul {
         Ok(())
     }
 
-    /// Answers with what is kept of what the sources are shaped into. They are asked for when it is
-    /// their turn: that may be later than now.
-    pub(super) async fn list<S, A, T>(
+    /// Answers with a list of what is kept of what the sources are shaped into. They are asked for
+    /// when it is their turn: that may be later than now.
+    pub(super) async fn list<S, A>(
+        &self,
+        head: Head,
+        asked: (Sieve<'_>, Narrow),
+        sources: impl Fn() -> Vec<S> + Send,
+        shape: Shape<S, A>,
+    ) -> Result<Response<Body>, Refusal>
+    where
+        S: Source + Send + 'static,
+        A: Serialize + Send + 'static,
+    {
+        let (sieve, narrow) = asked;
+        if !sieve.is_empty() {
+            return self
+                .arranged(head, (sieve, narrow), sources, shape, |kept| kept)
+                .await;
+        }
+        let found = sources();
+        if is_cheap(&found, &narrow, &Filter::default(), INLINE_MAX) {
+            return head.write(&Whole::new(found, narrow, shape));
+        }
+        drop(found);
+        let begin = || Whole::new(sources(), narrow, shape);
+        let write = move |whole| head.write(&whole);
+        self.turns.plain(begin, write).await?
+    }
+
+    /// The same, in another arrangement than a list.
+    pub(super) async fn arranged<S, A, T>(
         &self,
         head: Head,
         (sieve, narrow): (Sieve<'_>, Narrow),
         sources: impl Fn() -> Vec<S> + Send,
         shape: Shape<S, A>,
-        finish: impl FnOnce(Vec<A>) -> T + Send + 'static,
+        arrange: impl FnOnce(Vec<A>) -> T + Send + 'static,
     ) -> Result<Response<Body>, Refusal>
     where
         S: Source + Send + 'static,
@@ -95,9 +123,9 @@ impl Consul {
             self.filtered(sieve, narrow, sources, shape).await?
         };
         if cost <= INLINE_MAX {
-            return head.write(&finish(kept));
+            return head.write(&arrange(kept));
         }
-        let write = move |kept| head.write(&finish(kept));
+        let write = move |kept| head.write(&arrange(kept));
         self.turns.plain(|| kept, write).await?
     }
 

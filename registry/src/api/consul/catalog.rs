@@ -90,7 +90,7 @@ impl Consul {
             }
             services
         };
-        self.list(head, (filter, narrow), entries, Box::new(shape), finish)
+        self.arranged(head, (filter, narrow), entries, Box::new(shape), finish)
             .await
     }
 
@@ -108,10 +108,8 @@ impl Consul {
         let entries = || self.entries(name, View::Registered);
         let shape =
             |entry: &Arc<Entry>, made: &mut Vec<_>| made.push(shapes::catalog_service(entry));
-        self.list(head, (filter, narrow), entries, Box::new(shape), |kept| {
-            kept
-        })
-        .await
+        self.list(head, (filter, narrow), entries, Box::new(shape))
+            .await
     }
 
     /// `/v1/catalog/nodes`.
@@ -122,7 +120,7 @@ impl Consul {
         let head = Head::indexed(query, index)?;
         let nodes = || self.registry.nodes();
         let shape = |node: &Arc<NodeView>, made: &mut Vec<_>| made.push(shapes::node(node));
-        self.list(head, (filter, narrow), nodes, Box::new(shape), |kept| kept)
+        self.list(head, (filter, narrow), nodes, Box::new(shape))
             .await
     }
 
@@ -169,7 +167,7 @@ impl Consul {
             })
         };
         let asked = (filter, Narrow::default());
-        self.list(head, asked, entries, Box::new(shape), finish)
+        self.arranged(head, asked, entries, Box::new(shape), finish)
             .await
     }
 }

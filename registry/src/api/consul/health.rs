@@ -84,10 +84,8 @@ impl Consul {
         let head = Head::indexed(query, index)?;
         let entries = || self.entries(name, view);
         let shape = |entry: &Arc<Entry>, made: &mut Vec<_>| made.push(shapes::service_entry(entry));
-        self.list(head, (filter, narrow), entries, Box::new(shape), |kept| {
-            kept
-        })
-        .await
+        self.list(head, (filter, narrow), entries, Box::new(shape))
+            .await
     }
 
     /// `/v1/health/checks/:service`.
@@ -105,8 +103,7 @@ impl Consul {
             entries.map(Checked::Instance).collect()
         };
         let asked = (filter, query.narrow(false)?);
-        self.list(head, asked, entries, checks("any"), |kept| kept)
-            .await
+        self.list(head, asked, entries, checks("any")).await
     }
 
     /// `/v1/health/node/:node`: its own checks and those of the instances on it.
@@ -120,8 +117,7 @@ impl Consul {
         let head = Head::indexed(query, index)?;
         let asked = (filter, Narrow::default());
         let checked = || self.checked(name);
-        self.list(head, asked, checked, checks("any"), |kept| kept)
-            .await
+        self.list(head, asked, checked, checks("any")).await
     }
 
     /// `/v1/health/state/:state`: every check that says so.
@@ -149,7 +145,7 @@ impl Consul {
             let checked = nodes.flat_map(|node| self.checked(&node.node.name));
             checked.collect()
         };
-        self.list(head, (filter, narrow), checked, checks(state), |kept| kept)
+        self.list(head, (filter, narrow), checked, checks(state))
             .await
     }
 

@@ -12,7 +12,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 
 use super::filter::{Filter, Judge, Work, Wrong};
 use crate::catalogue::{Entry, NodeView};
@@ -149,6 +149,39 @@ pub(super) fn is_cheap<S: Source>(
 
 /// What an answer's parts are made of: one source may have several, as a node has checks.
 pub(super) type Shape<S, A> = Box<dyn Fn(&S, &mut Vec<A>) + Send>;
+
+/// A list without a filter, which is shaped part by part as it is written: large ones are then held
+/// once and not twice.
+pub(super) struct Whole<S, A> {
+    sources: Vec<S>,
+    narrow: Narrow,
+    shape: Shape<S, A>,
+}
+
+impl<S, A> Whole<S, A> {
+    /// Nothing of it is shaped yet.
+    pub(super) fn new(sources: Vec<S>, narrow: Narrow, shape: Shape<S, A>) -> Self {
+        Self {
+            sources,
+            narrow,
+            shape,
+        }
+    }
+}
+
+impl<S: Source, A: Serialize> Serialize for Whole<S, A> {
+    fn serialize<T: Serializer>(&self, serializer: T) -> Result<T::Ok, T::Error> {
+        let mut written = serializer.serialize_seq(None)?;
+        let mut fresh = Vec::new();
+        for source in self.sources.iter().filter(|one| self.narrow.keeps(*one)) {
+            (self.shape)(source, &mut fresh);
+            for part in fresh.drain(..) {
+                written.serialize_element(&part)?;
+            }
+        }
+        written.end()
+    }
+}
 
 /// A list that is being made.
 pub(super) struct List<S, A> {

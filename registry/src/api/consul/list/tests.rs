@@ -158,6 +158,11 @@ proptest! {
         let mut compiling = Work::default();
         compiling.compile(text.len());
         let step = source + compiling.used() + 100_000;
+        if text.is_empty() {
+            let shape = list(Vec::new(), Narrow::default(), "", Work::default()).shape;
+            let written = serde_json::to_value(Whole::new(sources.clone(), Narrow::default(), shape));
+            prop_assert_eq!(written.unwrap(), Value::from(whole.kept.clone()));
+        }
         let mut parts = list(sources, Narrow::default(), text, Work::default());
         let mut turns = 0;
         loop {
