@@ -26,7 +26,7 @@ use std::{borrow::Cow, fmt};
 
 use serde_json::Value;
 
-pub(crate) use self::work::Work;
+pub(crate) use self::work::{Stop, Work};
 use self::{parser::Parser, pattern::Patterns, token::tokens};
 
 /// Bytes of an expression. What people write is far shorter.
@@ -163,11 +163,12 @@ impl From<Filter> for Judge {
 
 impl Judge {
     /// Compiles its next pattern; answers whether there was one. To be called until there is none.
-    pub(crate) fn prepare(&mut self, work: &mut Work) -> Result<bool, Wrong> {
-        let Some(pattern) = self.left.next() else {
+    pub(crate) fn prepare(&mut self, work: &mut Work) -> Result<bool, Stop> {
+        let Some(pattern) = self.left.as_slice().first() else {
             return Ok(false);
         };
-        self.patterns.compile(&pattern, work)?;
+        self.patterns.compile(pattern, work)?;
+        self.left.next();
         Ok(true)
     }
 
@@ -177,7 +178,7 @@ impl Judge {
     }
 
     /// Whether it keeps this answer.
-    pub(crate) fn keeps(&mut self, answer: &Value, work: &mut Work) -> Result<bool, Wrong> {
+    pub(crate) fn keeps(&mut self, answer: &Value, work: &mut Work) -> Result<bool, Stop> {
         let Some(root) = &self.root else {
             return Ok(true);
         };
@@ -191,7 +192,7 @@ impl Node {
         answer: &Value,
         patterns: &mut Patterns,
         work: &mut Work,
-    ) -> Result<bool, Wrong> {
+    ) -> Result<bool, Stop> {
         match self {
             Self::All(nodes) => {
                 for node in nodes {
@@ -228,7 +229,7 @@ impl Test {
         value: Option<&Value>,
         patterns: &mut Patterns,
         work: &mut Work,
-    ) -> Result<bool, Wrong> {
+    ) -> Result<bool, Stop> {
         // What a comparison of one with another costs, beside its bytes.
         const EACH: usize = 8;
         Ok(match (self, value) {
@@ -280,8 +281,8 @@ fn plain(value: &Value) -> Cow<'_, str> {
 fn any_at(
     value: &Value,
     path: &[String],
-    test: &mut impl FnMut(Option<&Value>) -> Result<bool, Wrong>,
-) -> Result<bool, Wrong> {
+    test: &mut impl FnMut(Option<&Value>) -> Result<bool, Stop>,
+) -> Result<bool, Stop> {
     let Some((name, rest)) = path.split_first() else {
         return test(Some(value));
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{
     catalog_write, definition, duration,
-    filter::{Filter, Judge, Work},
+    filter::{Filter, Judge, Stop, Work},
     health,
     input::Fields,
 };
@@ -48,7 +48,8 @@ pub fn body(bytes: &[u8]) {
 pub fn filter(text: &str) {
     for selectors in [health::INSTANCE, health::CHECK] {
         let mut work = Work::bounded(FILTER_WORK_MAX);
-        let applied = Filter::parse(text, selectors).and_then(|filter| {
+        let filter = Filter::parse(text, selectors).map_err(Stop::Wrong);
+        let applied = filter.and_then(|filter| {
             let patterns = filter.has_patterns();
             let mut judge = Judge::from(filter);
             while judge.prepare(&mut work)? {}
@@ -59,8 +60,10 @@ pub fn filter(text: &str) {
             assert!(patterns || kept.is_ok());
             kept
         });
-        if let Err(why) = applied {
-            assert!(why.to_string().len() <= REFUSAL_BYTES_MAX);
+        match applied {
+            Ok(_) => {}
+            Err(Stop::Wrong(why)) => assert!(why.to_string().len() <= REFUSAL_BYTES_MAX),
+            Err(Stop::Pause) => unreachable!("nobody said that it must pause"),
         }
     }
 }

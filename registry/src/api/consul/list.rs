@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer, ser::SerializeSeq as _};
 
-use super::filter::{Filter, Judge, Work, Wrong};
-use crate::catalogue::{Entry, NodeView};
+use super::filter::{Filter, Judge, Stop, Work, Wrong};
+use crate::catalogue::{CheckView, Entry, NodeView};
 
 /// What shaping and writing costs, in units of [`Work`], beside the bytes.
 const SHAPE: u64 = 1_500;
@@ -34,10 +34,16 @@ impl Source for Arc<Entry> {
         (&self.node, &self.instance.tags)
     }
 
+    /// With its checks, each of which repeats its tags, and those of its node.
     fn bytes(&self) -> u64 {
-        let tags = text_bytes(&self.instance.tags);
-        let metadata = self.instance.metadata.bytes();
-        tags + units(metadata) + self.node.bytes()
+        let instance = &self.instance;
+        let metadata = units(instance.metadata.bytes());
+        let tags = texts(&instance.tags);
+        metadata
+            + tags
+            + checks(&self.checks, tags)
+            + checks(&self.node.checks, 0)
+            + self.node.bytes()
     }
 }
 
@@ -75,21 +81,29 @@ impl Source for Checked {
         }
     }
 
-    /// Each check repeats the tags of its service.
     fn bytes(&self) -> u64 {
-        let each = |checks: usize| units(checks).saturating_add(1);
         match self {
-            Self::Node(node) => each(node.checks.len()).saturating_mul(SHAPE),
-            Self::Instance(entry) => {
-                let tags = text_bytes(&entry.instance.tags);
-                each(entry.checks.len()).saturating_mul(tags + SHAPE)
-            }
+            Self::Node(node) => checks(&node.checks, 0),
+            Self::Instance(entry) => checks(&entry.checks, texts(&entry.instance.tags)),
         }
     }
 }
 
-fn text_bytes(texts: &[String]) -> u64 {
+fn texts(texts: &[String]) -> u64 {
     texts.iter().map(|text| units(text.len())).sum()
+}
+
+/// Checks in an answer, each with this much beside what it says itself. Flapping and maintenance
+/// are told as two more.
+fn checks(checks: &[Arc<CheckView>], beside: u64) -> u64 {
+    let says = checks.iter().map(|check| {
+        let definition = &check.definition;
+        let words = definition.check_id.len() + definition.name.len() + definition.notes.len();
+        units(words + check.output.len()).saturating_add(SHAPE / 2)
+    });
+    let each = units(checks.len()).saturating_add(2);
+    says.sum::<u64>()
+        .saturating_add(each.saturating_mul(beside))
 }
 
 fn units(bytes: usize) -> u64 {
@@ -216,17 +230,33 @@ impl<S: Source, A: Serialize> List<S, A> {
         }
     }
 
+    /// Begins, and does no more than this; answers whether it is complete. Nothing at all is done
+    /// when the first step is too large.
+    pub(super) fn begin(&mut self, most: u64) -> Result<bool, Wrong> {
+        self.work.pause_after(most);
+        let done = self.turn(most);
+        self.work.pause_after(u64::MAX);
+        done
+    }
+
     /// Goes on until it is complete, or until about this much was done; answers whether it is
-    /// complete. Each turn does something, and no turn more than one source beyond its bound.
+    /// complete. Each turn does something, and no turn more than one step beyond its bound: one
+    /// source, or one pattern to compile.
     pub(super) fn turn(&mut self, most: u64) -> Result<bool, Wrong> {
-        let end = self.work.used().saturating_add(most);
+        match self.steps(self.work.used().saturating_add(most)) {
+            Ok(done) => Ok(done),
+            Err(Stop::Pause) => Ok(false),
+            Err(Stop::Wrong(why)) => Err(why),
+        }
+    }
+
+    fn steps(&mut self, end: u64) -> Result<bool, Stop> {
         while self.judge.prepare(&mut self.work)? {
             if self.work.used() >= end {
                 return Ok(false);
             }
         }
-        while let Some(source) = self.sources.next() {
-            self.take(&source)?;
+        while self.step()? {
             if self.work.used() >= end {
                 return Ok(self.sources.as_slice().is_empty());
             }
@@ -234,25 +264,33 @@ impl<S: Source, A: Serialize> List<S, A> {
         Ok(true)
     }
 
-    fn take(&mut self, source: &S) -> Result<(), Wrong> {
-        self.work.note(cost(source, self.narrow.tests()));
-        if !self.narrow.keeps(source) {
-            return Ok(());
+    /// Takes the next source; answers whether there was one. One that is paused at is taken again.
+    fn step(&mut self) -> Result<bool, Stop> {
+        let Some(source) = self.sources.as_slice().first() else {
+            return Ok(false);
+        };
+        let kept = self.kept.len();
+        self.work.note(cost(source, self.narrow.tests()))?;
+        if self.narrow.keeps(source) {
+            self.fresh.clear();
+            (self.shape)(source, &mut self.fresh);
+            if self.judge.is_empty() {
+                self.kept.append(&mut self.fresh);
+            } else if let Err(why) = self.judged() {
+                self.kept.truncate(kept);
+                return Err(why);
+            }
         }
-        let before = self.kept.len();
-        self.judged(source)?;
-        if self.kept.len() > before {
+        if self.kept.len() > kept
+            && let Some(source) = self.sources.as_slice().first()
+        {
             self.kept_cost = self.kept_cost.saturating_add(cost(source, 0));
         }
-        Ok(())
+        self.sources.next();
+        Ok(true)
     }
 
-    fn judged(&mut self, source: &S) -> Result<(), Wrong> {
-        (self.shape)(source, &mut self.fresh);
-        if self.judge.is_empty() {
-            self.kept.append(&mut self.fresh);
-            return Ok(());
-        }
+    fn judged(&mut self) -> Result<(), Stop> {
         for shape in self.fresh.drain(..) {
             // The filter looks at an answer as it would be written.
             let written = serde_json::to_value(&shape)

@@ -8,9 +8,10 @@
 //!                 └─ too many: 429        └─ too many: 429      too expensive, too late
 //! ```
 //!
-//! Filters take turns of some milliseconds, first come, first served: one that is quick is answered
-//! after its first turn, however many expensive ones there are. Whoever leaves gives up what is left
-//! of its turns; a turn that has begun ends by itself.
+//! A first turn is short, and first turns wait for each other only: a filter that is quick is
+//! answered after it, however many expensive ones there are. Those take further turns beside, one
+//! after the other. Whoever leaves gives up what is left of its turns; a turn that has begun ends by
+//! itself.
 
 #[cfg(test)]
 mod tests;
@@ -39,14 +40,17 @@ use crate::metrics::{FilterEnd, Filtering};
 /// instances compared with one value.
 pub(super) const INLINE_MAX: u64 = 1_000_000;
 
-/// One turn of a filter, in units of work.
-const TURN: u64 = 2_000_000;
+/// The first turn of a filter, in units of work: a thousand instances and a pattern.
+const FIRST: u64 = 2_000_000;
+
+/// Each further turn, which may be one large step longer.
+const TURN: u64 = 5_000_000;
 
 /// Filters that wait for their first turn. Each is a request that holds nothing else yet.
 const WAITING_MAX: usize = 1_024;
 
 /// Filters that were not done after their first turn. Each holds what it has kept so far.
-const LONG_MAX: usize = 16;
+const LONG_MAX: usize = 8;
 
 /// How long one filter runs, all its turns together. Work is bounded by itself: this is for machines
 /// that are slower than we think.
@@ -55,7 +59,8 @@ const RUNS_MAX: Duration = Duration::from_secs(1);
 /// How many run at once, and how many wait.
 #[derive(Debug)]
 pub(super) struct Turns {
-    filters: Arc<Semaphore>,
+    first: Arc<Semaphore>,
+    further: Arc<Semaphore>,
     waiting: Semaphore,
     long: Semaphore,
     plain: Arc<Semaphore>,
@@ -66,7 +71,8 @@ impl Default for Turns {
     fn default() -> Self {
         let half = available_parallelism().map_or(1, |all| (all.get() / 2).max(1));
         Self {
-            filters: Arc::new(Semaphore::new(half)),
+            first: Arc::new(Semaphore::new(half)),
+            further: Arc::new(Semaphore::new(half)),
             waiting: Semaphore::new(WAITING_MAX),
             long: Semaphore::new(LONG_MAX),
             plain: Arc::new(Semaphore::new(half)),
@@ -89,14 +95,19 @@ impl Turns {
         let Ok(_waiting) = self.waiting.try_acquire() else {
             return Err(busy(filtering));
         };
-        let mut turn = own(&self.filters).await?;
+        let mut turn = own(&self.first).await?;
         let mut list = begin()?;
         let mut long = None;
         loop {
+            let is_first = long.is_none();
             let (back, took) = off_worker(turn, move || {
                 let began = Instant::now();
-                let done = list.turn(TURN).map(|done| (list, done));
-                (done, began.elapsed())
+                let done = if is_first {
+                    list.begin(FIRST)
+                } else {
+                    list.turn(TURN)
+                };
+                (done.map(|done| (list, done)), began.elapsed())
             })
             .await?;
             filtering.ran(took);
@@ -116,7 +127,7 @@ impl Turns {
                 long = Some(admitted);
             }
             list = held;
-            turn = own(&self.filters).await?;
+            turn = own(&self.further).await?;
         }
     }
 

@@ -13,7 +13,10 @@ use regex_automata::nfa::thompson::{
     pikevm::{Cache, PikeVM},
 };
 
-use super::{Wrong, work::Work};
+use super::{
+    Wrong,
+    work::{Stop, Work},
+};
 
 /// Patterns of a filter. What people write has one or two; many words fit into one.
 const PATTERNS_MAX: usize = 32;
@@ -60,8 +63,8 @@ struct Pattern {
 
 impl Patterns {
     /// Compiles one more.
-    pub(super) fn compile(&mut self, text: &str, work: &mut Work) -> Result<(), Wrong> {
-        work.compile(text.len());
+    pub(super) fn compile(&mut self, text: &str, work: &mut Work) -> Result<(), Stop> {
+        work.read(text)?;
         let left = COMPILED_BYTES_MAX.saturating_sub(self.bytes);
         let config = Config::new()
             .nfa_size_limit(Some(left))
@@ -71,6 +74,7 @@ impl Patterns {
         let size = nfa.memory_usage();
         let machine = PikeVM::new_from_nfa(nfa).map_err(|why| wrong(&why))?;
         let cache = machine.create_cache();
+        work.compiled(size);
         self.bytes = self.bytes.saturating_add(size);
         self.compiled.push(Pattern {
             machine,
@@ -86,11 +90,10 @@ impl Patterns {
         place: usize,
         text: &str,
         work: &mut Work,
-    ) -> Result<bool, Wrong> {
+    ) -> Result<bool, Stop> {
         let Some(pattern) = self.compiled.get_mut(place) else {
-            return Err(Wrong::Expression(
-                "a pattern is not compiled; report this".into(),
-            ));
+            let why = "a pattern is not compiled; report this";
+            return Err(Wrong::Expression(why.into()).into());
         };
         work.search(text.len(), pattern.size)?;
         Ok(pattern.machine.is_match(&mut pattern.cache, text))

@@ -16,10 +16,16 @@ const SELECTORS: Selectors = &[
 /// Applies an expression: whether it keeps the answer, and the work it took.
 fn apply(text: &str, answer: &Value, mut work: Work) -> Result<(bool, u64), Wrong> {
     let mut judge = Judge::from(Filter::parse(text, SELECTORS)?);
-    while judge.prepare(&mut work)? {}
-    let compiled = work.used();
-    let kept = judge.keeps(answer, &mut work)?;
-    Ok((kept, work.used() - compiled))
+    let mut applied = || {
+        while judge.prepare(&mut work)? {}
+        let compiled = work.used();
+        let kept = judge.keeps(answer, &mut work)?;
+        Ok((kept, work.used() - compiled))
+    };
+    applied().map_err(|why| match why {
+        Stop::Wrong(why) => why,
+        Stop::Pause => panic!("nobody said that it must pause"),
+    })
 }
 
 fn keeps(text: &str, answer: &Value) -> Result<bool, Wrong> {

@@ -17,15 +17,37 @@ const LOOK: u64 = 50;
 /// that we found take 6 to 11.
 const PATTERN_BYTES_A_UNIT: u64 = 6;
 
-/// What one byte of a pattern costs to compile, at most: case folding of large classes.
-const COMPILE_BYTE: u64 = 40_000;
+/// What one byte of a pattern costs to read.
+const READ_BYTE: u64 = 1_000;
 
-/// Counts what was done, and refuses tests beyond their bound.
+/// What a class of characters in a pattern costs to read, at most: folding the case of all letters.
+const READ_CLASS: u64 = 150_000;
+
+/// What one byte of a compiled pattern costs to make.
+const COMPILED_BYTE: u64 = 8;
+
+/// Why work does not go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// It never will.
+    Wrong(Wrong),
+    /// It would be more than may be done now.
+    Pause,
+}
+
+impl From<Wrong> for Stop {
+    fn from(why: Wrong) -> Self {
+        Self::Wrong(why)
+    }
+}
+
+/// Counts what was done, refuses tests beyond their bound, and pauses where it is told to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Work {
     used: u64,
     tests: u64,
     tests_max: u64,
+    pause: u64,
 }
 
 impl Default for Work {
@@ -41,7 +63,13 @@ impl Work {
             used: 0,
             tests: 0,
             tests_max,
+            pause: u64::MAX,
         }
+    }
+
+    /// From here on, no more than this is done before it pauses.
+    pub(crate) fn pause_after(&mut self, units: u64) {
+        self.pause = self.used.saturating_add(units);
     }
 
     /// Everything that was done so far.
@@ -49,37 +77,52 @@ impl Work {
         self.used
     }
 
-    /// Something is done that is bounded elsewhere, such as writing an answer.
-    pub(crate) fn note(&mut self, units: u64) {
-        self.used = self.used.saturating_add(units);
+    /// Something is done that is bounded elsewhere, such as shaping an answer.
+    pub(crate) fn note(&mut self, units: u64) -> Result<(), Stop> {
+        let used = self.used.saturating_add(units);
+        if used > self.pause {
+            return Err(Stop::Pause);
+        }
+        self.used = used;
+        Ok(())
     }
 
-    /// A pattern of this many bytes is compiled.
-    pub(crate) fn compile(&mut self, text: usize) {
-        self.note(units(text).saturating_mul(COMPILE_BYTE));
+    /// A pattern is read.
+    pub(crate) fn read(&mut self, pattern: &str) -> Result<(), Stop> {
+        let classes = pattern.bytes().filter(|b| matches!(b, b'\\' | b'['));
+        let classes = units(classes.count()).saturating_mul(READ_CLASS);
+        let bytes = units(pattern.len()).saturating_mul(READ_BYTE);
+        self.note(bytes.saturating_add(classes))
+    }
+
+    /// A pattern was compiled: that cannot be paused, and is bounded by its size.
+    pub(crate) fn compiled(&mut self, size: usize) {
+        let cost = units(size).saturating_mul(COMPILED_BYTE);
+        self.used = self.used.saturating_add(cost);
     }
 
     /// A test looks at a text or a list of this many bytes.
-    pub(crate) fn look(&mut self, bytes: usize) -> Result<(), Wrong> {
+    pub(crate) fn look(&mut self, bytes: usize) -> Result<(), Stop> {
         self.test(LOOK.saturating_add(units(bytes)))
     }
 
     /// A pattern that takes `size` bytes looks at a text.
-    pub(crate) fn search(&mut self, bytes: usize, size: usize) -> Result<(), Wrong> {
+    pub(crate) fn search(&mut self, bytes: usize, size: usize) -> Result<(), Stop> {
         let steps = units(bytes).saturating_add(1).saturating_mul(units(size));
         self.test(LOOK.saturating_add(steps / PATTERN_BYTES_A_UNIT))
     }
 
-    fn test(&mut self, cost: u64) -> Result<(), Wrong> {
+    fn test(&mut self, cost: u64) -> Result<(), Stop> {
         let tests = self.tests.saturating_add(cost);
         if tests > self.tests_max {
             return Err(Wrong::expensive(
                 "its tests look at too much, for this many instances; ask for one service, test \
                  short values, use == instead of patterns, and shorter repetitions in patterns",
-            ));
+            )
+            .into());
         }
+        self.note(cost)?;
         self.tests = tests;
-        self.note(cost);
         Ok(())
     }
 }
@@ -99,7 +142,10 @@ mod tests {
         let mut work = Work::bounded(1_000);
         work.look(500).unwrap();
         let before = work.clone();
-        assert!(matches!(work.search(500, 5_000), Err(Wrong::Expensive(_))));
+        assert!(matches!(
+            work.search(500, 5_000),
+            Err(Stop::Wrong(Wrong::Expensive(_)))
+        ));
         assert_eq!(work, before);
         work.look(100).unwrap();
     }
@@ -107,10 +153,29 @@ mod tests {
     #[test]
     fn writing_is_counted_and_never_refused() {
         let mut work = Work::bounded(0);
-        work.note(u64::MAX);
-        work.compile(usize::MAX);
+        work.note(u64::MAX).unwrap();
+        work.compiled(usize::MAX);
         assert_eq!(work.used(), u64::MAX);
-        assert!(work.look(0).is_err());
+        assert!(matches!(work.look(0), Err(Stop::Wrong(_))));
+    }
+
+    #[test]
+    fn a_pause_does_nothing_and_ends() {
+        let mut work = Work::default();
+        work.pause_after(1_000);
+        work.note(900).unwrap();
+        let before = work.clone();
+        assert_eq!(work.look(100), Err(Stop::Pause));
+        assert_eq!(work.read("^web$"), Err(Stop::Pause));
+        assert_eq!(work, before);
+        work.pause_after(u64::MAX);
+        work.look(100).unwrap();
+        // A class may be any of all letters.
+        let cost = |pattern: &str| {
+            let mut work = Work::default();
+            work.read(pattern).map(|()| work.used())
+        };
+        assert!(cost(r"\pL").unwrap() > 10 * cost("aaa").unwrap());
     }
 
     proptest! {
@@ -137,8 +202,8 @@ mod tests {
                 let mut work = Work::bounded(u64::MAX);
                 work.search(bytes, size).map(|()| work.used())
             };
-            prop_assert!(cost(bytes, size)? <= cost(bytes + 1, size)?);
-            prop_assert!(cost(bytes, size)? <= cost(bytes, size + 1)?);
+            prop_assert!(cost(bytes, size).unwrap() <= cost(bytes + 1, size).unwrap());
+            prop_assert!(cost(bytes, size).unwrap() <= cost(bytes, size + 1).unwrap());
         }
     }
 }

@@ -75,7 +75,8 @@ fn held() -> (
 /// One turn at a time, so that the order is known.
 fn one_at_a_time() -> Turns {
     Turns {
-        filters: Arc::new(Semaphore::new(1)),
+        first: Arc::new(Semaphore::new(1)),
+        further: Arc::new(Semaphore::new(1)),
         plain: Arc::new(Semaphore::new(1)),
         ..Turns::default()
     }
@@ -151,7 +152,7 @@ async fn whoever_leaves_takes_no_further_turn_and_gives_the_turn_back() {
     drop(filtering);
     assert_eq!(metrics.filters_ended(FilterEnd::Left), 1);
     // Its turn counts until it ends: nobody else runs beside it.
-    assert_eq!(turns.filters.available_permits(), 0);
+    assert_eq!(turns.first.available_permits(), 0);
     release.send(()).unwrap();
     let mut filtering = metrics.filtering();
     let next = turns.filter(&mut filtering, || {
@@ -211,5 +212,5 @@ async fn one_that_panics_is_told_and_takes_no_turn_with_it() {
         .unwrap_err();
     assert_eq!(told.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert_eq!(turns.plain(|| (), |()| 1).await, Ok(1));
-    assert_eq!(turns.filters.available_permits(), 1);
+    assert_eq!(turns.first.available_permits(), 1);
 }
