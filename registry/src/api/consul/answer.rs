@@ -51,10 +51,10 @@ impl Consul {
         }
         let mut filtering = self.registry.metrics().filtering();
         let filter = sieve.read().map_err(|why| refuse(&mut filtering, why))?;
+        filtering.forget();
         if filter.has_patterns() && query.index()?.is_some() {
             self.compile(filter).await?;
         }
-        filtering.forget();
         Ok(sieve)
     }
 

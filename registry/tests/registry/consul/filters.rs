@@ -145,7 +145,7 @@ async fn no_filter_costs_another_its_heartbeat_or_its_answer() {
     ];
     let enough = CancellationToken::new();
     let mut attackers = JoinSet::new();
-    for attack in attacks.iter().cycle().take(20) {
+    for attack in &attacks {
         let path = filtered("catalog/service/big", attack);
         let (registry, enough) = (Arc::clone(&registry), enough.clone());
         attackers.spawn(async move {
@@ -245,6 +245,7 @@ async fn every_filter_is_read_and_bounded_wherever_it_is_taken() {
     assert_eq!(ended(&registry, "wrong").await, 44);
     assert_eq!(ended(&registry, "expensive").await, 66);
     assert_eq!(ended(&registry, "answered").await, 11);
+    assert_eq!(ended(&registry, "left").await, 0);
     let many = format!("/v1/catalog/service/big?{}", "tag=a&".repeat(1_000));
     let many = get(&registry, &many).await;
     assert_eq!(

@@ -119,9 +119,12 @@ async fn a_quick_one_is_answered_while_a_long_one_goes_on() {
         order.lock().unwrap().push("long");
         done
     };
+    // All further turns are taken: first ones wait for none of them.
+    let further = Arc::clone(&turns.further).acquire_owned().await.unwrap();
     let quick = async {
         let done = turns.filter(&mut other, || Ok(quick)).await;
         order.lock().unwrap().push("quick");
+        drop(further);
         done
     };
     let (long, quick) = tokio::join!(long, quick);
