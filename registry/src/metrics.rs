@@ -39,6 +39,42 @@ struct ByKind {
     kind: &'static str,
 }
 
+/// How a filter ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum FilterEnd {
+    /// It was applied to everything.
+    Answered,
+    /// It is no expression.
+    Wrong,
+    /// It costs too much.
+    Expensive,
+    /// It ran for too long.
+    Late,
+    /// Too many others were applied.
+    Busy,
+    /// Whoever asked left.
+    Left,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByEnd {
+    end: &'static str,
+}
+
+impl From<FilterEnd> for ByEnd {
+    fn from(end: FilterEnd) -> Self {
+        let end = match end {
+            FilterEnd::Answered => "answered",
+            FilterEnd::Wrong => "wrong",
+            FilterEnd::Expensive => "expensive",
+            FilterEnd::Late => "late",
+            FilterEnd::Busy => "busy",
+            FilterEnd::Left => "left",
+        };
+        Self { end }
+    }
+}
+
 impl From<Api> for ByApi {
     fn from(api: Api) -> Self {
         let api = match api {
@@ -56,6 +92,9 @@ pub(crate) struct Metrics {
     store: Histogram,
     watchers: Family<ByApi, Gauge>,
     wakes: Family<ByApi, Counter>,
+    filters: Family<ByEnd, Counter>,
+    filtering: Gauge,
+    filter_time: Histogram,
 }
 
 impl Default for Metrics {
@@ -65,11 +104,18 @@ impl Default for Metrics {
             store: Histogram::new(SECONDS),
             watchers: Family::default(),
             wakes: Family::default(),
+            filters: Family::default(),
+            filtering: Gauge::default(),
+            filter_time: Histogram::new(SECONDS),
         };
         for api in [Api::Grpc, Api::Consul] {
             // Shown from the start: a rate needs a first value.
             drop(metrics.watchers.get_or_create(&api.into()));
             drop(metrics.wakes.get_or_create(&api.into()));
+        }
+        use FilterEnd::{Answered, Busy, Expensive, Late, Left, Wrong};
+        for end in [Answered, Wrong, Expensive, Late, Busy, Left] {
+            drop(metrics.filters.get_or_create(&end.into()));
         }
         metrics
     }
@@ -99,6 +145,22 @@ impl Metrics {
         Watching(watchers)
     }
 
+    /// A filter is applied, until what this answers is dropped.
+    pub(crate) fn filtering(&self) -> Filtering {
+        self.filtering.inc();
+        Filtering {
+            metrics: self.clone(),
+            end: Some(FilterEnd::Left),
+            total: Duration::ZERO,
+        }
+    }
+
+    /// How many filters ended so.
+    #[cfg(test)]
+    pub(crate) fn filters_ended(&self, end: FilterEnd) -> u64 {
+        self.filters.get_or_create(&end.into()).get()
+    }
+
     /// Shows all of it on this page, and what there is in the registry.
     pub(crate) fn show(&self, page: &mut Page, registry: Registry) {
         let seconds = || Unit::Seconds;
@@ -124,6 +186,22 @@ impl Metrics {
             "Answers told to watchers that a change woke, and the first ones of watch streams",
             self.wakes.clone(),
         );
+        page.register(
+            "mizan_registry_filters",
+            "Filters of Consul's API, by how they ended",
+            self.filters.clone(),
+        );
+        page.register(
+            "mizan_registry_filters_open",
+            "Filters that wait for a turn, or are applied, now",
+            self.filtering.clone(),
+        );
+        page.register_with_unit(
+            "mizan_registry_filter_duration",
+            "How long a filter ran, waiting left out",
+            seconds(),
+            self.filter_time.clone(),
+        );
         page.register_collector(Box::new(Now(registry)));
     }
 }
@@ -135,6 +213,47 @@ pub(crate) struct Watching(Gauge);
 impl Drop for Watching {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// A filter, counted when dropped.
+#[derive(Debug)]
+pub(crate) struct Filtering {
+    metrics: Metrics,
+    /// Nothing: it is not counted.
+    end: Option<FilterEnd>,
+    total: Duration,
+}
+
+impl Filtering {
+    /// It ran for so long.
+    pub(crate) fn ran(&mut self, took: Duration) {
+        self.total = self.total.saturating_add(took);
+    }
+
+    /// How long it ran so far.
+    pub(crate) fn total(&self) -> Duration {
+        self.total
+    }
+
+    /// How it ended.
+    pub(crate) fn end(&mut self, end: FilterEnd) {
+        self.end = Some(end);
+    }
+
+    /// It was only looked at, and is counted when it is applied.
+    pub(crate) fn forget(mut self) {
+        self.end = None;
+    }
+}
+
+impl Drop for Filtering {
+    fn drop(&mut self) {
+        self.metrics.filtering.dec();
+        if let Some(end) = self.end {
+            self.metrics.filters.get_or_create(&end.into()).inc();
+            self.metrics.filter_time.observe(self.total.as_secs_f64());
+        }
     }
 }
 

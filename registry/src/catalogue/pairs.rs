@@ -17,6 +17,12 @@ impl Pairs {
         self.0.get(place.ok()?).map(|(_, value)| &**value)
     }
 
+    /// How many bytes all of them have together.
+    pub(crate) fn bytes(&self) -> usize {
+        let pairs = self.0.iter();
+        pairs.map(|(key, value)| key.len() + value.len()).sum()
+    }
+
     /// As a map, for an answer.
     pub(crate) fn to_map(&self) -> BTreeMap<String, String> {
         let pairs = self.0.iter();
@@ -54,6 +60,8 @@ mod tests {
         fn they_say_what_the_map_says(map: BTreeMap<String, String>, other: String) {
             let pairs = Pairs::from(map.clone());
             prop_assert_eq!(&pairs.to_map(), &map);
+            let bytes = map.iter().map(|(key, value)| key.len() + value.len());
+            prop_assert_eq!(pairs.bytes(), bytes.sum::<usize>());
             prop_assert_eq!(pairs.get(&other), map.get(&other).map(|value| &**value));
             for (key, value) in &map {
                 prop_assert_eq!(pairs.get(key), Some(&**value));

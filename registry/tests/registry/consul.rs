@@ -4,6 +4,7 @@ mod blocking;
 mod catalog;
 mod checks;
 pub(crate) mod client;
+mod filters;
 mod reading;
 mod refusals;
 mod restart;

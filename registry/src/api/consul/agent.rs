@@ -1,6 +1,6 @@
 //! `/v1/agent`: what a client tells "its agent", which is the registry's own node.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::body::Body;
 use http::{HeaderName, HeaderValue, Response};
@@ -9,18 +9,19 @@ use tokio::time::Instant;
 
 use super::{
     Consul,
-    blocking::{done, json, too_many_wait},
+    blocking::{Head, done, json, too_many_wait},
     catalog_write::keep,
     definition,
     filter::{Kind, Selectors},
-    health::{CHECK, keeps},
+    health::{CHECK, checks},
     input::Fields,
+    list::Narrow,
     query::Query,
     refusal::Refusal,
-    shapes::{self, DATACENTER},
+    shapes::{self, Check, DATACENTER, Service},
 };
 use crate::{
-    catalogue::{Key, Owner, View, limits},
+    catalogue::{Entry, Key, Owner, View, limits},
     registry::Watched,
 };
 
@@ -28,7 +29,7 @@ use crate::{
 const NO_REASON: &str = "taken out for maintenance; no reason was given";
 
 /// What there is to select in an instance.
-const SERVICE: Selectors = &[
+pub(super) const SERVICE: Selectors = &[
     ("Kind", Kind::Text),
     ("ID", Kind::Text),
     ("Service", Kind::Text),
@@ -93,16 +94,21 @@ impl Consul {
     }
 
     /// `/v1/agent/services`, by id.
-    pub(super) fn agent_services(&self, query: &Query) -> Result<Response<Body>, Refusal> {
-        let filter = query.filter(SERVICE)?;
-        let local = self.registry.node(self.registry.local_node());
-        let entries = local.map(|(_, entries)| entries).unwrap_or_default();
-        let services = entries.iter().map(|entry| {
-            let id = entry.instance.instance_id.clone();
-            (id, shapes::service(entry))
-        });
-        let services = services.filter(|(_, service)| keeps(&filter, service));
-        json(query, &services.collect::<BTreeMap<_, _>>())
+    pub(super) async fn agent_services(&self, query: &Query) -> Result<Response<Body>, Refusal> {
+        let filter = self.filter(query, SERVICE).await?;
+        let entries = || {
+            let local = self.registry.node(self.registry.local_node());
+            local.map_or_else(Vec::new, |(_, entries)| entries)
+        };
+        let shape = |entry: &Arc<Entry>, made: &mut Vec<_>| made.push(shapes::service(entry));
+        let by_id = |services: Vec<Service>| {
+            let services = services.into_iter();
+            let by_id = services.map(|service| (service.id.clone(), service));
+            by_id.collect::<BTreeMap<_, _>>()
+        };
+        let asked = (filter, Narrow::default());
+        self.arranged(Head::new(query), asked, entries, Box::new(shape), by_id)
+            .await
     }
 
     /// `/v1/agent/service/:id`: with `?hash`, waits until the registration is another than the one
@@ -138,13 +144,17 @@ impl Consul {
     }
 
     /// `/v1/agent/checks`, by id.
-    pub(super) fn agent_checks(&self, query: &Query) -> Result<Response<Body>, Refusal> {
-        let filter = query.filter(CHECK)?;
-        let checks = self.checks_of_node(self.registry.local_node()).into_iter();
-        let checks = checks
-            .filter(|check| keeps(&filter, check))
-            .map(|check| (check.check_id.clone(), check));
-        json(query, &checks.collect::<BTreeMap<_, _>>())
+    pub(super) async fn agent_checks(&self, query: &Query) -> Result<Response<Body>, Refusal> {
+        let filter = self.filter(query, CHECK).await?;
+        let checked = || self.checked(self.registry.local_node());
+        let by_id = |checks: Vec<Check>| {
+            let checks = checks.into_iter();
+            let by_id = checks.map(|check| (check.check_id.clone(), check));
+            by_id.collect::<BTreeMap<_, _>>()
+        };
+        let asked = (filter, Narrow::default());
+        self.arranged(Head::new(query), asked, checked, checks("any"), by_id)
+            .await
     }
 
     /// `/v1/agent/self`: what clients look for before they do anything else.

@@ -48,22 +48,81 @@ fn jittered(wait: Duration) -> Duration {
     wait + Duration::from_nanos(fastrand::u64(0..=most))
 }
 
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Head {
+    pretty: bool,
+    index: Option<Index>,
+}
+
+/// How new an answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Index {
+    revision: u64,
+    consistency: &'static str,
+}
+
+impl Head {
+    /// As it is.
+    pub(super) fn new(query: &Query) -> Self {
+        Self {
+            pretty: query.has("pretty"),
+            index: None,
+        }
+    }
+
+    /// With the headers that say how new it is.
+    pub(super) fn indexed(query: &Query, revision: u64) -> Result<Self, Refusal> {
+        let consistency = query.consistency()?;
+        let index = Some(Index {
+            revision,
+            consistency,
+        });
+        Ok(Self {
+            index,
+            ..Self::new(query)
+        })
+    }
+
+    /// An object.
+    pub(super) fn write(self, value: &impl Serialize) -> Result<Response<Body>, Refusal> {
+        let failed = |_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "cannot write the answer");
+        let mut text = Vec::new();
+        if self.pretty {
+            let spaced = PrettyFormatter::with_indent(b"    ");
+            let mut serializer = Serializer::with_formatter(&mut text, spaced);
+            value.serialize(&mut serializer).map_err(failed)?;
+            text.push(b'\n');
+        } else {
+            serde_json::to_writer(&mut text, value).map_err(failed)?;
+        }
+        let mut response = Response::new(Body::from(text));
+        let json = HeaderValue::from_static("application/json");
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, json);
+        let Some(index) = self.index else {
+            return Ok(response);
+        };
+        // Clients that read a 0 ask again and again without waiting.
+        let revision = HeaderValue::from(index.revision.max(1));
+        headers.insert(HeaderName::from_static("x-consul-index"), revision);
+        for (name, value) in [
+            ("x-consul-knownleader", "true"),
+            ("x-consul-lastcontact", "0"),
+            ("x-consul-effective-consistency", index.consistency),
+            ("x-consul-query-backend", "blocking-query"),
+            ("x-consul-default-acl-policy", "allow"),
+        ] {
+            let name = HeaderName::from_static(name);
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+        Ok(response)
+    }
+}
+
 /// An object.
 pub(super) fn json(query: &Query, value: &impl Serialize) -> Result<Response<Body>, Refusal> {
-    let failed = |_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "cannot write the answer");
-    let mut text = Vec::new();
-    if query.has("pretty") {
-        let spaced = PrettyFormatter::with_indent(b"    ");
-        let mut serializer = Serializer::with_formatter(&mut text, spaced);
-        value.serialize(&mut serializer).map_err(failed)?;
-        text.push(b'\n');
-    } else {
-        serde_json::to_writer(&mut text, value).map_err(failed)?;
-    }
-    let mut response = Response::new(Body::from(text));
-    let json = HeaderValue::from_static("application/json");
-    response.headers_mut().insert(CONTENT_TYPE, json);
-    Ok(response)
+    Head::new(query).write(value)
 }
 
 /// An object with the headers that say how new it is.
@@ -72,23 +131,7 @@ pub(super) fn indexed(
     index: u64,
     value: &impl Serialize,
 ) -> Result<Response<Body>, Refusal> {
-    let consistency = query.consistency()?;
-    let mut response = json(query, value)?;
-    let headers = response.headers_mut();
-    // Clients that read a 0 ask again and again without waiting.
-    let index = HeaderValue::from(index.max(1));
-    headers.insert(HeaderName::from_static("x-consul-index"), index);
-    for (name, value) in [
-        ("x-consul-knownleader", "true"),
-        ("x-consul-lastcontact", "0"),
-        ("x-consul-effective-consistency", consistency),
-        ("x-consul-query-backend", "blocking-query"),
-        ("x-consul-default-acl-policy", "allow"),
-    ] {
-        let name = HeaderName::from_static(name);
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    Ok(response)
+    Head::indexed(query, index)?.write(value)
 }
 
 /// Done, without anything to say.

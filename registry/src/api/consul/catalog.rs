@@ -7,19 +7,19 @@ use std::{
 
 use axum::body::Body;
 use http::Response;
-use serde_json::json;
+use serde::Serialize;
 
 use super::{
-    Consul,
-    blocking::indexed,
+    Consul, agent,
+    blocking::{Head, indexed},
     filter::{Kind, Selectors},
-    health::{has_tag, keeps},
+    list::Narrow,
     query::Query,
     refusal::Refusal,
-    shapes,
+    shapes::{self, CatalogService, Node, Service},
 };
 use crate::{
-    catalogue::{Entry, View},
+    catalogue::{Entry, NodeView, View},
     registry::Watched,
 };
 
@@ -53,28 +53,45 @@ const NODE: Selectors = &[
     ("Meta", Kind::Map),
 ];
 
+/// A node and what is on it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct OnNode<T> {
+    node: Node,
+    services: T,
+}
+
 impl Consul {
     /// `/v1/catalog/services`: names with the tags that any instance carries.
     pub(super) async fn catalog_services(&self, query: &Query) -> Result<Response<Body>, Refusal> {
-        let filter = query.filter(SERVICE)?;
-        if filter.is_empty() && !query.has("node-meta") {
+        let filter = self.filter(query, SERVICE).await?;
+        let narrow = query.narrow(false)?;
+        if filter.is_empty() && narrow == Narrow::default() {
             let index = self.index(query, &Watched::Services).await?;
             let services: BTreeMap<_, _> = self.registry.tags().into_iter().collect();
             return indexed(query, index, &services);
         }
         // What decides here is more than names and tags.
         let index = self.index(query, &Watched::Registrations).await?;
-        let mut services: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for snapshot in self.registry.snapshots(0) {
-            for entry in snapshot.entries(View::Registered) {
-                let kept = query.keeps_node(&entry.node);
-                if kept && keeps(&filter, &shapes::catalog_service(entry)) {
-                    let tags = services.entry(entry.instance.service.clone()).or_default();
-                    tags.extend(entry.instance.tags.iter().cloned());
-                }
+        let head = Head::indexed(query, index)?;
+        let entries = || {
+            let snapshots = self.registry.snapshots(0);
+            let entries = snapshots
+                .iter()
+                .flat_map(|one| one.entries(View::Registered));
+            entries.cloned().collect()
+        };
+        let shape =
+            |entry: &Arc<Entry>, made: &mut Vec<_>| made.push(shapes::catalog_service(entry));
+        let finish = |kept: Vec<CatalogService>| {
+            let mut services: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+            for (name, tags) in kept.into_iter().map(CatalogService::into_tags) {
+                services.entry(name).or_default().extend(tags);
             }
-        }
-        indexed(query, index, &services)
+            services
+        };
+        self.arranged(head, (filter, narrow), entries, Box::new(shape), finish)
+            .await
     }
 
     /// `/v1/catalog/service/:name`.
@@ -83,33 +100,28 @@ impl Consul {
         query: &Query,
         name: &str,
     ) -> Result<Response<Body>, Refusal> {
-        let filter = query.filter(SERVICE)?;
+        let filter = self.filter(query, SERVICE).await?;
+        let narrow = query.narrow(true)?;
         let watched = Watched::Service(name.to_owned(), View::Registered);
         let index = self.index(query, &watched).await?;
-        let snapshot = self.registry.snapshot(name);
-        let services = snapshot
-            .entries(View::Registered)
-            .filter(|entry| query.keeps_node(&entry.node))
-            .filter(|entry| {
-                query
-                    .all("tag")
-                    .all(|tag| has_tag(&entry.instance.tags, tag))
-            })
-            .map(|entry| shapes::catalog_service(entry))
-            .filter(|service| keeps(&filter, service));
-        indexed(query, index, &services.collect::<Vec<_>>())
+        let head = Head::indexed(query, index)?;
+        let entries = || self.entries(name, View::Registered);
+        let shape =
+            |entry: &Arc<Entry>, made: &mut Vec<_>| made.push(shapes::catalog_service(entry));
+        self.list(head, (filter, narrow), entries, Box::new(shape))
+            .await
     }
 
     /// `/v1/catalog/nodes`.
     pub(super) async fn catalog_nodes(&self, query: &Query) -> Result<Response<Body>, Refusal> {
-        let filter = query.filter(NODE)?;
+        let filter = self.filter(query, NODE).await?;
+        let narrow = query.narrow(false)?;
         let index = self.index(query, &Watched::Nodes).await?;
-        let nodes = self.registry.nodes().into_iter();
-        let nodes = nodes
-            .filter(|node| query.keeps_node(node))
-            .map(|node| shapes::node(&node))
-            .filter(|node| keeps(&filter, node));
-        indexed(query, index, &nodes.collect::<Vec<_>>())
+        let head = Head::indexed(query, index)?;
+        let nodes = || self.registry.nodes();
+        let shape = |node: &Arc<NodeView>, made: &mut Vec<_>| made.push(shapes::node(node));
+        self.list(head, (filter, narrow), nodes, Box::new(shape))
+            .await
     }
 
     /// `/v1/catalog/node/:node`: the node and the instances on it; null when it is not known.
@@ -118,17 +130,12 @@ impl Consul {
         query: &Query,
         name: &str,
     ) -> Result<Response<Body>, Refusal> {
-        let index = self.index(query, &Watched::Registrations).await?;
-        let Some((node, entries)) = self.registry.node(name) else {
-            return indexed(query, index, &());
+        let by_id = |services: Vec<Service>| {
+            let services = services.into_iter();
+            let by_id = services.map(|service| (service.id.clone(), service));
+            by_id.collect::<BTreeMap<_, _>>()
         };
-        let id = |entry: &Arc<Entry>| entry.instance.instance_id.clone();
-        let services = entries
-            .iter()
-            .map(|entry| (id(entry), shapes::service(entry)));
-        let services: BTreeMap<_, _> = services.collect();
-        let answer = json!({"Node": shapes::node(&node), "Services": services});
-        indexed(query, index, &answer)
+        self.on_node(query, name, by_id).await
     }
 
     /// `/v1/catalog/node-services/:node`: the same, with the instances as a list.
@@ -137,12 +144,30 @@ impl Consul {
         query: &Query,
         name: &str,
     ) -> Result<Response<Body>, Refusal> {
+        self.on_node(query, name, |services| services).await
+    }
+
+    /// A filter is about the instances: the node is there whatever it keeps.
+    async fn on_node<T: Serialize>(
+        &self,
+        query: &Query,
+        name: &str,
+        arrange: impl FnOnce(Vec<Service>) -> T + Send + 'static,
+    ) -> Result<Response<Body>, Refusal> {
+        let filter = self.filter(query, agent::SERVICE).await?;
         let index = self.index(query, &Watched::Registrations).await?;
-        let Some((node, entries)) = self.registry.node(name) else {
-            return indexed(query, index, &());
+        let head = Head::indexed(query, index)?;
+        let node = self.registry.node(name).map(|(node, _)| node);
+        let entries = || self.registry.node(name).map_or_else(Vec::new, |(_, on)| on);
+        let shape = |entry: &Arc<Entry>, made: &mut Vec<_>| made.push(shapes::service(entry));
+        let finish = move |kept| {
+            node.map(|node| OnNode {
+                node: shapes::node(&node),
+                services: arrange(kept),
+            })
         };
-        let services: Vec<_> = entries.iter().map(|entry| shapes::service(entry)).collect();
-        let answer = json!({"Node": shapes::node(&node), "Services": services});
-        indexed(query, index, &answer)
+        let asked = (filter, Narrow::default());
+        self.arranged(head, asked, entries, Box::new(shape), finish)
+            .await
     }
 }

@@ -3,11 +3,19 @@
 
 use std::time::Duration;
 
-use super::{catalog_write, definition, duration, filter::Filter, health, input::Fields};
+use super::{
+    catalog_write, definition, duration,
+    filter::{Filter, Judge, Stop, Work},
+    health,
+    input::Fields,
+};
 use crate::catalogue::validate_checks;
 
 /// A refusal is for a person and for a log: it does not repeat all that it was given.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
+
+/// What a filter may cost over one answer: all 8 KiB of it, without patterns, cost less.
+const FILTER_WORK_MAX: u64 = 1_000_000;
 
 /// The bodies of every registration and report.
 pub fn body(bytes: &[u8]) {
@@ -35,12 +43,27 @@ pub fn body(bytes: &[u8]) {
     let _ = catalog_write::parse(&fields);
 }
 
-/// Filter expressions: what can be read is applied to something that has all of it.
+/// Filter expressions: what can be read is applied to something that has all of it, and costs no
+/// more than it may.
 pub fn filter(text: &str) {
     for selectors in [health::INSTANCE, health::CHECK] {
-        match Filter::parse(text, selectors) {
-            Ok(filter) => drop(filter.keeps(&sample())),
-            Err(why) => assert!(why.to_string().len() <= REFUSAL_BYTES_MAX),
+        let mut work = Work::bounded(FILTER_WORK_MAX);
+        let filter = Filter::parse(text, selectors).map_err(Stop::Wrong);
+        let applied = filter.and_then(|filter| {
+            let patterns = filter.has_patterns();
+            let mut judge = Judge::from(filter);
+            while judge.prepare(&mut work)? {}
+            let compiled = work.used();
+            let kept = judge.keeps(&sample(), &mut work);
+            assert!(work.used() - compiled <= FILTER_WORK_MAX);
+            // Without patterns, this little is never refused.
+            assert!(patterns || kept.is_ok());
+            kept
+        });
+        match applied {
+            Ok(_) => {}
+            Err(Stop::Wrong(why)) => assert!(why.to_string().len() <= REFUSAL_BYTES_MAX),
+            Err(Stop::Pause) => unreachable!("nobody said that it must pause"),
         }
     }
 }
@@ -75,6 +98,7 @@ mod tests {
             r#"{"Node": "n", "Address": "a", "Check": {"Name": "c", "Definition": {"TCP": "a:1", "Interval": "1s"}}}"#,
             r#"Service.Tags contains "v1" and not Checks.Status != `passing`"#,
             r#"CheckID matches "^c" or Name is not empty"#,
+            r#"Name matches "\\pL{40}" or Name matches "((a{50}){50}){50}""#,
             "1h2m3.5s",
             "-0ns",
             "",

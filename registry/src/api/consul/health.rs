@@ -1,19 +1,21 @@
 //! `/v1/health`: instances and checks with what is known of their health.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use http::Response;
-use serde::Serialize;
 
 use super::{
     Consul,
-    blocking::indexed,
-    filter::{Filter, Kind, Selectors},
+    blocking::Head,
+    filter::{Kind, Selectors},
+    list::{Checked, Narrow, Shape},
     query::Query,
     refusal::Refusal,
     shapes::{self, Check},
 };
 use crate::{
-    catalogue::{Status, View},
+    catalogue::{Entry, Status, View},
     registry::Watched,
 };
 
@@ -62,11 +64,6 @@ pub(super) const CHECK: Selectors = &[
     ("Type", Kind::Text),
 ];
 
-/// Whether a filter keeps something, in the form in which it is answered.
-pub(super) fn keeps(filter: &Filter, shape: &impl Serialize) -> bool {
-    filter.is_empty() || serde_json::to_value(shape).is_ok_and(|value| filter.keeps(&value))
-}
-
 impl Consul {
     /// `/v1/health/service/:name`. Those who want passing instances alone have an index of their
     /// own, so that nothing among the others wakes them.
@@ -75,7 +72,8 @@ impl Consul {
         query: &Query,
         name: &str,
     ) -> Result<Response<Body>, Refusal> {
-        let filter = query.filter(INSTANCE)?;
+        let filter = self.filter(query, INSTANCE).await?;
+        let narrow = query.narrow(true)?;
         let view = if query.passing()? {
             View::Passing
         } else {
@@ -83,18 +81,11 @@ impl Consul {
         };
         let watched = Watched::Service(name.to_owned(), view);
         let index = self.index(query, &watched).await?;
-        let snapshot = self.registry.snapshot(name);
-        let entries = snapshot
-            .entries(view)
-            .filter(|entry| query.keeps_node(&entry.node))
-            .filter(|entry| {
-                query
-                    .all("tag")
-                    .all(|tag| has_tag(&entry.instance.tags, tag))
-            })
-            .map(|entry| shapes::service_entry(entry))
-            .filter(|entry| keeps(&filter, entry));
-        indexed(query, index, &entries.collect::<Vec<_>>())
+        let head = Head::indexed(query, index)?;
+        let entries = || self.entries(name, view);
+        let shape = |entry: &Arc<Entry>, made: &mut Vec<_>| made.push(shapes::service_entry(entry));
+        self.list(head, (filter, narrow), entries, Box::new(shape))
+            .await
     }
 
     /// `/v1/health/checks/:service`.
@@ -103,16 +94,16 @@ impl Consul {
         query: &Query,
         name: &str,
     ) -> Result<Response<Body>, Refusal> {
-        let filter = query.filter(CHECK)?;
+        let filter = self.filter(query, CHECK).await?;
         let watched = Watched::Service(name.to_owned(), View::All);
         let index = self.index(query, &watched).await?;
-        let snapshot = self.registry.snapshot(name);
-        let checks = snapshot
-            .entries(View::All)
-            .filter(|entry| query.keeps_node(&entry.node))
-            .flat_map(|entry| shapes::service_checks(entry))
-            .filter(|check| keeps(&filter, check));
-        indexed(query, index, &checks.collect::<Vec<_>>())
+        let head = Head::indexed(query, index)?;
+        let entries = || {
+            let entries = self.entries(name, View::All).into_iter();
+            entries.map(Checked::Instance).collect()
+        };
+        let asked = (filter, query.narrow(false)?);
+        self.list(head, asked, entries, checks("any")).await
     }
 
     /// `/v1/health/node/:node`: its own checks and those of the instances on it.
@@ -121,11 +112,12 @@ impl Consul {
         query: &Query,
         name: &str,
     ) -> Result<Response<Body>, Refusal> {
-        let filter = query.filter(CHECK)?;
+        let filter = self.filter(query, CHECK).await?;
         let index = self.index(query, &Watched::Checks).await?;
-        let checks = self.checks_of_node(name).into_iter();
-        let checks = checks.filter(|check| keeps(&filter, check));
-        indexed(query, index, &checks.collect::<Vec<_>>())
+        let head = Head::indexed(query, index)?;
+        let asked = (filter, Narrow::default());
+        let checked = || self.checked(name);
+        self.list(head, asked, checked, checks("any")).await
     }
 
     /// `/v1/health/state/:state`: every check that says so.
@@ -134,37 +126,53 @@ impl Consul {
         query: &Query,
         state: &str,
     ) -> Result<Response<Body>, Refusal> {
-        let known = [Status::Passing, Status::Warning, Status::Critical];
-        if state != "any" && !known.iter().any(|status| status.word() == state) {
+        let known = ["any"].into_iter().chain(
+            [Status::Passing, Status::Warning, Status::Critical]
+                .iter()
+                .map(|status| status.word()),
+        );
+        let Some(state) = known.into_iter().find(|word| *word == state) else {
             return Err(Refusal::bad(
                 "the state of a check must be any, passing, warning or critical",
             ));
-        }
-        let filter = query.filter(CHECK)?;
+        };
+        let filter = self.filter(query, CHECK).await?;
+        let narrow = query.narrow(false)?;
         let index = self.index(query, &Watched::Checks).await?;
-        let nodes = self.registry.nodes().into_iter();
-        let checks = nodes
-            .filter(|node| query.keeps_node(node))
-            .flat_map(|node| self.checks_of_node(&node.node.name))
-            .filter(|check| state == "any" || check.status == state)
-            .filter(|check| keeps(&filter, check));
-        indexed(query, index, &checks.collect::<Vec<_>>())
+        let head = Head::indexed(query, index)?;
+        let checked = || {
+            let nodes = self.registry.nodes().into_iter();
+            let checked = nodes.flat_map(|node| self.checked(&node.node.name));
+            checked.collect()
+        };
+        self.list(head, (filter, narrow), checked, checks(state))
+            .await
     }
 
-    /// The checks of a node and of the instances on it.
-    pub(super) fn checks_of_node(&self, name: &str) -> Vec<Check> {
+    /// The instances of a service.
+    pub(super) fn entries(&self, service: &str, view: View) -> Vec<Arc<Entry>> {
+        let snapshot = self.registry.snapshot(service);
+        snapshot.entries(view).cloned().collect()
+    }
+
+    /// What has checks on a node: the node itself, and the instances on it.
+    pub(super) fn checked(&self, name: &str) -> Vec<Checked> {
         let Some((node, entries)) = self.registry.node(name) else {
             return Vec::new();
         };
-        let mut checks = shapes::node_checks(&node);
-        for entry in entries {
-            checks.extend(shapes::service_checks(&entry));
-        }
-        checks
+        let entries = entries.into_iter().map(Checked::Instance);
+        [Checked::Node(node)].into_iter().chain(entries).collect()
     }
 }
 
-/// Whether a tag is among these, in any case (Consul's rule for `?tag`).
-pub(super) fn has_tag(tags: &[String], wanted: &str) -> bool {
-    tags.iter().any(|tag| tag.eq_ignore_ascii_case(wanted))
+/// The checks in one state, or in any.
+pub(super) fn checks(state: &'static str) -> Shape<Checked, Check> {
+    Box::new(move |checked, made| {
+        let checks = match checked {
+            Checked::Node(node) => shapes::node_checks(node),
+            Checked::Instance(entry) => shapes::service_checks(entry),
+        };
+        let wanted = |check: &Check| state == "any" || check.status == state;
+        made.extend(checks.into_iter().filter(wanted));
+    })
 }

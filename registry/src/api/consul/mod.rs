@@ -3,7 +3,7 @@
 //! ```text
 //!   request ─► route ─► agent, catalog, health, status ─► registry
 //!               │          │        │
-//!               │          │        └─ query, filter, blocking ─► shapes
+//!               │          │        └─ query, blocking, answer ─► turns ─► list ─► filter, shapes
 //!               │          └────────── input, definition
 //!               └─ everything else: 404 and a sentence
 //! ```
@@ -13,6 +13,7 @@
 
 mod agent;
 mod agent_health;
+mod answer;
 mod blocking;
 mod catalog;
 mod catalog_write;
@@ -24,11 +25,13 @@ mod filter;
 pub mod fuzz;
 mod health;
 mod input;
+mod list;
 mod query;
 mod refusal;
 mod route;
 mod shapes;
 mod status;
+mod turns;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -40,7 +43,7 @@ use http::{
 use http_body_util::{BodyExt as _, Limited};
 use tokio::sync::Semaphore;
 
-use self::{query::Query, refusal::Refusal, route::Route};
+use self::{query::Query, refusal::Refusal, route::Route, turns::Turns};
 use crate::registry::Registry;
 
 /// Bytes of a body. The largest valid registration is well below.
@@ -56,6 +59,8 @@ struct Consul {
     /// Where the registry listens.
     address: SocketAddr,
     waiting: Semaphore,
+    /// Who filters, and writes large answers, and when.
+    turns: Turns,
 }
 
 /// Everything below `/v1`, for a registry that listens there.
@@ -64,6 +69,7 @@ pub(crate) fn router(registry: Registry, address: SocketAddr) -> Router {
         registry,
         address,
         waiting: Semaphore::new(WAITING_MAX),
+        turns: Turns::default(),
     });
     let handler = any(move |request: Request<Body>| {
         let consul = Arc::clone(&consul);
@@ -125,9 +131,9 @@ impl Consul {
         match route {
             Route::AgentSelf => self.agent_self(query),
             Route::AgentMembers => self.agent_members(query),
-            Route::AgentServices => self.agent_services(query),
+            Route::AgentServices => self.agent_services(query).await,
             Route::AgentService(id) => self.agent_service(query, &id).await,
-            Route::AgentChecks => self.agent_checks(query),
+            Route::AgentChecks => self.agent_checks(query).await,
             Route::RegisterService => self.register_service(query, body).await,
             Route::DeregisterService(id) => self.deregister_service(&id).await,
             Route::ServiceMaintenance(id) => self.service_maintenance(query, &id).await,

@@ -5,19 +5,16 @@ use std::time::Duration;
 use http::StatusCode;
 use percent_encoding::percent_decode_str;
 
-use super::{
-    duration,
-    filter::{Filter, Selectors},
-    refusal::Refusal,
-    shapes::DATACENTER,
-};
-use crate::catalogue::NodeView;
+use super::{duration, list::Narrow, refusal::Refusal, shapes::DATACENTER};
 
 /// How long a query blocks when nobody says (Consul's rule).
 const WAIT_DEFAULT: Duration = Duration::from_secs(300);
 
 /// How long a query may block (Consul's rule).
 const WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// How many tags, or pairs of a node, a query may ask for: each is looked for in every instance.
+const NARROW_MAX: usize = 32;
 
 /// The parameters of a request, decoded, in their order.
 #[derive(Debug, Default)]
@@ -120,22 +117,28 @@ impl Query {
         })
     }
 
-    /// The filter expression; one that keeps everything when there is none.
-    pub(crate) fn filter(&self, selectors: Selectors) -> Result<Filter, Refusal> {
-        let text = self.get("filter").unwrap_or_default();
-        Filter::parse(text, selectors)
-            .map_err(|why| Refusal::bad(format!("Failed to create boolean expression: {why}")))
-    }
-
-    /// Whether a node has all the pairs that are asked for.
-    pub(crate) fn keeps_node(&self, node: &NodeView) -> bool {
-        self.all("node-meta").all(|pair| {
+    /// The pairs that nodes must have, and, of instances, the tags.
+    pub(crate) fn narrow(&self, instances: bool) -> Result<Narrow, Refusal> {
+        let pairs = self.all("node-meta").map(|pair| {
             let (key, value) = pair.split_once(':').unwrap_or((pair, ""));
-            node.node
-                .metadata
-                .get(key)
-                .is_some_and(|held| held == value)
-        })
+            (key.to_owned(), value.to_owned())
+        });
+        let tags = self.all("tag").filter(|_| instances);
+        let narrow = Narrow {
+            tags: tags.map(str::to_owned).collect(),
+            node_meta: pairs.collect(),
+        };
+        for (name, count) in [
+            ("tag", narrow.tags.len()),
+            ("node-meta", narrow.node_meta.len()),
+        ] {
+            if count > NARROW_MAX {
+                return Err(Refusal::bad(format!(
+                    "there are {count} of ?{name}, and {NARROW_MAX} is the most"
+                )));
+            }
+        }
+        Ok(narrow)
     }
 }
 
@@ -182,5 +185,20 @@ mod tests {
         assert_eq!(Query::parse("passing=0").passing(), Ok(false));
         assert!(Query::parse("passing=2").passing().is_err());
         assert!(Query::parse("").enable().is_err());
+        let narrow = Query::parse("tag=a&node-meta=rack:7&node-meta=b")
+            .narrow(true)
+            .unwrap();
+        assert_eq!(narrow.tags, ["a"]);
+        let pairs = [("rack", "7"), ("b", "")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        assert_eq!(narrow.node_meta, pairs);
+        let many = "tag=a&".repeat(NARROW_MAX + 1);
+        assert!(
+            Query::parse(&many)
+                .narrow(true)
+                .unwrap_err()
+                .text
+                .contains("33 of ?tag")
+        );
+        assert_eq!(Query::parse(&many).narrow(false), Ok(Narrow::default()));
     }
 }

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use http::{Response, StatusCode, header::CONTENT_TYPE};
 
+use super::filter::Wrong;
 use crate::{catalogue::Violation, registry::Refused};
 
 /// Why a request was refused.
@@ -58,5 +59,11 @@ impl From<Refused> for Refusal {
             Refused::Unavailable => (StatusCode::INTERNAL_SERVER_ERROR, why.to_string()),
         };
         Self::new(status, text)
+    }
+}
+
+impl From<Wrong> for Refusal {
+    fn from(why: Wrong) -> Self {
+        Self::bad(why.to_string())
     }
 }

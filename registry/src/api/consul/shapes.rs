@@ -56,7 +56,7 @@ pub(super) struct Service {
     /// Always empty, as that of every service that is no proxy; clients filter by it.
     kind: &'static str,
     #[serde(rename = "ID")]
-    id: String,
+    pub(super) id: String,
     service: String,
     tags: Vec<String>,
     address: String,
@@ -110,6 +110,13 @@ pub(super) struct CatalogService {
     service_connect: Nothing,
     create_index: u64,
     modify_index: u64,
+}
+
+impl CatalogService {
+    /// The service's name, and the tags of this instance.
+    pub(super) fn into_tags(self) -> (String, Vec<String>) {
+        (self.service_name, self.service_tags)
+    }
 }
 
 /// An instance with its node and all its checks, as in `/v1/health/service`.

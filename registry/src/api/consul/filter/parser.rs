@@ -1,23 +1,32 @@
 //! From tokens to what an expression means.
 
-use regex::RegexBuilder;
-
 use super::{Kind, Node, Selectors, Test, token::Token};
 
 /// How deep parentheses and negations nest: each level takes stack.
 const DEPTH_MAX: usize = 50;
 
-/// Bytes that a compiled pattern may take.
-const PATTERN_BYTES_MAX: usize = 256 * 1024;
-
 /// Reads tokens; what is left of them.
 #[derive(Debug)]
 pub(super) struct Parser<'a> {
     pub(super) tokens: &'a [Token],
-    pub(super) selectors: Selectors,
+    selectors: Selectors,
+    /// The patterns that were read, by their place.
+    pub(super) patterns: Vec<String>,
+    /// How many tests were read.
+    pub(super) tests: usize,
 }
 
 impl<'a> Parser<'a> {
+    /// Nothing was read yet.
+    pub(super) fn new(tokens: &'a [Token], selectors: Selectors) -> Self {
+        Self {
+            tokens,
+            selectors,
+            patterns: Vec::new(),
+            tests: 0,
+        }
+    }
+
     fn next(&mut self) -> Option<&'a Token> {
         let (first, rest) = self.tokens.split_first()?;
         self.tokens = rest;
@@ -68,6 +77,7 @@ impl<'a> Parser<'a> {
     }
 
     fn matching(&mut self) -> Result<Node, String> {
+        self.tests += 1;
         let first = self.next().ok_or("ends too early")?;
         let operator = self.next();
         let negated = operator.is_some_and(|token| token.is("not"));
@@ -128,11 +138,9 @@ impl<'a> Parser<'a> {
                 if kind != Kind::Text {
                     return Err("\"matches\" looks at texts, not at lists or maps".into());
                 }
-                let pattern = RegexBuilder::new(&value)
-                    .size_limit(PATTERN_BYTES_MAX)
-                    .build();
-                let pattern = pattern.map_err(|why| format!("the pattern is not one: {why}"))?;
-                Ok((Test::Matches(pattern), negated))
+                let place = self.patterns.len();
+                self.patterns.push(value);
+                Ok((Test::Matches(place), negated))
             }
             other => Err(format!("{} is not an operator", other.echo())),
         }
