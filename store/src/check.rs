@@ -122,6 +122,17 @@ pub(crate) fn run(database: &Path, anchor: &Anchor) -> Result<(), OpenError> {
     quick_check(&connection, database)
 }
 
+/// Refuses a copy that is damaged, or not whole by itself; changes nothing, not even beside it.
+pub(crate) fn copy(copy: &Path) -> Result<(), OpenError> {
+    let log = beside(copy, "-wal");
+    if fs::metadata(&log).is_ok_and(|log| log.len() > 0) {
+        let cause = format!("it has a log, {}, and is no backup", log.display());
+        return Err(OpenError::at(copy.display(), cause));
+    }
+    let connection = without_log(copy).map_err(|error| OpenError::file(copy, &error))?;
+    quick_check(&connection, copy)
+}
+
 /// Refuses a file whose pages do not fit together.
 pub(crate) fn quick_check(connection: &Connection, database: &Path) -> Result<(), OpenError> {
     let said: rusqlite::Result<String> =

@@ -46,11 +46,14 @@ impl OpenError {
     }
 
     /// The anchor says nothing.
-    pub(crate) fn anchor_damaged(anchor: &Path) -> Self {
-        let cause = "it cannot be read, and tells whether the file beside it is whole".to_owned();
-        let remedy = "Restore a backup (`mizan restore`); or, if the file is known to be whole, \
-                      remove this one";
-        Self::not_as_written(anchor, cause, remedy)
+    pub(crate) fn anchor_damaged(path: &Path) -> Self {
+        let file = path.display();
+        let cause = format!("{file}-anchor, which tells whether it is whole, is damaged");
+        let remedy = format!(
+            "Restore a backup (`mizan restore`); or, if {file} is known to be whole, remove \
+             {file}-anchor"
+        );
+        Self::not_as_written(path, cause, &remedy)
     }
 
     /// The file is not what was acknowledged.
@@ -118,11 +121,11 @@ impl OpenError {
         }
     }
 
-    /// What is wrong with the file, when it is not what was written to it: trying again does not
-    /// help.
+    /// Whether the file is not what was written to it: trying again does not help, and the words say
+    /// what does.
     #[must_use]
-    pub fn damage(&self) -> Option<&str> {
-        self.remedy.as_ref().map(|_| self.cause.as_str())
+    pub fn is_damage(&self) -> bool {
+        self.remedy.is_some()
     }
 }
 

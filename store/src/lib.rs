@@ -19,6 +19,7 @@
 //! [`Unavailable`] and nothing is half-written.
 
 mod anchor;
+pub mod backup;
 mod check;
 mod error;
 mod file;

@@ -38,11 +38,6 @@ impl Closer {
         // Nothing is ever sent: this resolves when the other side is gone.
         let _ = self.ended.clone().changed().await;
     }
-
-    /// Whether the writer was asked to end.
-    pub(crate) fn asked(&self) -> bool {
-        *self.asked.borrow()
-    }
 }
 
 impl Closing {
@@ -102,7 +97,7 @@ mod tests {
         queue.send(2).await.unwrap();
         let ask = closer.clone();
         let closed = tokio::spawn(async move { ask.close().await });
-        while !closer.asked() {
+        while !*closer.asked.borrow() {
             tokio::task::yield_now().await;
         }
         let mut taken = Vec::new();

@@ -79,7 +79,7 @@ impl Folder {
         let mut said = String::new();
         for _ in 0..2 {
             let error = refused(&self.location()).await;
-            assert!(error.damage().is_some(), "{error}");
+            assert!(error.is_damage(), "{error}");
             said = error.to_string();
             assert!(said.contains(because), "{said}");
             assert!(said.contains("Nothing was changed"), "{said}");
@@ -205,7 +205,7 @@ fn what_is_opened_holds_all_that_was_acknowledged() {
         runtime.block_on(async {
             match Store::<Items>::open(&left.location()).await {
                 Ok(store) => prop_assert_eq!(names(&store).await, numbers(0..20)),
-                Err(error) => prop_assert!(!same && error.damage().is_some(), "{}", error),
+                Err(error) => prop_assert!(!same && error.is_damage(), "{}", error),
             }
             Ok(())
         })
@@ -278,7 +278,8 @@ async fn a_file_that_is_gone_is_told() {
 async fn an_anchor_that_cannot_be_read_is_told() {
     let left = killed().await;
     fs::write(left.file("-anchor"), "rubbish".repeat(600)).unwrap();
-    left.refuses("items.db-anchor: it cannot be read").await;
+    left.refuses("items.db-anchor, which tells whether it is whole, is damaged")
+        .await;
 }
 
 #[tokio::test]

@@ -74,6 +74,7 @@ pub(crate) fn open_own(path: &Path) -> io::Result<File> {
 pub(crate) struct Anchor {
     file: File,
     path: PathBuf,
+    database: PathBuf,
     /// Whether the last write failed: said once, not for each commit.
     failing: AtomicBool,
 }
@@ -86,25 +87,21 @@ impl Anchor {
         check: impl FnOnce(&Self) -> Result<(), OpenError>,
     ) -> Result<Self, OpenError> {
         let anchor = Self::open(database)?;
-        if anchor.wait(database, |anchor| {
-            match Held::of(anchor.file.try_lock())? {
-                Held::Mine => return Ok(Some(true)),
-                Held::Others => {}
+        let alone = anchor.wait(|file| {
+            if let Held::Mine = Held::of(file.try_lock())? {
+                return Ok(Some(true));
             }
             // Not alone: somebody else has checked it, unless he still does.
-            match Held::of(anchor.file.try_lock_shared())? {
-                Held::Mine => Ok(Some(false)),
-                Held::Others => Ok(None),
-            }
-        })? {
+            let shared = Held::of(file.try_lock_shared())?;
+            Ok(matches!(shared, Held::Mine).then_some(false))
+        })?;
+        if alone {
             check(&anchor)?;
             // Another may come in between and check it too; nothing is open here that this touches.
             anchor.file.unlock().map_err(|e| anchor.failed(e))?;
-            anchor.wait(database, |anchor| {
-                match Held::of(anchor.file.try_lock_shared())? {
-                    Held::Mine => Ok(Some(())),
-                    Held::Others => Ok(None),
-                }
+            anchor.wait(|file| {
+                let shared = Held::of(file.try_lock_shared())?;
+                Ok(matches!(shared, Held::Mine).then_some(()))
             })?;
         }
         Ok(anchor)
@@ -123,6 +120,7 @@ impl Anchor {
         Ok(Self {
             file,
             path,
+            database: database.to_owned(),
             failing: AtomicBool::new(false),
         })
     }
@@ -132,19 +130,15 @@ impl Anchor {
         reason = "files are opened on a blocking thread, never on a runtime worker; and in a \
                   simulation nobody holds a lock while another runs"
     )]
-    fn wait<T>(
-        &self,
-        database: &Path,
-        attempt: impl Fn(&Self) -> io::Result<Option<T>>,
-    ) -> Result<T, OpenError> {
+    fn wait<T>(&self, attempt: impl Fn(&File) -> io::Result<Option<T>>) -> Result<T, OpenError> {
         let began = Instant::now();
         loop {
-            if let Some(held) = attempt(self).map_err(|e| self.failed(e))? {
+            if let Some(held) = attempt(&self.file).map_err(|e| self.failed(e))? {
                 return Ok(held);
             }
             if began.elapsed() > WAIT_MAX {
                 return Err(OpenError::at(
-                    database.display(),
+                    self.database.display(),
                     "another process is checking or restoring it, and comes to no end",
                 ));
             }
@@ -166,6 +160,12 @@ impl Anchor {
         }
     }
 
+    /// Forgets what was noted: another file comes in place of this one.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.sync_all()
+    }
+
     /// What the anchor says, if anything was ever noted.
     pub(crate) fn read(&self) -> Result<Option<Known>, OpenError> {
         let mut bytes = vec![0; LENGTH];
@@ -179,7 +179,7 @@ impl Anchor {
                 Err(error) => return Err(self.failed(error)),
             }
         }
-        slot::read(&bytes).map_err(|_| OpenError::anchor_damaged(&self.path))
+        slot::read(&bytes).map_err(|_| OpenError::anchor_damaged(&self.database))
     }
 
     /// Begins an anchor: what it says from now on outlives a power cut.
