@@ -91,8 +91,10 @@ pub fn check(copy: &Path) -> Result<(), OpenError> {
 pub struct Alone {
     file: PathBuf,
     anchor: Anchor,
-    /// Where the old files are, and whether there was one of each ending.
+    /// What was put aside: from where, and to where.
     aside: Vec<(PathBuf, PathBuf)>,
+    /// Whether a copy lies beside the file; and whether it is in place.
+    brought: bool,
     placed: bool,
 }
 
@@ -106,6 +108,7 @@ impl Alone {
             file: file.to_owned(),
             anchor,
             aside: Vec::new(),
+            brought: false,
             placed: false,
         }))
     }
@@ -135,11 +138,14 @@ impl Alone {
                 Err(error) => return Err(error),
             }
         }
-        // The anchor stays, as the lock, until it is known how this ends.
-        fs::copy(
-            beside(&self.file, "-anchor"),
-            beside(&folder.join(name), "-anchor"),
-        )?;
+        // The anchor stays, as the lock, until it is known how this ends. What it says goes along.
+        if !self.aside.is_empty() {
+            let ending = "-anchor";
+            fs::copy(
+                beside(&self.file, ending),
+                beside(&folder.join(name), ending),
+            )?;
+        }
         Ok(())
     }
 
@@ -147,8 +153,9 @@ impl Alone {
     ///
     /// # Errors
     /// What the system said.
-    pub fn bring(&self, copy: &Path) -> io::Result<()> {
-        let mut made = anchor::open_own(&self.brought())?;
+    pub fn bring(&mut self, copy: &Path) -> io::Result<()> {
+        let mut made = anchor::open_own(&self.here())?;
+        self.brought = true;
         made.set_len(0)?;
         io::copy(&mut File::open(copy)?, &mut made)?;
         made.sync_all()
@@ -159,8 +166,8 @@ impl Alone {
     /// # Errors
     /// What the system said; [`Alone::undo`] takes it away again.
     pub fn place(&mut self) -> io::Result<()> {
-        fs::rename(self.brought(), &self.file)?;
-        self.placed = true;
+        fs::rename(self.here(), &self.file)?;
+        (self.brought, self.placed) = (false, true);
         Ok(())
     }
 
@@ -182,9 +189,9 @@ impl Alone {
             fs::remove_file(&self.file)?;
             self.placed = false;
         }
-        match fs::remove_file(self.brought()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        if self.brought {
+            fs::remove_file(self.here())?;
+            self.brought = false;
         }
         while let Some((from, to)) = self.aside.pop() {
             fs::rename(to, from)?;
@@ -192,7 +199,8 @@ impl Alone {
         Ok(())
     }
 
-    fn brought(&self) -> PathBuf {
+    /// Where a copy lies until it is put in place.
+    fn here(&self) -> PathBuf {
         beside(&self.file, "-restoring")
     }
 }

@@ -41,7 +41,9 @@ impl OpenError {
 
     /// The file's pages are not a database, or do not fit together.
     pub(crate) fn damaged(path: &Path, what: &str) -> Self {
-        let cause = format!("it is damaged: {what}");
+        // Several lines of SQLite's are one of ours.
+        let what: Vec<&str> = what.lines().collect();
+        let cause = format!("it is damaged: {}", what.join(" "));
         Self::not_as_written(path, cause, "Restore a backup (`mizan restore`)")
     }
 
