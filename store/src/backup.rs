@@ -99,12 +99,14 @@ pub struct Alone {
 }
 
 impl Alone {
-    /// Takes a file, which need not exist, if nobody has it open.
+    /// Takes a file, which need not exist, if nobody has it open: no store, and nothing else that
+    /// SQLite knows of, such as its shell or an earlier version of a service.
     ///
     /// # Errors
     /// [`OpenError`] when the lock beside it cannot be used.
     pub fn take(file: &Path) -> Result<Option<Self>, OpenError> {
-        Ok(Anchor::alone(file)?.map(|anchor| Self {
+        let anchor = Anchor::alone(file)?;
+        Ok(anchor.filter(|_| !check::is_open(file)).map(|anchor| Self {
             file: file.to_owned(),
             anchor,
             aside: Vec::new(),

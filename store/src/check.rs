@@ -4,7 +4,7 @@
 //! on the disk is changed by it, so who is refused once is refused again, and what is still there
 //! can be looked at and kept.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
@@ -160,6 +160,26 @@ fn with_log(database: &Path) -> rusqlite::Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     connection.pragma_update(None, "query_only", true)?;
     Ok(connection)
+}
+
+/// Whether anybody has the file open, as far as SQLite knows. A file that cannot be read is open to
+/// nobody: it may be replaced.
+pub(crate) fn is_open(database: &Path) -> bool {
+    let look = || {
+        let connection = with_log(database)?;
+        connection.busy_timeout(Duration::ZERO)?;
+        // In this mode a file in WAL is locked as a whole, and every other connection holds a lock.
+        connection.pragma_update(None, "locking_mode", "exclusive")?;
+        stamp::read(&connection).map(drop)
+    };
+    let looked: rusqlite::Result<()> = look();
+    looked.is_err_and(|error| {
+        let code = error.sqlite_error_code();
+        matches!(
+            code,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+        )
+    })
 }
 
 pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {

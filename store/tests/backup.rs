@@ -15,6 +15,7 @@ use kit::{names, open, put, within};
 use store::{
     Location, Store,
     backup::{self, Alone},
+    rusqlite::Connection,
 };
 use tempfile::TempDir;
 
@@ -121,6 +122,13 @@ async fn a_file_is_put_back_only_while_nobody_has_it_and_can_be_taken_away_again
     put(&store, "later").await.unwrap();
     assert!(Alone::take(&items).unwrap().is_none());
     within(store.close()).await;
+    // Nor while anything else has it open.
+    let shell = Connection::open(&items).unwrap();
+    shell
+        .query_row("SELECT count(*) FROM item", [], |_| Ok(()))
+        .unwrap();
+    assert!(Alone::take(&items).unwrap().is_none());
+    drop(shell);
     let both: BTreeSet<_> = ["copied", "later"].map(str::to_owned).into();
 
     for undone in [true, false] {
