@@ -123,6 +123,25 @@ async fn the_last_of_two_leaves_one_file() {
     }
 }
 
+/// Whoever looks into the file with a tool of his own, the log is copied and cut.
+#[tokio::test]
+async fn a_log_that_must_stay_is_empty() {
+    let place = file();
+    let store = open(&place.location).await;
+    let shell = rusqlite::Connection::open(path(&place.location)).unwrap();
+    let count = || {
+        let count = "SELECT count(*) FROM item";
+        let count = shell.query_row(count, [], |row| row.get::<_, i64>(0));
+        count.unwrap()
+    };
+    assert_eq!(count(), 0);
+    put(&store, "a").await.unwrap();
+    within(store.close()).await;
+    let log = fs::metadata(beside(&place.location, "-wal")).unwrap();
+    assert_eq!((log.len(), count()), (0, 1));
+    assert_eq!(alone(&place.location).await, ["a".to_owned()].into());
+}
+
 /// A read that does not end.
 struct Hangs(mpsc::Sender<()>, mpsc::Receiver<()>);
 
