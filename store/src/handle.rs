@@ -71,8 +71,7 @@ impl<W: Writes> Store<W> {
             Readers::File(readers) => crate::close(readers, self.closer.close()).await,
             Readers::Server(readers) => {
                 readers.close();
-                // Every group has its own limit.
-                self.closer.close().await;
+                crate::within_bounds(self.closer.close()).await;
             }
         }
     }

@@ -12,6 +12,10 @@
 //! consistent snapshot, and never wait for the writer. Migrations are embedded and run when the
 //! store is opened.
 //!
+//! A SQLite file that is damaged, that was replaced, or that lacks the end of what was acknowledged is
+//! refused when it is opened: commits are counted in it, and noted beside it. Closed in order, it is
+//! one whole file. [`backup`] copies files that are in use, and puts copies back.
+//!
 //! [`Database`] is the same for a SQLite file alone, with closures instead of commands.
 //!
 //! *What it does not do.* It knows no table and no business word, and beyond what the server asks to
@@ -48,6 +52,8 @@ pub use rusqlite;
 pub use seam::{Query, Writes};
 
 use std::{path::Path, time::Duration};
+
+use tokio::time::timeout;
 
 /// The longest that closing takes: a read that hangs, or a disk, holds up no stop for longer.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
@@ -109,22 +115,20 @@ impl Database {
     }
 }
 
-/// Closes the readers, then the writer, within bounds.
+/// Closes the readers of a file, then its writer.
 async fn close(readers: &read::Readers, writer: impl Future<Output = ()>) {
-    let readers_first = async {
+    within_bounds(async {
         // Half of the time is left for the log.
-        if tokio::time::timeout(CLOSE_MAX / 2, readers.close())
-            .await
-            .is_err()
-        {
+        if timeout(CLOSE_MAX / 2, readers.close()).await.is_err() {
             readers.close_now();
         }
         writer.await;
-    };
-    if tokio::time::timeout(CLOSE_MAX, readers_first)
-        .await
-        .is_err()
-    {
+    })
+    .await;
+}
+
+async fn within_bounds(closing: impl Future<Output = ()>) {
+    if timeout(CLOSE_MAX, closing).await.is_err() {
         tracing::warn!("the store is left open: it does not come to its end");
     }
 }
