@@ -44,12 +44,13 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
     let ledger = Ledger::open(&config.location()).await?;
-    mizan::Server::builder(NAME)
+    let served = mizan::Server::builder(NAME)
         .args(&config.server)
-        .add_service(AccountingServiceServer::new(Api::new(ledger)))
+        .add_service(AccountingServiceServer::new(Api::new(ledger.clone())))
         .serve(listener, shutdown)
-        .await?;
-    Ok(())
+        .await;
+    ledger.close().await;
+    Ok(served?)
 }
 
 /// Runs the service as this process: what `main` and `mizan accounting` do.

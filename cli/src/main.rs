@@ -1,5 +1,6 @@
 //! The `mizan` command: runs everything, pays files of payments, looks at the registry.
 
+mod backup;
 mod look;
 mod payments;
 mod reach;
@@ -25,6 +26,8 @@ struct Cli {
 enum Command {
     Up(up::Args),
     Replay(replay::Args),
+    Backup(backup::Args),
+    Restore(backup::RestoreArgs),
     Payments(payments::Args),
     Services(look::ServicesArgs),
     Instances(look::InstancesArgs),
@@ -47,6 +50,8 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Up(args) => block_on(up::run(args)),
         Command::Replay(args) => block_on(replay::run(args)),
+        Command::Backup(args) => backup::run(&args),
+        Command::Restore(args) => backup::restore(&args),
         Command::Payments(args) => block_on(payments::run(args)),
         Command::Services(args) => block_on(look::services(args)),
         Command::Instances(args) => block_on(look::instances(args)),

@@ -25,6 +25,8 @@ fn the_version_and_the_help_are_told() {
     for command in [
         "up",
         "replay",
+        "backup",
+        "restore",
         "payments",
         "services",
         "instances",

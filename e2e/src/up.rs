@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
     time::Instant,
 };
@@ -26,7 +26,8 @@ pub struct Up {
     pub table: Vec<[String; 3]>,
     /// The processes of which it is known that they run.
     running: BTreeMap<String, Pid>,
-    data: tempfile::TempDir,
+    data: PathBuf,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl Up {
@@ -37,6 +38,17 @@ impl Up {
     #[must_use]
     pub fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
+        let mut up = Self::start_in(data.path().to_owned());
+        up._folder = Some(data);
+        up
+    }
+
+    /// The same in a folder that was there before, or stays after it.
+    ///
+    /// # Panics
+    /// When not everything is passing.
+    #[must_use]
+    pub fn start_in(data: PathBuf) -> Self {
         let mut process = Command::new(mizan())
             .args([
                 "up",
@@ -45,7 +57,7 @@ impl Up {
                 "127.0.0.1:0",
                 "--data",
             ])
-            .arg(data.path())
+            .arg(&data)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -74,13 +86,14 @@ impl Up {
                 .collect(),
             table,
             data,
+            _folder: None,
         }
     }
 
     /// Where its files are.
     #[must_use]
     pub fn data(&self) -> &Path {
-        self.data.path()
+        &self.data
     }
 
     /// A command of `mizan` for this registry.

@@ -27,7 +27,7 @@ pub const NAME: &str = "invoice";
 pub const DEFAULT_PORT: u16 = 50061;
 
 /// The service's file in its data folder.
-const FILE: &str = "invoice.db";
+pub const FILE: &str = "invoice.db";
 
 /// The service's schema on a server.
 const SCHEMA: &str = "invoice";
@@ -55,12 +55,13 @@ pub async fn serve(
     let url = config.database_url.as_deref();
     let location = Location::new(url, SCHEMA, &config.data.join(FILE));
     let invoices = store::Invoices::open(&location).await?;
-    mizan::Server::builder(NAME)
+    let served = mizan::Server::builder(NAME)
         .args(&config.server)
-        .add_service(grpc::service(invoices))
+        .add_service(grpc::service(invoices.clone()))
         .serve(listener, shutdown)
-        .await?;
-    Ok(())
+        .await;
+    invoices.close().await;
+    Ok(served?)
 }
 
 /// Runs the service as a process, until it is told to stop.

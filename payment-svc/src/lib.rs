@@ -42,6 +42,9 @@ use crate::{domain::Policy, saga::Settings};
 /// The port the service listens on when nobody says.
 pub const DEFAULT_PORT: u16 = 50081;
 
+/// The service's file in its data folder.
+pub const FILE: &str = "payment.db";
+
 /// The pause before a step is repeated, doubling.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
@@ -83,7 +86,7 @@ where
     let location = Location::new(
         config.database_url.as_deref(),
         "payment",
-        &config.data.join("payment.db"),
+        &config.data.join(FILE),
     );
     let store = store::Store::open(&location).await?;
     let outside: Arc<dyn saga::Outside> = Arc::new(peers(&config, store.clone())?);
@@ -102,7 +105,7 @@ where
     ));
     let closing = CancellationToken::new();
     let payments = grpc::Payments {
-        store,
+        store: store.clone(),
         coordinator: coordinator.clone(),
         closing: closing.clone(),
     };
@@ -124,6 +127,7 @@ where
     // It never panics, and if it did there is nothing more to do.
     let _ = recovery.await;
     coordinator.stop().await;
+    store.close().await;
     Ok(served?)
 }
 

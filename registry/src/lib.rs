@@ -43,7 +43,7 @@ use crate::{
 };
 pub use crate::{
     config::{Args, Config},
-    keep::KeepError,
+    keep::{FILE, KeepError},
 };
 
 /// The port registries listen on.

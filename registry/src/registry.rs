@@ -316,8 +316,11 @@ impl Registry {
         if !last.durable().await {
             tracing::warn!("the last changes of status are not written");
         }
-        // Gives the file back, to whoever comes next in this process.
-        self.0.state.lock().journal = None;
+        // Gives the file back, to whoever comes next in this process too.
+        let journal = self.0.state.lock().journal.take();
+        if let Some(journal) = journal {
+            journal.close().await;
+        }
     }
 
     /// Does what time alone brings, until the registry stops.

@@ -5,12 +5,16 @@ use std::{error::Error as _, io, path::Path, sync::Arc};
 use rusqlite::ErrorCode;
 use tokio_postgres::error::SqlState;
 
+use crate::check::{self, Loss};
+
 /// Why a store could not be opened. Names the file, or the server without the password.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot open {place}: {cause}")]
+#[error("cannot open {place}: {cause}{}", remedy.as_deref().unwrap_or_default())]
 pub struct OpenError {
     place: String,
     cause: String,
+    /// What to do about it, when the file is not what was written.
+    remedy: Option<String>,
 }
 
 impl OpenError {
@@ -18,15 +22,126 @@ impl OpenError {
         Self::at(path.display(), cause)
     }
 
-    pub(crate) fn file(path: &Path, cause: rusqlite::Error) -> Self {
-        Self::at(path.display(), cause)
-    }
-
     pub(crate) fn at(place: impl ToString, cause: impl ToString) -> Self {
         Self {
             place: place.to_string(),
             cause: cause.to_string(),
+            remedy: None,
         }
+    }
+
+    /// What SQLite said: damage, or why the file cannot be used now.
+    pub(crate) fn file(path: &Path, cause: &rusqlite::Error) -> Self {
+        if check::is_damage(cause) {
+            Self::damaged(path, &cause.to_string())
+        } else {
+            Self::at(path.display(), cause)
+        }
+    }
+
+    /// The file's pages are not a database, or do not fit together.
+    pub(crate) fn damaged(path: &Path, what: &str) -> Self {
+        // Several lines of SQLite's are one of ours.
+        let what: Vec<&str> = what.lines().collect();
+        let cause = format!("it is damaged: {}", what.join(" "));
+        Self::not_as_written(path, cause, "Restore a backup (`mizan restore`)")
+    }
+
+    /// The anchor says nothing.
+    pub(crate) fn anchor_damaged(path: &Path) -> Self {
+        let file = path.display();
+        let cause = format!("{file}-anchor, which tells whether it is whole, is damaged");
+        let remedy = format!(
+            "Restore a backup (`mizan restore`); or, if {file} is known to be whole, remove \
+             {file}-anchor"
+        );
+        Self::not_as_written(path, cause, &remedy)
+    }
+
+    /// The file is not what was acknowledged.
+    pub(crate) fn lost(path: &Path, loss: Loss) -> Self {
+        let file = path.display();
+        let restore = "Restore a backup (`mizan restore`)";
+        let (cause, remedy) = match loss {
+            Loss::Missing(commits) => (
+                format!("the file is gone, and {} in it", groups(commits, "were")),
+                format!("{restore}; or, to begin anew, remove {file}-anchor"),
+            ),
+            Loss::Replaced { log: false } => (
+                "it is not the file that was here: an older or another one was put in its place"
+                    .to_owned(),
+                format!(
+                    "`mizan restore` puts a backup in place; or, to go on with this file and without \
+                     what was acknowledged since, remove {file}-anchor"
+                ),
+            ),
+            Loss::Replaced { log: true } => (
+                format!(
+                    "it is not the file that was here: an older or another one was put in its place, \
+                     and a log that is not its own, {file}-wal, lies beside it"
+                ),
+                format!(
+                    "`mizan restore` puts a backup in place; or, to go on with this file and without \
+                     what was acknowledged since, remove {file}-anchor, {file}-wal and {file}-shm"
+                ),
+            ),
+            Loss::Backwards { by, whole: true } => (
+                format!(
+                    "its log, {file}-wal, is damaged: with it, {} missing",
+                    groups(by, "would be")
+                ),
+                format!(
+                    "Everything that was acknowledged is in the file without its log: remove \
+                     {file}-wal and {file}-shm"
+                ),
+            ),
+            Loss::Backwards { by, whole: false } => (
+                format!(
+                    "its log, {file}-wal, is damaged: with it, {} missing, and without it the file \
+                     may not be whole",
+                    groups(by, "would be")
+                ),
+                restore.to_owned(),
+            ),
+            Loss::Tail(missing) => (
+                format!(
+                    "{} missing at its end: the log, {file}-wal, was damaged, cut or removed, or an \
+                     older file was put in place",
+                    groups(missing, "are")
+                ),
+                format!("{restore}; or, to go on without them, remove {file}-anchor"),
+            ),
+        };
+        Self::not_as_written(path, cause, &remedy)
+    }
+
+    fn not_as_written(path: &Path, cause: String, remedy: &str) -> Self {
+        Self {
+            place: path.display().to_string(),
+            cause,
+            remedy: Some(format!(". Nothing was changed. {remedy}")),
+        }
+    }
+
+    /// Whether the file is not what was written to it: trying again does not help, and the words say
+    /// what does.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        self.remedy.is_some()
+    }
+}
+
+/// So many groups of writes, which callers were told of.
+fn groups(commits: u64, are: &str) -> String {
+    let (groups, are) = match (commits, are) {
+        (1, "are") => ("group", "is"),
+        (1, "were") => ("group", "was"),
+        (1, are) => ("group", are),
+        (_, are) => ("groups", are),
+    };
+    match are {
+        "was" | "were" => format!("{commits} {groups} of writes {are} acknowledged"),
+        are => format!("{commits} acknowledged {groups} of writes {are}"),
     }
 }
 

@@ -6,32 +6,36 @@ use std::{
     thread,
 };
 
-use rusqlite::Connection;
-use tokio::sync::mpsc;
+use tokio::{runtime::Runtime, sync::mpsc};
 
 use crate::{
     Unavailable,
     group::{self, Asked, Group, Pace, Queue},
     inline,
+    keeper::Keeper,
     seam::Writes,
+    wait::{self, Closer, Closing, Next},
 };
 
-/// Starts the thread, which runs until every handle is gone.
-pub(crate) fn start<W: Writes>(connection: Connection) -> io::Result<Queue<W>> {
+/// Starts the thread, which runs until every handle is gone or it is told to end.
+pub(crate) fn start<W: Writes>(keeper: Keeper) -> io::Result<(Queue<W>, Closer)> {
     let (queue, waiting) = Queue::new();
+    let (closer, closing) = wait::closing();
+    let writer = Writer::new(keeper);
     if inline::here() {
-        tokio::spawn(simulate_groups::<W>(Writer::new(connection), waiting));
-        return Ok(queue);
+        tokio::spawn(simulate_groups::<W>(writer, waiting, closing));
+        return Ok((queue, closer));
     }
+    let clock = wait::clock()?;
     thread::Builder::new()
         .name("store-writer".into())
-        .spawn(move || write_groups::<W>(Writer::new(connection), waiting))?;
-    Ok(queue)
+        .spawn(move || write_groups::<W>(&clock, writer, waiting, closing))?;
+    Ok((queue, closer))
 }
 
 /// A connection that writes, and what its last group left for the next.
 struct Writer<W: Writes> {
-    connection: Connection,
+    keeper: Keeper,
     memory: W::Memory,
     /// SQLite's count of what other connections wrote, at the last group.
     seen: Option<i64>,
@@ -42,23 +46,52 @@ struct Writer<W: Writes> {
     clippy::disallowed_methods,
     reason = "runs on the writer's own thread, never on a runtime worker"
 )]
-fn write_groups<W: Writes>(mut writer: Writer<W>, mut waiting: mpsc::Receiver<Asked<W>>) {
+fn write_groups<W: Writes>(
+    clock: &Runtime,
+    mut writer: Writer<W>,
+    mut waiting: mpsc::Receiver<Asked<W>>,
+    mut closing: Closing,
+) {
     let mut asked = Vec::new();
     let mut pace = Pace::default();
-    while waiting.blocking_recv_many(&mut asked, group::most()) > 0 {
+    loop {
+        let patience = writer.keeper.patience();
+        let next = wait::next(
+            &mut waiting,
+            &mut closing,
+            &mut asked,
+            group::most(),
+            patience,
+        );
+        match clock.block_on(next) {
+            Next::Work => {}
+            Next::Quiet => {
+                writer.keeper.quiet();
+                continue;
+            }
+            Next::End => break,
+        }
         if let Some(pause) = pace.pause::<W>() {
             thread::sleep(pause);
         }
         let (group, begun) = writer.begin_group(&mut asked, &mut waiting);
         pace.wrote(group.commands.len());
         writer.write_group(group, begun);
+        writer.keeper.answered();
     }
+    writer.keeper.close(closing.was_asked());
 }
 
 /// The same as a task, with the time that a commit takes on the simulated clock.
-async fn simulate_groups<W: Writes>(mut writer: Writer<W>, mut waiting: mpsc::Receiver<Asked<W>>) {
+async fn simulate_groups<W: Writes>(
+    mut writer: Writer<W>,
+    mut waiting: mpsc::Receiver<Asked<W>>,
+    mut closing: Closing,
+) {
     let mut asked = Vec::new();
-    while waiting.recv_many(&mut asked, group::most()).await > 0 {
+    while wait::next(&mut waiting, &mut closing, &mut asked, group::most(), None).await
+        == Next::Work
+    {
         let group = Group::of(&mut asked);
         if group.is_empty() {
             continue;
@@ -77,13 +110,15 @@ async fn simulate_groups<W: Writes>(mut writer: Writer<W>, mut waiting: mpsc::Re
             }
             written => group.answer(written),
         }
+        writer.keeper.answered();
     }
+    writer.keeper.close(closing.was_asked());
 }
 
 impl<W: Writes> Writer<W> {
-    fn new(connection: Connection) -> Self {
+    fn new(keeper: Keeper) -> Self {
         Self {
-            connection,
+            keeper,
             memory: W::Memory::default(),
             seen: None,
         }
@@ -118,9 +153,11 @@ impl<W: Writes> Writer<W> {
     }
 
     fn begin(&mut self) -> Result<(), Unavailable> {
-        // IMMEDIATE: waits here, not in the middle, for another process that shares the file.
-        execute(&self.connection, "BEGIN IMMEDIATE")?;
-        let mut version = self.connection.prepare_cached("PRAGMA data_version")?;
+        self.keeper.begin()?;
+        let mut version = self
+            .keeper
+            .connection()
+            .prepare_cached("PRAGMA data_version")?;
         let version = version.query_row([], |row| row.get::<_, i64>(0))?;
         if self.seen.replace(version) != Some(version) {
             self.memory = W::Memory::default();
@@ -136,16 +173,13 @@ impl<W: Writes> Writer<W> {
         let written = begun.and_then(|()| self.transact(commands));
         if written.is_err() {
             self.memory = W::Memory::default();
-            if !self.connection.is_autocommit() {
-                // If even this fails, the next BEGIN does too, and its callers are told.
-                let _ = self.connection.execute_batch("ROLLBACK");
-            }
+            self.keeper.undo();
         }
         written
     }
 
     fn transact(&mut self, commands: &[W::Command]) -> Result<Vec<W::Outcome>, Unavailable> {
-        let (connection, memory) = (&self.connection, &mut self.memory);
+        let (connection, memory) = (self.keeper.connection(), &mut self.memory);
         let outcomes = catch_unwind(AssertUnwindSafe(|| {
             W::in_file(connection, memory, commands)
         }))
@@ -155,12 +189,7 @@ impl<W: Writes> Writer<W> {
             // SQLite undoes a transaction by itself for some errors, and this one was not passed on.
             return Err(Unavailable::command("the transaction was undone"));
         }
-        execute(connection, "COMMIT")?;
+        self.keeper.commit()?;
         Ok(outcomes)
     }
-}
-
-fn execute(connection: &Connection, sql: &str) -> Result<(), Unavailable> {
-    connection.prepare_cached(sql)?.execute([])?;
-    Ok(())
 }

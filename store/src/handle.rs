@@ -5,13 +5,17 @@ use std::{fmt, path::Path};
 use crate::{
     Location, OpenError, Unavailable, file,
     group::Queue,
-    inline, migrate, open, postgres, read,
+    inline,
+    keeper::Keeper,
+    postgres, read,
     seam::{Query, Writes},
+    wait::Closer,
 };
 
 /// A service's state: a clonable handle to its writer and its readers.
 pub struct Store<W: Writes> {
     queue: Queue<W>,
+    closer: Closer,
     readers: Readers,
 }
 
@@ -39,9 +43,10 @@ impl<W: Writes> Store<W> {
                     .unwrap_or_else(|error| Err(OpenError::at("the file", error)))
             }
             Location::Server { url, schema } => {
-                let (queue, readers) = postgres::open::<W>(url, schema).await?;
+                let (queue, closer, readers) = postgres::open::<W>(url, schema).await?;
                 Ok(Self {
                     queue,
+                    closer,
                     readers: Readers::Server(readers),
                 })
             }
@@ -49,15 +54,38 @@ impl<W: Writes> Store<W> {
     }
 
     fn open_file(path: &Path) -> Result<Self, OpenError> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|e| OpenError::folder(folder, e))?;
-        }
-        let mut connection = open::writable(path).map_err(|e| OpenError::file(path, e))?;
-        migrate::run(&mut connection, W::SQLITE).map_err(|e| OpenError::file(path, e))?;
+        let (keeper, anchor) = Keeper::open(path, W::SQLITE)?;
+        let (queue, closer) = file::start(keeper).map_err(|e| OpenError::folder(path, e))?;
         Ok(Self {
-            queue: file::start(connection).map_err(|e| OpenError::folder(path, e))?,
-            readers: Readers::File(read::Readers::new(path)),
+            queue,
+            closer,
+            readers: Readers::File(read::Readers::new(path, anchor)),
         })
+    }
+
+    /// Does what waits already and nothing more, and closes the store: after the last process that
+    /// had it, a file is whole without its log. Later calls, of clones too, are [`Unavailable`].
+    /// Takes some seconds at most.
+    pub async fn close(&self) {
+        match &self.readers {
+            Readers::File(readers) => crate::close(readers, self.closer.close()).await,
+            Readers::Server(readers) => {
+                readers.close();
+                crate::within_bounds(self.closer.close()).await;
+            }
+        }
+    }
+
+    /// How many groups of writes the store lacks of those that were acknowledged. Always none on a
+    /// server, which answers for its own log.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when it cannot be read.
+    pub async fn missing(&self) -> Result<u64, Unavailable> {
+        match &self.readers {
+            Readers::File(readers) => readers.missing().await,
+            Readers::Server(_) => Ok(0),
+        }
     }
 
     /// Runs with others of its group in one transaction; answers once that is durable. A caller who
@@ -85,6 +113,7 @@ impl<W: Writes> Clone for Store<W> {
     fn clone(&self) -> Self {
         Self {
             queue: self.queue.clone(),
+            closer: self.closer.clone(),
             readers: self.readers.clone(),
         }
     }

@@ -12,25 +12,35 @@
 //! consistent snapshot, and never wait for the writer. Migrations are embedded and run when the
 //! store is opened.
 //!
+//! A SQLite file that is damaged, that was replaced, or that lacks the end of what was acknowledged is
+//! refused when it is opened: commits are counted in it, and noted beside it. Closed in order, it is
+//! one whole file. [`backup`] copies files that are in use, and puts copies back.
+//!
 //! [`Database`] is the same for a SQLite file alone, with closures instead of commands.
 //!
 //! *What it does not do.* It knows no table and no business word, and beyond what the server asks to
 //! be repeated it does not retry: when the store cannot be written, every caller is told
 //! [`Unavailable`] and nothing is half-written.
 
+mod anchor;
+pub mod backup;
+mod check;
 mod error;
 mod file;
 mod group;
 mod handle;
 mod inline;
+mod keeper;
 mod location;
 mod migrate;
 mod open;
 pub mod postgres;
 mod read;
 mod seam;
+mod stamp;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod wait;
 mod write;
 
 pub use error::{OpenError, Unavailable};
@@ -41,7 +51,12 @@ pub use location::Location;
 pub use rusqlite;
 pub use seam::{Query, Writes};
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
+
+use tokio::time::timeout;
+
+/// The longest that closing takes: a read that hangs, or a disk, holds up no stop for longer.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
 
 /// A database file: a clonable handle to its writer and its readers.
 #[derive(Clone, Debug)]
@@ -57,15 +72,18 @@ impl Database {
     /// # Errors
     /// [`OpenError`] says which path and what SQLite or the system said.
     pub fn open(path: &Path, migrations: &[&str]) -> Result<Self, OpenError> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|e| OpenError::folder(folder, e))?;
-        }
-        let mut connection = open::writable(path).map_err(|e| OpenError::file(path, e))?;
-        migrate::run(&mut connection, migrations).map_err(|e| OpenError::file(path, e))?;
+        let (keeper, anchor) = keeper::Keeper::open(path, migrations)?;
         Ok(Self {
-            writer: write::Writer::start(connection).map_err(|e| OpenError::folder(path, e))?,
-            readers: read::Readers::new(path),
+            writer: write::Writer::start(keeper).map_err(|e| OpenError::folder(path, e))?,
+            readers: read::Readers::new(path, anchor),
         })
+    }
+
+    /// Does what waits already and nothing more, and closes the file: after the last process that
+    /// had it, it is whole without its log. Later calls, of clones too, are [`Unavailable`]. Takes
+    /// some seconds at most.
+    pub async fn close(&self) {
+        close(&self.readers, self.writer.close()).await;
     }
 
     /// Runs `job` inside a transaction and returns its answer once that is durable. A job that
@@ -94,5 +112,23 @@ impl Database {
         E: From<Unavailable> + Send + 'static,
     {
         self.readers.run(job).await
+    }
+}
+
+/// Closes the readers of a file, then its writer.
+async fn close(readers: &read::Readers, writer: impl Future<Output = ()>) {
+    within_bounds(async {
+        // Half of the time is left for the log.
+        if timeout(CLOSE_MAX / 2, readers.close()).await.is_err() {
+            readers.close_now();
+        }
+        writer.await;
+    })
+    .await;
+}
+
+async fn within_bounds(closing: impl Future<Output = ()>) {
+    if timeout(CLOSE_MAX, closing).await.is_err() {
+        tracing::warn!("the store is left open: it does not come to its end");
     }
 }

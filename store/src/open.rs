@@ -27,20 +27,21 @@ const BUSY_PAUSE: Duration = Duration::from_micros(500);
 const WRITER_CACHE_KIB: i64 = 16 * 1024;
 const READER_CACHE_KIB: i64 = 1024;
 
-/// After how many pages (of 4 KiB) the log is copied into the file. A page that changes often is
-/// copied once per checkpoint, however often it changed: SQLite's own 1000 copies four times as
-/// much, in the middle of somebody's commit.
-const CHECKPOINT_PAGES: i64 = 4000;
+/// What a log may keep of the disk when it begins anew: what it grows to between two copies. One
+/// that grew beyond, while somebody read for long, is cut.
+const LOG_BYTES_MAX: i64 = 16 * 1024 * 1024;
 
 pub(crate) fn writable(path: &Path) -> rusqlite::Result<Connection> {
     let mut connection = Connection::open(path)?;
-    connection.busy_handler(Some(wait_for_writer))?;
+    wait_for_others(&mut connection)?;
     use_write_ahead_log(&connection)?;
     // FULL syncs the log on every commit: what is acknowledged survives a power cut.
     let synchronous = if inline::here() { "off" } else { "full" };
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    // The writer copies the log itself, and notes it.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES_MAX)?;
     settle(&connection, WRITER_CACHE_KIB)?;
     Ok(connection)
 }
@@ -65,9 +66,14 @@ fn use_write_ahead_log(connection: &Connection) -> rusqlite::Result<()> {
 pub(crate) fn read_only(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_handler(Some(wait_for_writer))?;
+    wait_for_others(&mut connection)?;
     settle(&connection, READER_CACHE_KIB)?;
     Ok(connection)
+}
+
+/// Lets a connection wait for others' transactions, for a while.
+pub(crate) fn wait_for_others(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_handler(Some(wait_for_writer))
 }
 
 fn settle(connection: &Connection, cache_kib: i64) -> rusqlite::Result<()> {

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
-use crate::{Unavailable, inline, open};
+use crate::{Unavailable, anchor::Anchor, inline, open, stamp};
 
 /// The most reads at once; further ones wait for a turn.
 const CONNECTIONS_MAX: usize = 4;
@@ -25,14 +25,16 @@ struct Shared {
     /// Connections that nobody uses now; opened as needed, kept for the next reader.
     idle: Mutex<Vec<Connection>>,
     turns: Arc<Semaphore>,
+    anchor: Arc<Anchor>,
 }
 
 impl Readers {
-    pub(crate) fn new(path: &Path) -> Self {
+    pub(crate) fn new(path: &Path, anchor: Arc<Anchor>) -> Self {
         let shared = Shared {
             path: path.to_owned(),
             idle: Mutex::default(),
             turns: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            anchor,
         };
         Self {
             shared: Arc::new(shared),
@@ -63,7 +65,10 @@ impl Readers {
                 .map_err(Unavailable::from)?;
             let answer = job(&connection);
             drop(snapshot);
-            shared.idle.lock().push(connection);
+            let mut idle = shared.idle.lock();
+            if !shared.turns.is_closed() {
+                idle.push(connection);
+            }
             answer
         };
         if inline::here() {
@@ -72,5 +77,36 @@ impl Readers {
         tokio::task::spawn_blocking(read)
             .await
             .unwrap_or_else(|_| Err(Unavailable::stopped().into()))
+    }
+
+    /// Waits for the reads that go on, begins no more, and closes the connections.
+    pub(crate) async fn close(&self) {
+        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
+        // Behind those who wait already. It fails only when another has closed them.
+        let turns = self.shared.turns.acquire_many(all).await;
+        self.close_now();
+        drop(turns);
+    }
+
+    /// The same without waiting: a read that goes on closes its connection itself.
+    pub(crate) fn close_now(&self) {
+        let mut idle = self.shared.idle.lock();
+        self.shared.turns.close();
+        idle.clear();
+    }
+
+    /// How many commits the file lacks of those that were acknowledged.
+    pub(crate) async fn missing(&self) -> Result<u64, Unavailable> {
+        let anchor = self.shared.anchor.clone();
+        self.run(move |file| {
+            // Before the file, which may be ahead of it and never behind.
+            let known = anchor.read();
+            let known = known.map_err(|error| Unavailable::damaged(error.to_string()))?;
+            let Some(known) = known else { return Ok(0) };
+            let held = stamp::read(file)?.filter(|held| held.life == known.life);
+            let held = held.map_or(0, |held| held.commits);
+            Ok(known.acknowledged.saturating_sub(held))
+        })
+        .await
     }
 }

@@ -8,9 +8,16 @@ use std::{
 };
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    runtime::Runtime,
+    sync::{mpsc, oneshot},
+};
 
-use crate::{Unavailable, group, inline};
+use crate::{
+    Unavailable, group, inline,
+    keeper::{Keeper, execute},
+    wait::{self, Closer, Closing, Next},
+};
 
 /// The most writes in one transaction: bounds how long the first of them waits for its answer.
 const GROUP_MAX: usize = 256;
@@ -21,6 +28,7 @@ const QUEUE_MAX: usize = 1024;
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
     queue: mpsc::Sender<Box<dyn Job>>,
+    closer: Closer,
 }
 
 /// One caller's write: run once inside the group's transaction, then told how the commit went.
@@ -69,16 +77,23 @@ where
 }
 
 impl Writer {
-    pub(crate) fn start(connection: Connection) -> io::Result<Self> {
+    pub(crate) fn start(keeper: Keeper) -> io::Result<Self> {
         let (queue, jobs) = mpsc::channel(QUEUE_MAX);
+        let (closer, closing) = wait::closing();
         if inline::here() {
-            tokio::spawn(simulate_groups(connection, jobs));
-            return Ok(Self { queue });
+            tokio::spawn(simulate_groups(keeper, jobs, closing));
+            return Ok(Self { queue, closer });
         }
+        let clock = wait::clock()?;
         thread::Builder::new()
             .name("store-writer".into())
-            .spawn(move || write_groups(&connection, jobs))?;
-        Ok(Self { queue })
+            .spawn(move || write_groups(&clock, keeper, jobs, closing))?;
+        Ok(Self { queue, closer })
+    }
+
+    /// Ends the writer, after what waits.
+    pub(crate) async fn close(&self) {
+        self.closer.close().await;
     }
 
     pub(crate) async fn run<T, E, F>(&self, work: F) -> Result<T, E>
@@ -102,56 +117,77 @@ impl Writer {
     }
 }
 
-/// Runs until every handle is gone. While one group commits, the next one gathers in the queue.
-fn write_groups(connection: &Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
-    while let Some(first) = jobs.blocking_recv() {
-        let (group, committed) = commit(connection, first, &mut jobs);
-        answer(group, &committed);
+/// Runs until every handle is gone or it is told to end. While one group commits, the next one
+/// gathers in the queue.
+fn write_groups(
+    clock: &Runtime,
+    mut keeper: Keeper,
+    mut jobs: mpsc::Receiver<Box<dyn Job>>,
+    mut closing: Closing,
+) {
+    let mut group = Vec::new();
+    loop {
+        let patience = keeper.patience();
+        match clock.block_on(wait::next(&mut jobs, &mut closing, &mut group, 1, patience)) {
+            Next::Work => {}
+            Next::Quiet => {
+                keeper.quiet();
+                continue;
+            }
+            Next::End => break,
+        }
+        let committed = commit(&mut keeper, &mut group, &mut jobs);
+        answer(&mut group, &committed);
+        keeper.answered();
     }
+    keeper.close(closing.was_asked());
 }
 
 /// The same as a task, with the time that a commit takes on the simulated clock.
-async fn simulate_groups(connection: Connection, mut jobs: mpsc::Receiver<Box<dyn Job>>) {
-    while let Some(first) = jobs.recv().await {
-        let (group, committed) = commit(&connection, first, &mut jobs);
+async fn simulate_groups(
+    mut keeper: Keeper,
+    mut jobs: mpsc::Receiver<Box<dyn Job>>,
+    mut closing: Closing,
+) {
+    let mut group = Vec::new();
+    while wait::next(&mut jobs, &mut closing, &mut group, 1, None).await == Next::Work {
+        let committed = commit(&mut keeper, &mut group, &mut jobs);
         inline::commit().await;
-        answer(group, &committed);
+        answer(&mut group, &committed);
+        keeper.answered();
     }
+    keeper.close(closing.was_asked());
 }
 
 type Group = Vec<Box<dyn Job>>;
 
 fn commit(
-    connection: &Connection,
-    first: Box<dyn Job>,
+    keeper: &mut Keeper,
+    group: &mut Group,
     jobs: &mut mpsc::Receiver<Box<dyn Job>>,
-) -> (Group, Result<(), Unavailable>) {
-    let mut group = vec![first];
-    let committed = write_group(connection, &mut group, jobs);
+) -> Result<(), Unavailable> {
+    let committed = write_group(keeper, group, jobs);
     if let Err(error) = &committed {
         let cause = std::error::Error::source(error).map(ToString::to_string);
         tracing::error!(cause, writes = group.len(), "group not written");
-        if !connection.is_autocommit() {
-            // If even this fails, the next BEGIN does too, and its callers are told.
-            let _ = connection.execute_batch("ROLLBACK");
-        }
+        keeper.undo();
     }
-    (group, committed)
+    committed
 }
 
-fn answer(group: Group, committed: &Result<(), Unavailable>) {
-    for job in group {
+fn answer(group: &mut Group, committed: &Result<(), Unavailable>) {
+    for job in group.drain(..) {
         job.answer(committed.clone());
     }
 }
 
 fn write_group(
-    connection: &Connection,
-    group: &mut Vec<Box<dyn Job>>,
+    keeper: &mut Keeper,
+    group: &mut Group,
     jobs: &mut mpsc::Receiver<Box<dyn Job>>,
 ) -> Result<(), Unavailable> {
-    // IMMEDIATE: waits here, not in the middle, for another process that shares the file.
-    execute(connection, "BEGIN IMMEDIATE")?;
+    keeper.begin()?;
+    let connection = keeper.connection();
     let mut done = 0;
     while done < group.len() {
         execute(connection, "SAVEPOINT job")?;
@@ -166,7 +202,7 @@ fn write_group(
             group.push(next);
         }
     }
-    execute(connection, "COMMIT")
+    keeper.commit()
 }
 
 /// Runs a job. One that panics is undone like one that fails, and its caller is told that nothing
@@ -176,9 +212,4 @@ fn run(job: &mut dyn Job, connection: &Connection) -> ControlFlow<()> {
         tracing::error!("a write panicked and was undone");
         ControlFlow::Break(())
     })
-}
-
-fn execute(connection: &Connection, sql: &str) -> Result<(), Unavailable> {
-    connection.prepare_cached(sql)?.execute([])?;
-    Ok(())
 }

@@ -49,11 +49,12 @@ fn writes_until_it_is_killed() {
     runtime.block_on(async {
         let store = open(&location).await;
         let mut callers = Vec::new();
+        let process = std::process::id();
         for caller in 0..CALLERS {
             let store = store.clone();
             callers.push(tokio::spawn(async move {
                 for n in 0.. {
-                    let name = format!("{caller}-{n}");
+                    let name = format!("{process}-{caller}-{n}");
                     put(&store, name.as_str()).await.unwrap();
                     println!("acknowledged {name}");
                 }
@@ -115,6 +116,27 @@ async fn what_a_killed_writer_acknowledged_is_in_the_file() {
         put(&store, "after").await.unwrap();
         drop(store);
         std::fs::remove_dir_all(folder.path()).unwrap();
+    }
+}
+
+/// Two processes at a time, killed again and again on one file: each time who comes after them is
+/// alone, checks it, and finds nothing missing.
+#[tokio::test]
+async fn a_file_whose_writers_are_killed_is_never_taken_for_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("items.db");
+    let mut acknowledged = BTreeSet::new();
+    for _ in 0..3 {
+        let killed = || kill_a_writer(FILE, path.to_str().unwrap());
+        let (one, two) = std::thread::scope(|scope| {
+            let (one, two) = (scope.spawn(killed), scope.spawn(killed));
+            (one.join().unwrap(), two.join().unwrap())
+        });
+        acknowledged.extend(one);
+        acknowledged.extend(two);
+        let store = open(&Location::File(path.clone())).await;
+        assert_kept(&store, &acknowledged).await;
+        within(store.close()).await;
     }
 }
 

@@ -23,6 +23,8 @@ pub enum Part {
     Total,
     /// The head of the journal.
     Head,
+    /// What was acknowledged last.
+    Tail,
 }
 
 impl Part {
@@ -39,6 +41,7 @@ impl Part {
             Self::Balance => "balance",
             Self::Total => "total",
             Self::Head => "head",
+            Self::Tail => "tail",
         }
     }
 }
@@ -54,6 +57,20 @@ pub struct Fault {
     pub account_id: String,
     /// What is wrong.
     pub description: String,
+}
+
+impl Fault {
+    /// The fault of a store that lacks so many groups of writes of those that were acknowledged. An
+    /// end that is gone leaves a journal that fits together.
+    #[must_use]
+    pub fn of_missing(groups: u64) -> Option<Self> {
+        (groups > 0).then(|| Self {
+            sequence: 0,
+            part: Part::Tail,
+            account_id: String::new(),
+            description: format!("acknowledged groups of writes are missing: {groups}"),
+        })
+    }
 }
 
 /// What a request says of the columns of its entry. What it does not say is `None`.

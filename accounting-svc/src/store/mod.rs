@@ -38,7 +38,7 @@ use self::{
     verify::Verify,
 };
 use crate::domain::{
-    Books, Command, Content, Finished, Kind, Micros, Outcome, Remembered, TransactionRecord,
+    Books, Command, Content, Fault, Finished, Kind, Micros, Outcome, Remembered, TransactionRecord,
 };
 
 /// The file's name within the data directory.
@@ -118,6 +118,12 @@ impl Ledger {
         Ok(Self { store })
     }
 
+    /// Does what waits already and nothing more, and closes the store: a file is whole without its
+    /// log after the last process that had it.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
     /// Does a command; one outcome for each of its requests.
     ///
     /// # Errors
@@ -193,7 +199,8 @@ impl Ledger {
     }
 
     /// Checks the journal after a place, at most so many entries of it; at its end also the
-    /// accounts and what is kept beside the journal. `content` reads the requests.
+    /// accounts, what is kept beside the journal, and that nothing is missing which was acknowledged.
+    /// `content` reads the requests.
     ///
     /// # Errors
     /// [`Unavailable`].
@@ -208,7 +215,12 @@ impl Ledger {
             limit,
             content,
         };
-        self.store.read(verify).await
+        let mut verified = self.store.read(verify).await?;
+        if verified.complete {
+            let missing = self.store.missing().await?;
+            verified.faults.extend(Fault::of_missing(missing));
+        }
+        Ok(verified)
     }
 }
 

@@ -4,6 +4,7 @@
 mod as_of;
 mod bank;
 mod closed;
+mod ends;
 mod fifteen;
 mod kills;
 mod process;

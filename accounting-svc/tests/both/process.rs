@@ -101,6 +101,27 @@ impl Process {
         self.child.as_ref().map_or(0, Child::id)
     }
 
+    /// Asks it to stop, and waits until it did.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let asked = Command::new("kill").arg(child.id().to_string()).status();
+            assert!(asked.unwrap().success());
+            assert!(child.wait().unwrap().success());
+        }
+    }
+
+    /// Starts it where it is not to come up; what it said at its end.
+    pub(crate) fn refused(&self) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_accounting-svc"))
+            .args(["--listen", &self.address(), "--registry", "127.0.0.1:1"])
+            .arg("--data")
+            .arg(&self.data)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    }
+
     /// As `kill -9` does.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

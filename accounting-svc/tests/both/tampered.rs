@@ -247,6 +247,33 @@ async fn a_missing_entry_is_found_and_named() {
     assert_eq!((first.sequence, &*first.part), (3, "missing"), "{found:?}");
 }
 
+/// A journal without its last entries fits together; that there were more is written elsewhere.
+#[tokio::test]
+async fn an_end_that_is_gone_is_found_and_named() {
+    let (_data, mut client, file) = unguarded().await;
+    let moved = |by: i64| {
+        let sql = "UPDATE mizan_store SET commits = commits + ?1";
+        assert_eq!(file.execute(sql, [by]).unwrap(), 1);
+    };
+    moved(-2);
+    let found = verified(&mut client, 0).await;
+    let fault = &found.faults[0];
+    assert_eq!((fault.sequence, &*fault.part), (0, "tail"), "{found:?}");
+    assert!(
+        !found.valid && fault.description.ends_with(": 2"),
+        "{found:?}"
+    );
+    // What is not the end of the journal is judged by itself.
+    let request = VerifyJournalRequest {
+        after_sequence: 0,
+        max_entries: 1,
+    };
+    let first = client.verify_journal(request).await.unwrap().into_inner();
+    assert!(first.valid && !first.complete, "{first:?}");
+    moved(2);
+    sound(&mut client).await;
+}
+
 /// Not UNAVAILABLE: trying again does not help.
 #[tokio::test]
 async fn a_damaged_record_is_data_loss_to_whoever_meets_it() {

@@ -76,7 +76,7 @@ async fn up(args: &Args) -> Result<(), String> {
     let program =
         std::env::current_exe().map_err(|e| format!("cannot find its own program: {e}"))?;
     let data = &args.data;
-    std::fs::create_dir_all(data)
+    store::backup::make_folder(data)
         .map_err(|e| format!("cannot use the data directory {}: {e}", data.display()))?;
     let (listen, _kept) = free(args.registry_listen)?;
     let members = members(listen, args.ephemeral_ports);

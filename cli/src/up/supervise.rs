@@ -15,8 +15,9 @@ use super::{
 };
 use crate::terminal::say;
 
-/// How long a child may take to drain: its own limit of 30 s and some more to end.
-const DRAIN_LIMIT: Duration = Duration::from_secs(35);
+/// How long a child may take to drain: its own limit of 30 s, 10 s to close its store, and some more
+/// to end.
+const DRAIN_LIMIT: Duration = Duration::from_secs(45);
 
 /// What a group of processes is to do. Only ever goes up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

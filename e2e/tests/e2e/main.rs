@@ -4,6 +4,7 @@
 mod books;
 mod chaos;
 mod faults;
+mod kept;
 mod look;
 mod registry;
 mod rolling;

@@ -153,6 +153,12 @@ impl Invoices {
         Ok(Self { store })
     }
 
+    /// Does what waits already and nothing more, and closes the store: a file is whole without its
+    /// log after the last process that had it.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
     /// Does a command, unless it was done before.
     ///
     /// # Errors

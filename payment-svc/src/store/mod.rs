@@ -117,6 +117,11 @@ impl Store {
         store::Store::open(location).await.map(Self)
     }
 
+    /// Does what waits already and nothing more, and closes the store.
+    pub(crate) async fn close(&self) {
+        self.0.close().await;
+    }
+
     pub(crate) async fn write(&self, command: Command) -> Result<Outcome, Error> {
         Ok(self.0.execute(command).await?)
     }

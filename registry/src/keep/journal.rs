@@ -29,9 +29,10 @@ pub(crate) struct Journal {
     shared: Arc<Shared>,
     /// Revisions are reserved up to this one.
     reserved: u64,
-    _writing: AbortOnDropHandle<()>,
+    database: Database,
+    writing: AbortOnDropHandle<()>,
     /// Held for as long as this writes.
-    _lock: File,
+    lock: File,
 }
 
 #[derive(Debug, Default)]
@@ -71,13 +72,21 @@ impl Journal {
     /// Writes from the current runtime until it is dropped.
     pub(super) fn start(database: Database, reserved: u64, lock: File, metrics: Metrics) -> Self {
         let shared = Arc::new(Shared::default());
-        let writing = tokio::spawn(write_all(Arc::clone(&shared), database, metrics));
+        let writing = write_all(Arc::clone(&shared), database.clone(), metrics);
         Self {
             shared,
             reserved,
-            _writing: AbortOnDropHandle::new(writing),
-            _lock: lock,
+            database,
+            writing: AbortOnDropHandle::new(tokio::spawn(writing)),
+            lock,
         }
+    }
+
+    /// Writes no more, and leaves one whole file for whoever comes next.
+    pub(crate) async fn close(self) {
+        drop(self.writing);
+        self.database.close().await;
+        drop(self.lock);
     }
 
     /// Notes the state of owners that changed, and the newest revision.

@@ -24,6 +24,9 @@ pub(crate) use journal::{Journal, Pending};
 use crate::catalogue::{Stored, UnixMillis};
 use crate::metrics::Metrics;
 
+/// The file's name within the data directory.
+pub const FILE: &str = "registry.db";
+
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 
 /// How far the revision that is written down is ahead of those given out, so that it is written
@@ -36,7 +39,12 @@ const AHEAD: u64 = 1 << 20;
 pub enum KeepError {
     /// The file cannot be opened.
     #[error(transparent)]
-    Open(#[from] OpenError),
+    Open(OpenError),
+    /// The file is not what was written to it, or lacks what was acknowledged.
+    #[error(
+        "{0}; or move it, and all whose names begin with its name, away to begin anew: instances that run register again by themselves"
+    )]
+    Lost(OpenError),
     /// Another registry uses it.
     #[error("{} is used by another registry", .0.display())]
     Taken(PathBuf),
@@ -60,7 +68,7 @@ pub enum KeepError {
     },
     /// The file does not hold what was written to it.
     #[error(
-        "{} is damaged: {what}. Restore it; or move it away to begin anew: instances that run register again by themselves",
+        "{} is damaged: {what}. Restore it; or move it, and all whose names begin with its name, away to begin anew: instances that run register again by themselves",
         path.display()
     )]
     Damaged {
@@ -69,6 +77,16 @@ pub enum KeepError {
         /// What is wrong with it.
         what: String,
     },
+}
+
+impl From<OpenError> for KeepError {
+    fn from(error: OpenError) -> Self {
+        if error.is_damage() {
+            Self::Lost(error)
+        } else {
+            Self::Open(error)
+        }
+    }
 }
 
 /// An opened store: what was kept, and where to go on writing.
@@ -88,7 +106,7 @@ pub(crate) async fn open(
     now: UnixMillis,
     metrics: Metrics,
 ) -> Result<Kept, KeepError> {
-    let path = data.join("registry.db");
+    let path = data.join(FILE);
     let lock = data.join("registry.lock");
     // Nothing is served yet that this could hold up. Creates the folder too.
     let database = Database::open(&path, MIGRATIONS)?;

@@ -9,6 +9,7 @@ mod damping;
 mod discovery;
 mod heartbeats;
 mod http;
+mod lost;
 mod metrics;
 mod refusals;
 mod restarts;

@@ -35,7 +35,12 @@ pub(crate) use read::Readers;
 
 use std::{sync::Arc, time::Duration};
 
-use crate::{OpenError, group::Queue, seam::Writes};
+use crate::{
+    OpenError,
+    group::Queue,
+    seam::Writes,
+    wait::{self, Closer},
+};
 
 use self::{
     address::Address,
@@ -99,7 +104,7 @@ const READERS_MAX: usize = 4;
 pub(crate) async fn open<W: Writes>(
     url: &str,
     schema: &str,
-) -> Result<(Queue<W>, Readers), OpenError> {
+) -> Result<(Queue<W>, Closer, Readers), OpenError> {
     let address = Address::parse(url, schema)?;
     let place = address.place.clone();
     let failed = |error: crate::Unavailable| OpenError::at(&place, error.chain());
@@ -109,10 +114,12 @@ pub(crate) async fn open<W: Writes>(
         .await
         .map_err(failed)?;
     let (queue, waiting) = Queue::new();
+    let (closer, closing) = wait::closing();
     tokio::spawn(write::write_groups::<W>(
         connector.clone(),
         session,
         waiting,
+        closing,
     ));
-    Ok((queue, Readers::new(connector)))
+    Ok((queue, closer, Readers::new(connector)))
 }

@@ -40,6 +40,12 @@ impl Readers {
         }
     }
 
+    /// Begins no more reads; those that go on come to their end.
+    pub(crate) fn close(&self) {
+        self.shared.turns.close();
+        self.shared.idle.lock().clear();
+    }
+
     pub(crate) async fn run<Q: Query>(&self, query: Q) -> Result<Q::Output, Unavailable> {
         let shared = self.shared.clone();
         let Ok(turn) = self.shared.turns.clone().acquire_owned().await else {

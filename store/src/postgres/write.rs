@@ -9,6 +9,7 @@ use crate::{
     Unavailable,
     group::{self, Asked, Group},
     seam::Writes,
+    wait::{self, Closing, Next},
 };
 
 use super::{
@@ -23,18 +24,21 @@ struct Failure {
     alone: bool,
 }
 
-/// Runs until every handle is gone. While one group commits, the next one gathers in the queue.
+/// Runs until every handle is gone or it is told to end. While one group commits, the next one gathers in the queue.
 pub(super) async fn write_groups<W: Writes>(
     connector: Arc<Connector>,
     session: Session,
     mut waiting: mpsc::Receiver<Asked<W>>,
+    mut closing: Closing,
 ) {
     let mut writer = Writer {
         connector,
         session: Some(session),
     };
     let mut asked = Vec::new();
-    while waiting.recv_many(&mut asked, group::most()).await > 0 {
+    while wait::next(&mut waiting, &mut closing, &mut asked, group::most(), None).await
+        == Next::Work
+    {
         let group = Group::of(&mut asked);
         if !group.is_empty() {
             writer.write_group::<W>(group).await;
