@@ -108,4 +108,28 @@ mod tests {
         drop((cut_first, stays));
         assert!(connections.0.lock().open.is_empty());
     }
+
+    fn counted(connection: &Arc<ConnectionLoad>, calls: usize) -> (Vec<Life>, usize) {
+        let lives: Vec<_> = (0..calls).map(|_| Life::counted(connection)).collect();
+        let admitted = lives.iter().filter(|life| !life.is_shed()).count();
+        (lives, admitted)
+    }
+
+    #[test]
+    fn one_connection_has_all_places_until_there_is_another() {
+        let server = Arc::new(Load::new(64, usize::MAX));
+        let open = || Arc::new(ConnectionLoad::new(Arc::clone(&server), 1 << 20));
+        let greedy = open();
+        assert_eq!(counted(&greedy, 100).1, 64);
+        let modest = open();
+        let (held, admitted) = counted(&greedy, 100);
+        assert_eq!(admitted, 48, "a quarter is for others");
+        let (more, admitted) = counted(&modest, 10);
+        assert_eq!(admitted, 4, "and of that, each its share");
+        // Who gave places back is as modest as he was.
+        drop(more);
+        assert_eq!(counted(&modest, 10).1, 4);
+        drop(held);
+        assert_eq!((server.taken(), server.calls()), (0, 0));
+    }
 }

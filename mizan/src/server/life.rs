@@ -20,6 +20,13 @@ use super::sync::{Arc, AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 /// headers, its handler's future. Measured at 1 to 3 KiB for a quiet stream.
 pub(super) const CALL_BYTES: usize = 2 * 1024;
 
+/// One place in so many is kept from connections that hold more than their share, so that one client
+/// alone cannot have every other refused.
+const RESERVED: usize = 4;
+
+/// A connection's share is one place in so many, where they are tight.
+const SHARE: usize = 16;
+
 /// What all calls of a server hold.
 #[derive(Debug)]
 pub(super) struct Load {
@@ -81,6 +88,11 @@ impl Load {
         self.calls() * CALL_BYTES + self.unread()
     }
 
+    /// Whether what is left is for those who have little.
+    fn is_tight(&self) -> bool {
+        self.connections() > 1 && self.taken() >= self.places - self.places / RESERVED
+    }
+
     fn admit(&self) -> bool {
         let free = |taken: usize| (taken < self.places).then_some(taken + 1);
         let admitted = self
@@ -99,6 +111,7 @@ impl Load {
 pub(super) struct ConnectionLoad {
     server: Arc<Load>,
     unread_max: usize,
+    taken: AtomicUsize,
     calls: AtomicUsize,
     ever: AtomicUsize,
     unread: AtomicUsize,
@@ -115,6 +128,7 @@ impl ConnectionLoad {
         Self {
             server,
             unread_max,
+            taken: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
             ever: AtomicUsize::new(0),
             unread: AtomicUsize::new(0),
@@ -193,10 +207,13 @@ impl Life {
         Self::begin(connection, Place::None)
     }
 
-    /// A call arrives and takes a place, if there is one.
+    /// A call arrives and takes a place, if there is one, and if its connection may have it.
     pub(super) fn counted(connection: &Arc<ConnectionLoad>) -> Self {
-        let admitted = connection.server.admit();
-        let place = if admitted {
+        let server = &connection.server;
+        let share = (server.places / SHARE).max(1);
+        let greedy = connection.taken.load(Ordering::Relaxed) >= share;
+        let place = if !(greedy && server.is_tight()) && server.admit() {
+            connection.taken.fetch_add(1, Ordering::Relaxed);
             Place::Taken
         } else {
             Place::Missing
@@ -232,6 +249,7 @@ impl Life {
     /// Its answer begins: another call may have its place.
     pub(super) fn answers(&mut self) {
         if std::mem::replace(&mut self.place, Place::None) == Place::Taken {
+            self.connection.taken.fetch_sub(1, Ordering::Relaxed);
             self.connection.server.taken.fetch_sub(1, Ordering::Relaxed);
         }
     }

@@ -67,7 +67,8 @@ pub struct Limits {
     /// RESOURCE_EXHAUSTED before they cost anything. A call counts until its answer begins: a
     /// stream that is quiet costs memory only, and the bound on that is the connections'. Health
     /// and reflection are exempt. 1024: far above what two cores keep busy, far below what memory
-    /// holds, and worked off within the channel's default deadline at 205 calls a second.
+    /// holds, and worked off within the channel's default deadline at 205 calls a second. While there
+    /// are other connections, the last quarter is for those that hold at most a sixteenth.
     pub calls_max: usize,
     /// The most connections at once, each with up to 1000 calls; further ones are closed as they
     /// come. 10,000: more than a fleet of 300 services opens to one instance.
