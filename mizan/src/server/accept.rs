@@ -100,8 +100,9 @@ async fn carry<S>(
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let load = ConnectionLoad::new(calls.load().clone(), limits.unread_max);
-    let load = Arc::new(load);
+    let (load, others) = (calls.load().clone(), calls.connections().clone());
+    let load = ConnectionLoad::new(load, limits.unread_max);
+    let load = Arc::new(load.making_room(move |asking| others.make_room(asking)));
     let connected = calls.connections().enter(load.clone());
     let turns = Turns::new(limits.unread_timeout);
     // Whatever ends this connection: calls that it read and nobody began end with it.

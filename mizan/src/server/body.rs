@@ -17,7 +17,6 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Code, Status};
 
 use super::{
-    connections::Connections,
     life::{Full, Life, Unread},
     progress::Progress,
     record::{Record, code_of},
@@ -38,12 +37,11 @@ const SMALL_BYTES: usize = 1024;
 /// What a body is asked for.
 type Part = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
 
-/// What answers of a server leave by: what a call holds, and who makes room for it.
+/// What answers of a server leave by: what a call holds, and how far it has come.
 #[derive(Debug)]
 pub(super) struct Way {
     pub(super) life: Life,
     pub(super) progress: Arc<Progress>,
-    pub(super) connections: Arc<Connections>,
 }
 
 impl Way {
@@ -59,9 +57,7 @@ impl Way {
             Ok(life.unread_beyond(bytes))
         };
         match held {
-            Err(Full::Server) if self.connections.make_room(connection) => {
-                Ok(life.unread_beyond(bytes))
-            }
+            Err(Full::Server) if connection.make_room() => Ok(life.unread_beyond(bytes)),
             held => held,
         }
     }
@@ -179,7 +175,6 @@ impl ResponseBody {
     fn part(&mut self) -> Part {
         let part = self.rest.split_to(self.rest.len().min(PART_BYTES));
         self.way.progress.gave();
-        self.way.life.moves();
         Poll::Ready(Some(Ok(Frame::data(part))))
     }
 
@@ -303,6 +298,7 @@ impl http_body::Body for ResponseBody {
             return this.end(&deadline::elapsed("in the handler's stream"));
         }
         if !this.rest.is_empty() {
+            this.way.life.moves();
             return this.part();
         }
         if !this.begun || !this.way.life.connection().is_crowded(context.waker()) {
@@ -365,7 +361,6 @@ mod tests {
             move || Way {
                 life: Life::exempt(&load),
                 progress: Arc::default(),
-                connections: Arc::default(),
             }
         };
         (load, way)

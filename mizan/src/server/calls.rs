@@ -126,7 +126,6 @@ impl Calls {
             way: Way {
                 life,
                 progress: Arc::default(),
-                connections: Arc::clone(&self.connections),
             },
         }
     }
@@ -145,10 +144,15 @@ impl Calls {
         if let Some(refused) = self.origins.refuse(&request, local) {
             return sized(refused.into_response(), arrival.way).map(Either::Left);
         }
+        // In boxes: in the future of a call they would take room that is moved with each of them.
         if arrival.web {
-            return self.web(request, arrival).await.map(Either::Right);
+            return Box::pin(self.web(request, arrival))
+                .await
+                .map(Either::Right);
         }
-        self.page(request, arrival).await.map(Either::Left)
+        Box::pin(self.page(request, arrival))
+            .await
+            .map(Either::Left)
     }
 
     /// A call by gRPC-Web, translated there and back; in between it is a call as any other.

@@ -47,7 +47,7 @@ impl Connections {
 
     /// Cuts the connection that holds most, unless that is the one which asks: then it has to do
     /// without. So whoever leaves answers unread pays for it, and nobody else.
-    pub(super) fn make_room(&self, asking: &Arc<ConnectionLoad>) -> bool {
+    pub(super) fn make_room(&self, asking: &ConnectionLoad) -> bool {
         let mut held = self.0.lock();
         let standing = held.open.values().filter(|(_, cut)| !cut.is_cancelled());
         let Some((load, cut)) = standing.max_by_key(|(load, _)| load.held()) else {

@@ -15,16 +15,16 @@ pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub(super) struct Fullness {
-    admitted: usize,
+    freed: usize,
     since: Option<Instant>,
 }
 
 impl Fullness {
-    /// Looks again: whether all places are taken now, and how many calls were ever admitted. Answers
-    /// whether the server refuses everything.
-    pub(super) fn look(&mut self, now: Instant, full: bool, admitted: usize) -> bool {
-        if !full || admitted != self.admitted {
-            (self.admitted, self.since) = (admitted, None);
+    /// Looks again: whether all places are taken now, and how often one came back when there was none.
+    /// Answers whether the server refuses everything.
+    pub(super) fn look(&mut self, now: Instant, full: bool, freed: usize) -> bool {
+        if !full || freed != self.freed {
+            (self.freed, self.since) = (freed, None);
             return false;
         }
         now - *self.since.get_or_insert(now) >= REFUSES_AFTER
@@ -42,8 +42,8 @@ mod tests {
         let mut fullness = Fullness::default();
         // Busy: always full when looked at, but calls get through.
         for second in 0..60 {
-            let admitted = usize::try_from(second).unwrap() * 3;
-            assert!(!fullness.look(at(second), true, admitted));
+            let freed = usize::try_from(second).unwrap() * 3;
+            assert!(!fullness.look(at(second), true, freed));
         }
         // Nobody gets through any more.
         for second in 60..65 {

@@ -12,7 +12,7 @@
 //! are dropped, whoever drops them (the handler, the connection that ends, a task that is cut, a
 //! panic that unwinds). `tests/model.rs` proves it over random interleavings of threads.
 
-use std::task::Waker;
+use std::{fmt, task::Waker};
 
 use super::sync::{Arc, AtomicUsize, Mutex, MutexGuard, Ordering, PoisonError};
 
@@ -33,7 +33,7 @@ pub(super) struct Load {
     places: usize,
     held_max: usize,
     taken: AtomicUsize,
-    admitted: AtomicUsize,
+    freed: AtomicUsize,
     connections: AtomicUsize,
     calls: AtomicUsize,
     unread: AtomicUsize,
@@ -46,7 +46,7 @@ impl Load {
             places,
             held_max,
             taken: AtomicUsize::new(0),
-            admitted: AtomicUsize::new(0),
+            freed: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
             unread: AtomicUsize::new(0),
@@ -63,9 +63,9 @@ impl Load {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// How many calls got a place so far. Wraps.
-    pub(super) fn admitted(&self) -> usize {
-        self.admitted.load(Ordering::Relaxed)
+    /// How often a place came back when there was none. Wraps.
+    pub(super) fn freed(&self) -> usize {
+        self.freed.load(Ordering::Relaxed)
     }
 
     /// Connections that are open.
@@ -95,30 +95,43 @@ impl Load {
 
     fn admit(&self) -> bool {
         let free = |taken: usize| (taken < self.places).then_some(taken + 1);
-        let admitted = self
-            .taken
+        self.taken
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, free)
-            .is_ok();
-        if admitted {
-            self.admitted.fetch_add(1, Ordering::Relaxed);
+            .is_ok()
+    }
+
+    fn give_back(&self) {
+        if self.taken.fetch_sub(1, Ordering::Relaxed) == self.places {
+            self.freed.fetch_add(1, Ordering::Relaxed);
         }
-        admitted
     }
 }
 
+/// Makes room on a server that holds too much; whether it did.
+type MakeRoom = Box<dyn Fn(&ConnectionLoad) -> bool + Send + Sync>;
+
 /// What the calls of one connection hold.
-#[derive(Debug)]
 pub(super) struct ConnectionLoad {
     server: Arc<Load>,
     unread_max: usize,
     taken: AtomicUsize,
     calls: AtomicUsize,
-    ever: AtomicUsize,
     unread: AtomicUsize,
-    /// How often bytes left, so that a connection that stands still can be told from a slow one.
+    /// How often a call began or bytes left, so that a connection that stands still can be told from
+    /// a slow one.
     moved: AtomicUsize,
     /// Answers that wait for room.
     waiting: Mutex<Vec<Waker>>,
+    room: Option<MakeRoom>,
+}
+
+impl fmt::Debug for ConnectionLoad {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionLoad")
+            .field("calls", &self.calls())
+            .field("unread", &self.unread())
+            .finish_non_exhaustive()
+    }
 }
 
 impl ConnectionLoad {
@@ -130,11 +143,25 @@ impl ConnectionLoad {
             unread_max,
             taken: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
-            ever: AtomicUsize::new(0),
             unread: AtomicUsize::new(0),
             moved: AtomicUsize::new(0),
             waiting: Mutex::default(),
+            room: None,
         }
+    }
+
+    /// The same, where there is a way to make room when the server holds too much.
+    pub(super) fn making_room(
+        mut self,
+        room: impl Fn(&Self) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.room = Some(Box::new(room));
+        self
+    }
+
+    /// Makes room for more of this one's answers, at another's cost; whether there is some now.
+    pub(super) fn make_room(&self) -> bool {
+        self.room.as_ref().is_some_and(|room| room(self))
     }
 
     /// What the whole server holds.
@@ -158,9 +185,8 @@ impl ConnectionLoad {
     }
 
     /// Changes whenever a call began or bytes left.
-    pub(super) fn motion(&self) -> (usize, usize) {
-        let moved = self.moved.load(Ordering::Relaxed);
-        (self.ever.load(Ordering::Relaxed), moved)
+    pub(super) fn motion(&self) -> usize {
+        self.moved.load(Ordering::Relaxed)
     }
 
     /// Whether a later part of an answer must wait until others have left. If so, `waker` is woken
@@ -223,7 +249,7 @@ impl Life {
 
     fn begin(connection: &Arc<ConnectionLoad>, place: Place) -> Self {
         connection.calls.fetch_add(1, Ordering::Relaxed);
-        connection.ever.fetch_add(1, Ordering::Relaxed);
+        connection.moved.fetch_add(1, Ordering::Relaxed);
         connection.server.calls.fetch_add(1, Ordering::Relaxed);
         Self {
             connection: Arc::clone(connection),
@@ -250,7 +276,7 @@ impl Life {
     pub(super) fn answers(&mut self) {
         if std::mem::replace(&mut self.place, Place::None) == Place::Taken {
             self.connection.taken.fetch_sub(1, Ordering::Relaxed);
-            self.connection.server.taken.fetch_sub(1, Ordering::Relaxed);
+            self.connection.server.give_back();
         }
     }
 

@@ -365,7 +365,7 @@ async fn look(name: String, load: Arc<life::Load>, reporter: serving::Reporter) 
     let mut looks = tokio::time::interval(fullness::LOOK);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        let refuses = fullness.look(looks.tick().await, load.is_full(), load.admitted());
+        let refuses = fullness.look(looks.tick().await, load.is_full(), load.freed());
         if reporter.refuses(refuses) {
             if refuses {
                 let calls = load.taken();
