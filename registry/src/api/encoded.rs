@@ -66,7 +66,10 @@ impl Service<http::Request<Body>> for Server {
                 let mut listed = None;
                 let list = service_fn(|request: Request<ListInstancesRequest>| {
                     let list = api.list(request.into_inner());
-                    ready(list.map(|answer| Response::new(drop(listed.replace(answer)))))
+                    ready(list.map(|answer| {
+                        listed = Some(answer);
+                        Response::new(())
+                    }))
                 });
                 let mut grpc = Grpc::new(ProstCodec::<(), ListInstancesRequest>::default());
                 let response = grpc.unary(list, request).await;
