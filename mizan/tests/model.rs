@@ -64,7 +64,6 @@ fn carry(mut call: Call, transport: &Queue<Unread>) {
     }
     for _ in 0..2 {
         if let Ok(unread) = call.life.unread(60) {
-            call.life.moves();
             transport.push(unread);
         }
     }

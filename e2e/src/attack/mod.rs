@@ -25,9 +25,9 @@ use self::{
 };
 use crate::{Up, pid};
 
-/// How long counters may take to be back: what is unread may wait for 30 seconds, connections and
+/// How long counters may take to be back: what is unread may wait for a minute, connections and
 /// handlers less.
-const BACK: Duration = Duration::from_secs(90);
+const BACK: Duration = Duration::from_secs(120);
 
 /// How much slower the slowest of a hundred calls may be than in quiet, where that is judged.
 const SLOWER: u32 = 3;

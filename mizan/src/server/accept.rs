@@ -19,12 +19,15 @@ use super::{
     calls::Calls,
     life::ConnectionLoad,
     listen::{Accepted, Listener},
+    transport::Watched,
     turns::Turns,
 };
 
-/// How often an HTTP/2 client is asked whether it is still there, and how long it has to answer.
+/// How often an HTTP/2 client is asked whether it is still there, and how long it has to answer. A
+/// client that reads slowly finds the question behind all that is on its way to it, megabytes where
+/// its window is large; at 10 s it was taken for dead in the middle of an answer.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The most calls one HTTP/2 connection may carry at once.
 const STREAMS_MAX: u32 = 1000;
@@ -104,7 +107,7 @@ async fn carry<S>(
     let load = ConnectionLoad::new(load, limits.unread_max);
     let load = Arc::new(load.making_room(move |asking| others.make_room(asking)));
     let connected = calls.connections().enter(load.clone());
-    let turns = Turns::new(limits.unread_timeout);
+    let turns = Turns::new(load.clone(), limits.unread_timeout);
     // Whatever ends this connection: calls that it read and nobody began end with it.
     let _ending = turns.ending();
     let (counted, reading) = (load.clone(), turns.clone());
@@ -127,7 +130,8 @@ async fn carry<S>(
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .max_concurrent_streams(STREAMS_MAX)
         .max_pending_accept_reset_streams(CALLED_OFF_MAX);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let stream = TokioIo::new(Watched::new(stream, load.clone()));
+    let mut connection = pin!(builder.serve_connection(stream, service));
     let mut idle = pin!(idle(&load, limits.idle_timeout));
     let mut stalled = pin!(stalled(&load, limits.unread_timeout));
     let mut going = false;
@@ -141,7 +145,8 @@ async fn carry<S>(
             }
             () = connected.cut() => return,
             () = stalled.as_mut() => {
-                tracing::debug!(unread = load.unread(), "connection cut: nothing of it is read");
+                let (calls, unread) = (load.calls(), load.unread());
+                tracing::info!(calls, unread, "connection cut: nothing of it was read for too long");
                 return;
             }
             () = closing.cancelled(), if !going => {}
@@ -158,9 +163,9 @@ async fn idle(load: &ConnectionLoad, limit: Duration) {
     stays(load, limit, |load| load.calls() == 0 && load.unread() == 0).await;
 }
 
-/// Resolves when answers waited for a client for `limit`, no part of them left, and no call began. By
-/// then calls of HTTP/2 were ended one by one; this is for HTTP/1, and for what still waits in the
-/// library when its call is done.
+/// Resolves when answers waited for a client for `limit`, the transport took no byte, and no call
+/// began: nobody reads, and all calls of the connection are stuck behind it. Where it is one stream
+/// of HTTP/2 that is not read, that one is ended by itself.
 async fn stalled(load: &ConnectionLoad, limit: Duration) {
     stays(load, limit, |load| load.unread() > 0).await;
 }

@@ -298,7 +298,6 @@ impl http_body::Body for ResponseBody {
             return this.end(&deadline::elapsed("in the handler's stream"));
         }
         if !this.rest.is_empty() {
-            this.way.life.moves();
             return this.part();
         }
         if !this.begun || !this.way.life.connection().is_crowded(context.waker()) {

@@ -120,6 +120,8 @@ pub(super) struct ConnectionLoad {
     /// How often a call began or bytes left, so that a connection that stands still can be told from
     /// a slow one.
     moved: AtomicUsize,
+    /// Whether the transport takes no more now: 1 or 0.
+    blocked: AtomicUsize,
     /// Answers that wait for room.
     waiting: Mutex<Vec<Waker>>,
     room: Option<MakeRoom>,
@@ -145,6 +147,7 @@ impl ConnectionLoad {
             calls: AtomicUsize::new(0),
             unread: AtomicUsize::new(0),
             moved: AtomicUsize::new(0),
+            blocked: AtomicUsize::new(0),
             waiting: Mutex::default(),
             room: None,
         }
@@ -187,6 +190,25 @@ impl ConnectionLoad {
     /// Changes whenever a call began or bytes left.
     pub(super) fn motion(&self) -> usize {
         self.moved.load(Ordering::Relaxed)
+    }
+
+    /// The transport took bytes.
+    pub(super) fn wrote(&self) {
+        self.moved.fetch_add(1, Ordering::Relaxed);
+        if self.is_blocked() {
+            self.blocked.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The transport takes no more until the client has read some.
+    pub(super) fn blocks(&self) {
+        self.blocked.store(1, Ordering::Relaxed);
+    }
+
+    /// Whether it takes no more: then it is the connection that does not move, and none of its calls
+    /// is to blame by itself.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed) != 0
     }
 
     /// Whether a later part of an answer must wait until others have left. If so, `waker` is woken
@@ -265,11 +287,6 @@ impl Life {
     /// Whether there was no place for it.
     pub(super) fn is_shed(&self) -> bool {
         self.place == Place::Missing
-    }
-
-    /// A part of its answer is handed on.
-    pub(super) fn moves(&self) {
-        self.connection.moved.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Its answer begins: another call may have its place.

@@ -30,6 +30,7 @@ mod record;
 mod register;
 mod serving;
 mod sync;
+mod transport;
 mod turns;
 
 use std::{
@@ -86,7 +87,8 @@ pub struct Limits {
     /// clients take by default.
     pub unread_max: usize,
     /// How long a client may leave an answer unread, not taking a part of it, before its stream is
-    /// reset, or its connection cut. 30 s.
+    /// reset; and its connection, before it is cut, if no byte of it leaves for so long. 60 s: a
+    /// client on a slow line that has megabytes in its buffers asks for more only now and then.
     pub unread_timeout: Duration,
     /// The most bytes for all that is open: 2 KiB for each call, also a quiet stream, and the
     /// answers that wait. Beyond that the connection which holds most is cut. 512 MiB.
@@ -102,7 +104,7 @@ impl Default for Limits {
             header_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(60),
             unread_max: 64 << 20,
-            unread_timeout: Duration::from_secs(30),
+            unread_timeout: Duration::from_secs(60),
             held_max: 512 << 20,
         }
     }

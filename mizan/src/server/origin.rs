@@ -28,7 +28,7 @@ pub(super) struct Origins {
 impl Origins {
     /// Names beside those that are always allowed.
     pub(super) fn allowing(names: impl IntoIterator<Item = String>) -> Self {
-        let allowed = names.into_iter().map(|name| name.to_ascii_lowercase());
+        let allowed = names.into_iter().map(|name| plain(name.trim()));
         Self {
             allowed: allowed.collect(),
         }
@@ -50,7 +50,7 @@ impl Origins {
         {
             let host: String = host.chars().take(64).collect();
             let text = format!(
-                "On a loopback address this server does not answer to the name {host:?}, which a web page may have been given. Call it by its address, or allow the name by --allow-host.\n"
+                "On a loopback address this server does not answer to the name {host:?}, which a web page may have been given. Call it by its address, or allow the name: --allow-host, or MIZAN_ALLOW_HOST.\n"
             );
             return Some((StatusCode::MISDIRECTED_REQUEST, text));
         }
@@ -63,8 +63,8 @@ impl Origins {
 
     fn is_ours(&self, host: &str) -> bool {
         host.parse::<IpAddr>().is_ok()
-            || !host.trim_end_matches('.').contains('.')
-            || host.trim_end_matches('.').ends_with(".localhost")
+            || !host.contains('.')
+            || host.ends_with(".localhost")
             || self.allowed.iter().any(|allowed| allowed == host)
     }
 }
@@ -87,10 +87,11 @@ fn authority<B>(request: &Request<B>) -> Result<Option<Authority>, ()> {
     }
 }
 
-/// A host as it is compared: in lower case, IPv6 without its brackets.
+/// A host as it is compared: in lower case, IPv6 without its brackets, a name without the dot of
+/// the root.
 fn plain(host: &str) -> String {
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.to_ascii_lowercase()
+    host.trim_end_matches('.').to_ascii_lowercase()
 }
 
 /// Whether a browser says that another site than this makes the request, and it may change
@@ -156,6 +157,7 @@ mod tests {
             "consul:8500",
             "registry.corp.example",
             "registry.CORP.example:8500",
+            "registry.corp.example.",
         ] {
             assert_eq!(
                 refused("GET", &[("host", host)], LOOPBACK, &origins),

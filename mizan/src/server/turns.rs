@@ -21,7 +21,7 @@ use hyper::rt::Executor;
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{progress::Progress, queue::Queue};
+use super::{life::ConnectionLoad, progress::Progress, queue::Queue};
 
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -33,6 +33,7 @@ struct Shared {
     waiting: Queue<Carried>,
     /// Of the request that was read last: the library hands over the call that it becomes next.
     read: Mutex<Option<Arc<Progress>>>,
+    load: Arc<ConnectionLoad>,
     unread_timeout: Duration,
 }
 
@@ -47,6 +48,7 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Turns {
         self.0.waiting.push(Carried {
             call: Box::pin(call),
             progress: self.0.read.lock().take(),
+            load: self.0.load.clone(),
             unread_timeout: self.0.unread_timeout,
             alarm: None,
             parts: 0,
@@ -66,9 +68,10 @@ impl Drop for Ending {
 }
 
 impl Turns {
-    /// Where a client may leave an answer unread for so long.
-    pub(super) fn new(unread_timeout: Duration) -> Self {
+    /// Of a connection whose client may leave an answer unread for so long.
+    pub(super) fn new(load: Arc<ConnectionLoad>, unread_timeout: Duration) -> Self {
         Self(Arc::new(Shared {
+            load,
             waiting: Queue::default(),
             read: Mutex::default(),
             unread_timeout,
@@ -121,6 +124,7 @@ impl Turns {
 struct Carried {
     call: Call,
     progress: Option<Arc<Progress>>,
+    load: Arc<ConnectionLoad>,
     unread_timeout: Duration,
     /// Made only when there is something to wait for.
     alarm: Option<Pin<Box<Sleep>>>,
@@ -160,8 +164,21 @@ impl Carried {
                 None => self.alarm = Some(Box::pin(sleep_until(until))),
             }
         }
-        let alarm = self.alarm.as_mut();
-        alarm.is_some_and(|alarm| alarm.as_mut().poll(context).is_ready())
+        while let Some(alarm) = &mut self.alarm {
+            if alarm.as_mut().poll(context).is_pending() {
+                return false;
+            }
+            let now = Instant::now();
+            if progress.deadline().is_some_and(|own| own <= now) || !self.load.is_blocked() {
+                return true;
+            }
+            // The transport takes nothing from anybody: whether that is too long is not for this
+            // call to say.
+            let unread = now + self.unread_timeout;
+            let until = progress.deadline().map_or(unread, |own| own.min(unread));
+            alarm.as_mut().reset(until);
+        }
+        false
     }
 }
 
@@ -214,10 +231,20 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::server::life::Load;
+
+    const UNREAD: Duration = Duration::from_secs(30);
+
+    fn load() -> Arc<ConnectionLoad> {
+        Arc::new(ConnectionLoad::new(
+            Arc::new(Load::new(8, 1 << 20)),
+            1 << 20,
+        ))
+    }
 
     #[tokio::test]
     async fn calls_are_begun_before_the_connection_goes_on_and_those_that_wait_finish_elsewhere() {
-        let turns = Turns::new(Duration::from_secs(30));
+        let turns = Turns::new(load(), UNREAD);
         let begun = Arc::new(AtomicUsize::new(0));
         let (release, wait) = oneshot::channel::<()>();
         let (finish, finished) = oneshot::channel();
@@ -249,11 +276,13 @@ mod tests {
         assert_eq!(finished.await.unwrap(), Ok(()));
     }
 
-    const UNREAD: Duration = Duration::from_secs(30);
-
     /// A call that never ends by itself, carried as one that waits is; and how far it has come.
     fn carried() -> (tokio::task::JoinHandle<()>, Arc<Progress>) {
-        let (turns, progress) = (Turns::new(UNREAD), Arc::new(Progress::default()));
+        carried_on(load())
+    }
+
+    fn carried_on(load: Arc<ConnectionLoad>) -> (tokio::task::JoinHandle<()>, Arc<Progress>) {
+        let (turns, progress) = (Turns::new(load, UNREAD), Arc::new(Progress::default()));
         turns.read(progress.clone());
         turns.execute(async {
             let mut polls = tokio::time::interval(Duration::from_secs(1));
@@ -285,6 +314,18 @@ mod tests {
             (UNREAD..UNREAD + Duration::from_secs(2)).contains(&waited),
             "{waited:?}"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_transport_is_blocked_no_call_is_to_blame() {
+        let load = load();
+        let (carried, progress) = carried_on(load.clone());
+        progress.gave();
+        load.blocks();
+        tokio::time::sleep(UNREAD * 10).await;
+        assert!(!carried.is_finished());
+        load.wrote();
+        carried.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

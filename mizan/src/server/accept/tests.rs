@@ -39,7 +39,7 @@ async fn a_connection_of_which_nothing_is_read_is_stalled_and_one_that_is_slow_i
     let reads = async {
         for _ in 0..100 {
             sleep(LIMIT / 3).await;
-            call.moves();
+            load.wrote();
         }
     };
     tokio::select! {
