@@ -193,3 +193,79 @@ fn what_is_not_there_and_what_is_elsewhere_is_said() {
     }
     assert!(!data.exists());
 }
+
+#[tokio::test]
+async fn what_belongs_together_is_kept_and_put_back_together() {
+    let (_folder, data, to) = backed_up().await;
+    let accounting = data.join("accounting.db");
+    // A backup of less than there is, and one that lacks what was there, are none.
+    let part = to.with_file_name("part");
+    fs::create_dir(&part).unwrap();
+    fs::copy(to.join("payment.db"), part.join("payment.db")).unwrap();
+    let part = part.to_str().unwrap();
+    let said = refused(&mizan(&data, &["restore", part, "--replace"]));
+    assert!(said.contains("the backup has no"), "{said}");
+    fs::remove_file(&accounting).unwrap();
+    let other = to.with_file_name("two");
+    let said = refused(&mizan(&data, &["backup", other.to_str().unwrap()]));
+    assert!(said.contains("accounting.db is gone"), "{said}");
+    // Into an empty folder it is put back, and what is not in it is said.
+    let empty = data.with_file_name("empty");
+    let said = done(&mizan(&empty, &["restore", part]));
+    assert!(said.contains("registry.db  is not in the backup"), "{said}");
+}
+
+#[tokio::test]
+async fn a_file_of_another_service_is_not_put_back_nor_opened() {
+    let (_folder, data, to) = backed_up().await;
+    for (from, name) in [
+        ("accounting.db", "invoice.db"),
+        ("registry.db", "payment.db"),
+    ] {
+        let mixed = to.with_file_name(format!("mixed-{name}"));
+        fs::create_dir(&mixed).unwrap();
+        fs::copy(to.join(from), mixed.join(name)).unwrap();
+        let empty = data.with_file_name(format!("empty-{name}"));
+        let said = refused(&mizan(&empty, &["restore", mixed.to_str().unwrap()]));
+        assert!(said.contains("it is a file of"), "{said}");
+        let opened = Database::open(&mixed.join(name), &[])
+            .unwrap_err()
+            .to_string();
+        assert!(opened.contains("it is a file of"), "{opened}");
+    }
+    let foreign = to.with_file_name("foreign");
+    fs::create_dir(&foreign).unwrap();
+    let file = Connection::open(foreign.join("payment.db")).unwrap();
+    file.execute_batch("CREATE TABLE foo (a)").unwrap();
+    drop(file);
+    let said = refused(&mizan(
+        &data.with_file_name("none"),
+        &["restore", foreign.to_str().unwrap()],
+    ));
+    assert!(said.contains("it is no backup"), "{said}");
+}
+
+#[tokio::test]
+async fn while_a_restore_has_not_come_to_its_end_nothing_in_its_folder_opens() {
+    let (_folder, data, to) = backed_up().await;
+    backup::mark_folder(&data).unwrap();
+    let refused = Database::open(&data.join("invoice.db"), &[]).unwrap_err();
+    assert!(
+        refused.to_string().contains("did not come to its end"),
+        "{refused}"
+    );
+    done(&mizan(
+        &data,
+        &["restore", to.to_str().unwrap(), "--replace"],
+    ));
+    assert_eq!(holds(&data), all("a"));
+    close(open(&data).await).await;
+    // One that failed and was undone leaves no mark.
+    let missing = to.with_file_name("nowhere");
+    assert!(
+        !mizan(&data, &["restore", missing.to_str().unwrap()])
+            .status
+            .success()
+    );
+    close(open(&data).await).await;
+}

@@ -33,6 +33,32 @@ pub fn make_folder(folder: &Path) -> io::Result<()> {
     anchor::make_folder(folder)
 }
 
+/// Marks a folder as one into which files are being put back: no store in it opens until
+/// [`unmark_folder`].
+///
+/// # Errors
+/// What the system said.
+pub fn mark_folder(folder: &Path) -> io::Result<()> {
+    anchor::open_own(&check::mark(folder))?.sync_all()?;
+    sync_folder(folder)
+}
+
+/// All files are in place, or all are back where they were.
+///
+/// # Errors
+/// What the system said.
+pub fn unmark_folder(folder: &Path) -> io::Result<()> {
+    fs::remove_file(check::mark(folder))?;
+    sync_folder(folder)
+}
+
+/// Whether a file that is not there was once, so that it is missing.
+#[must_use]
+pub fn is_missing(file: &Path) -> bool {
+    let anchor = fs::metadata(beside(file, "-anchor"));
+    !file.exists() && anchor.is_ok_and(|anchor| anchor.len() > 0)
+}
+
 /// Makes durable which files are in a folder.
 ///
 /// # Errors

@@ -4,7 +4,11 @@
 //! on the disk is changed by it, so who is refused once is refused again, and what is still there
 //! can be looked at and kept.
 
-use std::{fs, path::Path, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
@@ -87,11 +91,24 @@ fn judge(found: &Found) -> Result<(), Loss> {
 
 /// Refuses a file that is damaged, that lacks what was acknowledged, or that was replaced.
 pub(crate) fn run(database: &Path, anchor: &Anchor) -> Result<(), OpenError> {
+    if let Some(folder) = database.parent()
+        && mark(folder).exists()
+    {
+        let cause = "a restore into its folder did not come to its end: run `mizan restore` again, with --replace";
+        return Err(OpenError::at(database.display(), cause));
+    }
     let known = anchor.read()?;
     let log = fs::metadata(beside(database, "-wal")).is_ok_and(|log| log.len() > 0);
     // SQLite takes an empty file for a new one, and throws away the log beside it.
     if !fs::metadata(database).is_ok_and(|file| file.len() > 0) {
         return match known {
+            None if log => {
+                let cause = format!(
+                    "the file is gone, and its log, {}, is there: restore a backup (`mizan restore`), or put the log away to begin anew",
+                    beside(database, "-wal").display()
+                );
+                Err(OpenError::at(database.display(), cause))
+            }
             Some(known) if known.acknowledged > 0 => {
                 Err(OpenError::lost(database, Loss::Missing(known.acknowledged)))
             }
@@ -118,8 +135,31 @@ pub(crate) fn run(database: &Path, anchor: &Anchor) -> Result<(), OpenError> {
         whole: stamp::read(&connection).map_err(broken)?,
         log,
     };
+    let stamp = found
+        .whole
+        .as_ref()
+        .or(found.alone.as_ref().and_then(Option::as_ref));
+    is_of_its_name(stamp, database)?;
     judge(&found).map_err(|loss| OpenError::lost(database, loss))?;
     quick_check(&connection, database)
+}
+
+/// Refuses another service's file under this one's name: it would be served as an empty one.
+fn is_of_its_name(stamp: Option<&Stamp>, file: &Path) -> Result<(), OpenError> {
+    let name = stamp::kind(file);
+    match stamp.filter(|stamp| stamp.holds != name) {
+        Some(stamp) => Err(OpenError::at(
+            file.display(),
+            format!("it is a file of {:?}, not of {name:?}", stamp.holds),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// What lies in a folder for as long as files are put back into it: until the last of them is in
+/// place, those that are there do not belong together.
+pub(crate) fn mark(folder: &Path) -> PathBuf {
+    folder.join("restore-unfinished")
 }
 
 /// Refuses a copy that is damaged, or not whole by itself; changes nothing, not even beside it.
@@ -129,7 +169,13 @@ pub(crate) fn copy(copy: &Path) -> Result<(), OpenError> {
         let cause = format!("it has a log, {}, and is no backup", log.display());
         return Err(OpenError::at(copy.display(), cause));
     }
-    let connection = without_log(copy).map_err(|error| OpenError::file(copy, &error))?;
+    let failed = |error: rusqlite::Error| OpenError::file(copy, &error);
+    let connection = without_log(copy).map_err(failed)?;
+    let Some(stamp) = stamp::read(&connection).map_err(failed)? else {
+        let cause = "it is no backup: Mizan has not written it";
+        return Err(OpenError::at(copy.display(), cause));
+    };
+    is_of_its_name(Some(&stamp), copy)?;
     quick_check(&connection, copy)
 }
 
@@ -197,6 +243,7 @@ mod tests {
         Some(Stamp {
             life: life.to_string(),
             commits,
+            holds: "a".to_owned(),
         })
     }
 

@@ -64,7 +64,7 @@ impl Keeper {
         make(path).map_err(|e| OpenError::folder(path, e))?;
         let failed = |error: rusqlite::Error| OpenError::file(path, &error);
         let mut connection = open::writable(path).map_err(failed)?;
-        let begun = stamp::begin(&connection).map_err(failed)?;
+        let begun = stamp::begin(&connection, &stamp::kind(path)).map_err(failed)?;
         let (known, made) = match begun {
             Some((stamp, made)) => (Some(know(path, &anchor, stamp)?), made),
             None => (None, false),

@@ -4,6 +4,8 @@
 //! It is apart from the service's migrations, which count in `user_version`: a file of an earlier
 //! version gets it when it is first opened, and begins to count.
 
+use std::path::Path;
+
 use rusqlite::{Connection, ErrorCode, OptionalExtension as _};
 
 /// The table's name.
@@ -16,6 +18,15 @@ pub(crate) struct Stamp {
     pub(crate) life: String,
     /// Raised within each commit.
     pub(crate) commits: u64,
+    /// What it was made for: the name of the file without its ending. A file under another name is
+    /// another service's.
+    pub(crate) holds: String,
+}
+
+/// What a file of this name holds.
+pub(crate) fn kind(file: &Path) -> String {
+    let stem = file.file_stem().unwrap_or_default();
+    stem.to_string_lossy().into_owned()
 }
 
 /// The table refuses what is no count; one that is there all the same counts for nothing.
@@ -33,28 +44,37 @@ pub(crate) fn read(connection: &Connection) -> rusqlite::Result<Option<Stamp>> {
         Ok(Stamp {
             life: row.get(0)?,
             commits: count(row.get(1)?),
+            holds: row.get(2)?,
         })
     };
-    let sql = "SELECT life, commits FROM mizan_store";
+    let sql = "SELECT life, commits, holds FROM mizan_store";
     connection.query_row(sql, [], row).optional()
 }
 
 /// Reads it, and makes it first in a file that has none. Says whether it did. Two processes may
 /// open a new file at once: the second finds what the first made.
-pub(crate) fn begin(connection: &Connection) -> rusqlite::Result<Option<(Stamp, bool)>> {
+pub(crate) fn begin(
+    connection: &Connection,
+    holds: &str,
+) -> rusqlite::Result<Option<(Stamp, bool)>> {
     const MAKE: &str = "
-        BEGIN IMMEDIATE;
         CREATE TABLE IF NOT EXISTS mizan_store (
             only_row INTEGER PRIMARY KEY CHECK (only_row = 0),
             life     TEXT NOT NULL CHECK (length(life) = 32),
-            commits  INTEGER NOT NULL CHECK (commits >= 0)
-        ) STRICT;
-        INSERT OR IGNORE INTO mizan_store VALUES (0, lower(hex(randomblob(16))), 0);
-        COMMIT;";
+            commits  INTEGER NOT NULL CHECK (commits >= 0),
+            holds    TEXT NOT NULL
+        ) STRICT";
+    const FILL: &str = "
+        INSERT OR IGNORE INTO mizan_store VALUES (0, lower(hex(randomblob(16))), 0, ?1)";
     if let Some(stamp) = read(connection)? {
         return Ok(Some((stamp, false)));
     }
-    if let Err(error) = connection.execute_batch(MAKE) {
+    let made = connection.execute_batch("BEGIN IMMEDIATE").and_then(|()| {
+        connection.execute(MAKE, [])?;
+        connection.execute(FILL, [holds])?;
+        connection.execute_batch("COMMIT")
+    });
+    if let Err(error) = made {
         if !connection.is_autocommit() {
             connection.execute_batch("ROLLBACK")?;
         }

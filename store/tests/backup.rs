@@ -52,9 +52,10 @@ async fn a_copy_is_of_one_moment_whoever_writes() {
             n += 1;
         }
     });
-    for n in 0..5 {
+    for _ in 0..5 {
         let before = names(&store).await;
-        let (from, to) = (items.clone(), file(&folder, &format!("copy-{n}.db")));
+        let copies = TempDir::new().unwrap();
+        let (from, to) = (items.clone(), file(&copies, "items.db"));
         let copy = to.clone();
         tokio::task::spawn_blocking(move || backup::copy(&from, &copy))
             .await
@@ -73,8 +74,8 @@ async fn a_copy_is_of_one_moment_whoever_writes() {
 /// It may be put in place of the file that it is of, which went on meanwhile; and it is known then.
 #[tokio::test]
 async fn a_copy_lives_on_its_own() {
-    let folder = TempDir::new().unwrap();
-    let (items, copy) = (file(&folder, "items.db"), file(&folder, "copy.db"));
+    let (folder, copies) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (items, copy) = (file(&folder, "items.db"), file(&copies, "items.db"));
     with(&items, "a").await;
     backup::copy(&items, &copy).unwrap();
     with(&copy, "in the copy").await;
@@ -86,8 +87,8 @@ async fn a_copy_lives_on_its_own() {
 
 #[tokio::test]
 async fn what_is_damaged_is_neither_copied_nor_taken_for_a_copy() {
-    let folder = TempDir::new().unwrap();
-    let (items, copy) = (file(&folder, "items.db"), file(&folder, "copy.db"));
+    let (folder, copies) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (items, copy) = (file(&folder, "items.db"), file(&copies, "items.db"));
     let store = opened(&items).await;
     for n in 0..100 {
         put(&store, format!("{n}{}", "x".repeat(500)))
@@ -105,15 +106,15 @@ async fn what_is_damaged_is_neither_copied_nor_taken_for_a_copy() {
     }
     let error = backup::copy(&items, &file(&folder, "other.db")).unwrap_err();
     assert!(error.is_damage() && !file(&folder, "other.db").exists());
-    let before = fs::read_dir(folder.path()).unwrap().count();
+    let before = fs::read_dir(copies.path()).unwrap().count();
     assert!(backup::check(&copy).unwrap_err().is_damage());
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), before);
+    assert_eq!(fs::read_dir(copies.path()).unwrap().count(), before);
 }
 
 #[tokio::test]
 async fn a_file_is_put_back_only_while_nobody_has_it_and_can_be_taken_away_again() {
-    let folder = TempDir::new().unwrap();
-    let (items, copy) = (file(&folder, "items.db"), file(&folder, "copy.db"));
+    let (folder, copies) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (items, copy) = (file(&folder, "items.db"), file(&copies, "items.db"));
     let aside = file(&folder, "aside");
     fs::create_dir(&aside).unwrap();
     with(&items, "copied").await;

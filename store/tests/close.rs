@@ -30,7 +30,7 @@ fn beside(location: &Location, ending: &str) -> PathBuf {
 /// The names in a copy of the main file alone.
 async fn alone(location: &Location) -> BTreeSet<String> {
     let folder = TempDir::new().unwrap();
-    let copy = folder.path().join("copy.db");
+    let copy = folder.path().join("items.db");
     fs::copy(path(location), &copy).unwrap();
     names(&open(&Location::File(copy)).await).await
 }

@@ -275,6 +275,15 @@ async fn a_file_that_is_gone_is_told() {
 }
 
 #[tokio::test]
+async fn a_log_without_its_file_is_told() {
+    let folder = killed().await;
+    fs::remove_file(folder.file("")).unwrap();
+    fs::remove_file(folder.file("-anchor")).unwrap();
+    let said = refused(&folder.location()).await.to_string();
+    assert!(said.contains("the file is gone, and its log"), "{said}");
+}
+
+#[tokio::test]
 async fn an_anchor_that_cannot_be_read_is_told() {
     let left = killed().await;
     fs::write(left.file("-anchor"), "rubbish".repeat(600)).unwrap();

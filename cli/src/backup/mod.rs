@@ -9,7 +9,7 @@ mod restore;
 
 use std::{
     ffi::OsString,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -89,8 +89,29 @@ fn told(command: &str, done: Result<String, String>) -> ExitCode {
     }
 }
 
+/// Refuses a folder that is there and cannot be looked into: what is in it is not to be taken for
+/// missing.
+fn readable(folder: &Path) -> Result<(), String> {
+    match folder.read_dir() {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(format!("cannot read {}: {error}", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn back_up(args: &Args) -> Result<String, String> {
     let data = args.place.folder()?;
+    readable(data)?;
+    if let Some(gone) = FILES
+        .iter()
+        .find(|name| backup::is_missing(&data.join(name)))
+    {
+        return Err(format!(
+            "{} is gone, though its anchor is there: a backup without it would not be whole. Restore a backup (`mizan restore`), or remove the anchor to do without it",
+            data.join(gone).display()
+        ));
+    }
     let files: Vec<&str> = FILES
         .into_iter()
         .filter(|name| data.join(name).exists())

@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use store::backup::{self, Alone};
 
-use super::{FILES, Place, told};
+use super::{FILES, Place, readable, told};
 
 /// Puts a backup in place. Nothing of Mizan may be running.
 #[derive(Debug, Clone, clap::Args)]
@@ -34,6 +34,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 fn put_back(args: &Args) -> Result<String, String> {
     let data = args.place.folder()?;
     let from = &args.from;
+    readable(from)?;
     let files: Vec<&str> = FILES
         .into_iter()
         .filter(|name| from.join(name).exists())
@@ -68,22 +69,41 @@ fn put_back(args: &Args) -> Result<String, String> {
             file.display()
         ));
     }
+    let lacking = held.iter().filter(|(name, _)| !files.contains(name));
+    if let Some(file) = lacking.clone().find_map(there) {
+        return Err(format!(
+            "the backup has no {}, which is here, and the files belong together: use a whole backup, or move {} away first",
+            file.file_name().unwrap_or_default().to_string_lossy(),
+            file.display()
+        ));
+    }
     let aside = held.iter().find_map(there).is_some();
     let aside = aside.then(|| free_name(data));
+    let failed = |e: io::Error| format!("cannot use the data directory {}: {e}", data.display());
+    backup::mark_folder(data).map_err(failed)?;
     let done = place(&mut held, &files, from, data, aside.as_deref());
     if let Err(error) = done {
         let mut words = format!("cannot put the backup into {}: {error}", data.display());
+        let mut undone = true;
         for (_, alone) in held.iter_mut().rev() {
             if let Err(error) = alone.undo() {
+                undone = false;
                 words.push_str(&format!("; and what was there cannot be put back: {error}"));
                 break;
             }
         }
+        if undone && let Err(error) = backup::unmark_folder(data) {
+            words.push_str(&format!("; {}", failed(error)));
+        }
         return Err(words);
     }
+    backup::unmark_folder(data).map_err(failed)?;
     let mut text = String::new();
     for name in &files {
         text.push_str(&format!("{name}  restored\n"));
+    }
+    for name in FILES.iter().filter(|name| !files.contains(name)) {
+        text.push_str(&format!("{name}  is not in the backup\n"));
     }
     if let Some(aside) = aside {
         text.push_str(&format!("what was there is in {}\n", aside.display()));

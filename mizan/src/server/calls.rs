@@ -119,6 +119,10 @@ impl Calls {
             }
             (Kind::Call, life)
         };
+        if self.load.is_beyond() {
+            // Each call that is open costs something, however little its answer is.
+            self.connections.make_room_or_go(connection);
+        }
         Arrival {
             at: Instant::now(),
             kind,

@@ -48,14 +48,34 @@ impl Connections {
     /// Cuts the connection that holds most, unless that is the one which asks: then it has to do
     /// without. So whoever leaves answers unread pays for it, and nobody else.
     pub(super) fn make_room(&self, asking: &ConnectionLoad) -> bool {
+        self.cut_largest(asking, asking.held())
+    }
+
+    /// The same where the one that asks may be cut itself: for a call that begins, which costs room
+    /// whatever it is answered.
+    pub(super) fn make_room_or_go(&self, asking: &ConnectionLoad) {
+        self.cut_largest(asking, 0);
+    }
+
+    /// Cuts the connection that holds most, if it holds more than this; whether there is room then,
+    /// or will be.
+    fn cut_largest(&self, asking: &ConnectionLoad, more_than: usize) -> bool {
         let mut held = self.0.lock();
-        let standing = held.open.values().filter(|(_, cut)| !cut.is_cancelled());
-        let Some((load, cut)) = standing.max_by_key(|(load, _)| load.held()) else {
+        let (mut leaving, mut largest) = (0, None::<(usize, _, _)>);
+        for (load, cut) in held.open.values() {
+            let holds = load.held();
+            if cut.is_cancelled() {
+                leaving += holds;
+            } else if largest.as_ref().is_none_or(|(most, ..)| holds > *most) {
+                largest = Some((holds, load, cut));
+            }
+        }
+        if !asking.server().is_beyond_without(leaving) {
+            return true;
+        }
+        let Some((_, load, cut)) = largest.filter(|(holds, ..)| *holds > more_than) else {
             return false;
         };
-        if load.held() <= asking.held() {
-            return false;
-        }
         let (calls, unread) = (load.calls(), load.unread());
         cut.cancel();
         let now = Instant::now();
@@ -91,7 +111,7 @@ mod tests {
 
     #[test]
     fn who_holds_most_makes_room_and_only_for_others() {
-        let server = Arc::new(Load::new(8, 1));
+        let server = Arc::new(Load::new(8, 1000));
         let connections = Arc::new(Connections::default());
         let open = || {
             let load = Arc::new(ConnectionLoad::new(Arc::clone(&server), 1 << 20));
@@ -103,8 +123,12 @@ mod tests {
         assert!(!connections.make_room(&large), "nobody holds more");
         assert!(connections.make_room(&small));
         assert!(cut_first.cut.is_cancelled() && !stays.cut.is_cancelled());
-        // What is on its way out already makes no more room.
+        // Without what is on its way out it is still too much, and nobody else holds more.
         assert!(!connections.make_room(&small));
+        connections.make_room_or_go(&small);
+        assert!(stays.cut.is_cancelled());
+        // Once all of it is on its way out, there is nobody to cut.
+        connections.make_room_or_go(&small);
         drop((cut_first, stays));
         assert!(connections.0.lock().open.is_empty());
     }

@@ -90,7 +90,7 @@ pub struct Limits {
     /// reset; and its connection, before it is cut, if no byte of it leaves for so long. 60 s: a
     /// client on a slow line that has megabytes in its buffers asks for more only now and then.
     pub unread_timeout: Duration,
-    /// The most bytes for all that is open: 2 KiB for each call, also a quiet stream, and the
+    /// The most bytes for all that is open: 6 KiB for each call, also a quiet stream, and the
     /// answers that wait. Beyond that the connection which holds most is cut. 512 MiB.
     pub held_max: usize,
 }

@@ -473,6 +473,35 @@ async fn answers_that_are_not_read_are_bounded_and_end() {
 }
 
 #[tokio::test]
+async fn calls_that_are_only_open_are_bounded_too() {
+    let limits = Limits {
+        // A hundred calls.
+        held_max: 100 * 6 * 1024,
+        ..Limits::default()
+    };
+    let server = start(limits, axum::Router::new(), |_| message(3)).await;
+    let mut innocent = server.h2(1 << 16).await;
+    let mut greedy = server.h2(0).await;
+    let mut answers = Vec::new();
+    // None of these small answers is read; so many of them are too many.
+    let cut = loop {
+        let request = server.grpc("Get").body(()).unwrap();
+        let Ok((answer, _)) = greedy.send_request(request, true) else {
+            break answers.len();
+        };
+        answers.push(tokio::spawn(answer));
+        match greedy.clone().ready().await {
+            Ok(_) => assert!(answers.len() < 1000, "nobody stopped it"),
+            Err(_) => break answers.len(),
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(cut >= 90, "after {cut} calls already");
+    let mut answer = call(&mut innocent, server.grpc("Get")).await;
+    assert_eq!(read(answer.body_mut()).await.unwrap().0, 3);
+}
+
+#[tokio::test]
 async fn a_page_that_is_not_read_ends_too() {
     let gone = Gone::default();
     let present = gone.when_dropped();

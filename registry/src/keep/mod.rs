@@ -14,6 +14,7 @@ mod record;
 
 use std::{
     fs::{File, OpenOptions},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -138,6 +139,7 @@ fn take(path: &Path) -> Result<File, KeepError> {
         cause,
     };
     let opened = OpenOptions::new()
+        .mode(0o600)
         .create(true)
         .truncate(false)
         .write(true)
