@@ -1,19 +1,18 @@
 //! Clients that mean no well, or do not know better: what they may cost, and that it is only theirs.
 
+mod kit;
+
 use std::{
     convert::Infallible,
-    future::{Ready, ready},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
-use h2::client::SendRequest;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{Request, StatusCode};
 use http_body::Frame;
 use http_body_util::StreamBody;
 use mizan::{Connection, Server, server::Limits};
@@ -27,189 +26,13 @@ use tokio::{
 };
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
-use tonic::{body::Body, server::NamedService};
+use tonic::body::Body;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
-use tower::Service;
 
+use self::kit::{Gone, PATIENCE, Running, call, message, read, start, start_server};
 use crate::support::Scripted;
-
-/// Longer than any of this takes.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A service without a contract, whose methods a test writes.
-#[derive(Clone)]
-struct Methods {
-    answer: Arc<dyn Fn(&str) -> Body + Send + Sync>,
-    calls: Arc<AtomicUsize>,
-}
-
-impl NamedService for Methods {
-    const NAME: &'static str = "test.Methods";
-}
-
-impl Service<Request<Body>> for Methods {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        let method = request.uri().path().rsplit('/').next().unwrap().to_owned();
-        let response = Response::builder().header("content-type", "application/grpc");
-        ready(Ok(response.body((self.answer)(&method)).unwrap()))
-    }
-}
-
-fn trailers(code: &'static str) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    trailers.insert("grpc-status", code.parse().unwrap());
-    trailers
-}
-
-/// A message of so many bytes, and OK.
-fn message(bytes: usize) -> Body {
-    let frames = [
-        Frame::data(Bytes::from(vec![7; bytes])),
-        Frame::trailers(trailers("0")),
-    ];
-    let frames = frames.map(Ok::<_, Infallible>);
-    Body::new(StreamBody::new(tokio_stream::iter(frames)))
-}
-
-/// What says when it is dropped.
-#[derive(Clone, Default)]
-struct Gone(Arc<AtomicBool>);
-
-struct Present(Gone);
-
-impl Gone {
-    fn when_dropped(&self) -> Present {
-        Present(self.clone())
-    }
-
-    async fn wait(&self) {
-        until(|| self.0.load(Ordering::SeqCst)).await;
-    }
-}
-
-impl Drop for Present {
-    fn drop(&mut self) {
-        self.0.0.store(true, Ordering::SeqCst);
-    }
-}
-
-/// Waits until it is so.
-async fn until(holds: impl Fn() -> bool) {
-    let waiting = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting)
-        .await
-        .expect("it never came to be");
-}
-
-struct Running {
-    authority: String,
-    calls: Arc<AtomicUsize>,
-    _stop: tokio_util::sync::DropGuard,
-}
-
-async fn start(
-    limits: Limits,
-    routes: axum::Router,
-    answer: impl Fn(&str) -> Body + Send + Sync + 'static,
-) -> Running {
-    start_server(Server::builder("test").routes(routes), limits, answer).await
-}
-
-async fn start_server(
-    server: Server,
-    limits: Limits,
-    answer: impl Fn(&str) -> Body + Send + Sync + 'static,
-) -> Running {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let authority = listener.local_addr().unwrap().to_string();
-    let stop = CancellationToken::new();
-    let methods = Methods {
-        answer: Arc::new(answer),
-        calls: Arc::default(),
-    };
-    let calls = methods.calls.clone();
-    let server = server.unregistered().limits(limits).add_service(methods);
-    let serving = server.serve(listener, stop.clone().cancelled_owned());
-    tokio::spawn(async move { serving.await.unwrap() });
-    Running {
-        authority,
-        calls,
-        _stop: stop.drop_guard(),
-    }
-}
-
-impl Running {
-    async fn health(&self) -> HealthClient<Connection> {
-        HealthClient::new(Connection::open(&self.authority, PATIENCE).await.unwrap())
-    }
-
-    /// An HTTP/2 connection whose windows open only as they are told to.
-    async fn h2(&self, window: u32) -> SendRequest<Bytes> {
-        let stream = TcpStream::connect(&self.authority).await.unwrap();
-        let mut builder = h2::client::Builder::new();
-        builder.initial_window_size(window);
-        let (requests, connection) = builder.handshake(stream).await.unwrap();
-        tokio::spawn(connection);
-        requests.ready().await.unwrap()
-    }
-
-    fn request(&self, path: &str, content_type: &str) -> http::request::Builder {
-        let uri = format!("http://{}{path}", self.authority);
-        Request::post(uri).header("content-type", content_type)
-    }
-
-    fn grpc(&self, method: &str) -> http::request::Builder {
-        self.request(&format!("/test.Methods/{method}"), "application/grpc")
-    }
-
-    /// The answer to a request as it is written, to the end of the connection.
-    async fn plain(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(&self.authority).await.unwrap();
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.unwrap();
-        String::from_utf8_lossy(&answer).into_owned()
-    }
-}
-
-async fn call(
-    requests: &mut SendRequest<Bytes>,
-    request: http::request::Builder,
-) -> Response<h2::RecvStream> {
-    let (response, _) = requests
-        .send_request(request.body(()).unwrap(), true)
-        .unwrap();
-    tokio::time::timeout(PATIENCE, response)
-        .await
-        .unwrap()
-        .unwrap()
-}
-
-/// The rest of an answer, and its `grpc-status`.
-async fn read(body: &mut h2::RecvStream) -> Result<(usize, Option<HeaderMap>), h2::Error> {
-    let mut bytes = 0;
-    while let Some(data) = body.data().await {
-        let data = data?;
-        bytes += data.len();
-        body.flow_control().release_capacity(data.len())?;
-    }
-    Ok((bytes, body.trailers().await?))
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_are_cut_in_the_middle_of_their_calls_leave_every_place_free() {
