@@ -49,8 +49,10 @@ const TURN: u64 = 5_000_000;
 /// Filters that wait for their first turn. Each is a request that holds nothing else yet.
 const WAITING_MAX: usize = 1_024;
 
-/// Filters that were not done after their first turn. Each holds what it has kept so far.
-const LONG_MAX: usize = 8;
+/// Filters that were not done after their first turn. They take further turns one after the other, so
+/// one that needs few is not behind those that need many; and each holds what it has kept so far, of
+/// the largest service some megabytes. With 8, ten callers had every other caller's pattern refused.
+const LONG_MAX: usize = 32;
 
 /// How long one filter runs, all its turns together. Work is bounded by itself: this is for machines
 /// that are slower than we think.
