@@ -5,7 +5,7 @@ use std::{
     future::{Ready, ready},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -21,7 +21,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{body::Body, server::NamedService};
 use tonic_health::pb::health_client::HealthClient;
 use tower::Service;
@@ -75,42 +75,29 @@ pub(super) fn message(bytes: usize) -> Body {
 
 /// What says when it is dropped.
 #[derive(Clone, Default)]
-pub(super) struct Gone(Arc<AtomicBool>);
+pub(super) struct Gone(CancellationToken);
 
-pub(super) struct Present(Gone);
+pub(super) struct Present {
+    _tells: DropGuard,
+}
 
 impl Gone {
     pub(super) fn when_dropped(&self) -> Present {
-        Present(self.clone())
+        Present {
+            _tells: self.0.clone().drop_guard(),
+        }
     }
 
     pub(super) async fn wait(&self) {
-        until(|| self.0.load(Ordering::SeqCst)).await;
+        let gone = tokio::time::timeout(PATIENCE, self.0.cancelled()).await;
+        gone.expect("it is still there");
     }
-}
-
-impl Drop for Present {
-    fn drop(&mut self) {
-        self.0.0.store(true, Ordering::SeqCst);
-    }
-}
-
-/// Waits until it is so.
-pub(super) async fn until(holds: impl Fn() -> bool) {
-    let waiting = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waiting)
-        .await
-        .expect("it never came to be");
 }
 
 pub(super) struct Running {
     pub(super) authority: String,
     pub(super) calls: Arc<AtomicUsize>,
-    pub(super) _stop: tokio_util::sync::DropGuard,
+    pub(super) _stop: DropGuard,
 }
 
 pub(super) async fn start(
