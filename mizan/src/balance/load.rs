@@ -25,6 +25,8 @@ pub struct Load {
     decay: AtomicU32,
     /// In milliseconds.
     failure_penalty: AtomicU32,
+    /// The tick until which it asked to be left alone; 0 if it did not.
+    rests_until: AtomicU32,
     /// When the ticks began.
     epoch: OnceLock<Instant>,
 }
@@ -52,12 +54,37 @@ impl Default for Load {
             latency: AtomicU64::new(UNKNOWN),
             decay: AtomicU32::default(),
             failure_penalty: AtomicU32::default(),
+            rests_until: AtomicU32::default(),
             epoch: OnceLock::new(),
         }
     }
 }
 
 impl Load {
+    /// The instance asked at `now` to be left alone for so long.
+    pub(crate) fn rest(&self, pause: Duration, now: Instant) {
+        let until = self.ticks(now).wrapping_add(milliseconds(pause));
+        self.rests_until.store(until.max(1), Ordering::Relaxed);
+    }
+
+    /// Whether the instance asked to be left alone, and the time is not over.
+    #[must_use]
+    pub fn is_resting(&self, now: Instant) -> bool {
+        let until = self.rests_until.load(Ordering::Relaxed);
+        if until == 0 {
+            return false;
+        }
+        let left = until.wrapping_sub(self.ticks(now));
+        let rests = (1..=u32::MAX / 2).contains(&left);
+        if !rests {
+            // Or it would rest again when the ticks have gone half round.
+            let _ =
+                self.rests_until
+                    .compare_exchange(until, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        rests
+    }
+
     /// How many attempts are under way.
     #[must_use]
     pub fn in_flight(&self) -> u32 {
@@ -187,6 +214,15 @@ impl InFlight {
     }
 }
 
+impl InFlight {
+    /// Its instance asks to be left alone; see [`Load::rest`].
+    pub(crate) fn rest(&self, pause: Duration, now: Instant) {
+        if let Some(load) = &self.0 {
+            load.rest(pause, now);
+        }
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
         if let Some(load) = self.0.take() {
@@ -295,6 +331,22 @@ mod tests {
         );
         assert_eq!(load.take_tally(), Tally::default(), "taken");
         assert_eq!(load.latency(now), None, "nobody asked");
+    }
+
+    #[test]
+    fn an_instance_rests_for_as_long_as_it_asked() {
+        let (load, t0) = (Load::default(), Instant::now());
+        assert!(!load.is_resting(t0));
+        load.rest(100 * MS, t0 + 50 * MS);
+        assert!(load.is_resting(t0 + 149 * MS));
+        assert!(!load.is_resting(t0 + 150 * MS));
+        load.rest(100 * MS, t0 + 200 * MS);
+        assert!(load.is_resting(t0 + 250 * MS));
+        load.rest(10 * MS, t0 + 250 * MS);
+        assert!(!load.is_resting(t0 + 270 * MS), "its latest word");
+        // The ticks have come round.
+        let round = Duration::from_millis(1 << 32);
+        assert!(!load.is_resting(t0 + round + 205 * MS));
     }
 
     #[test]

@@ -69,8 +69,8 @@ impl Snapshot {
         }
     }
 
-    /// The policy's choice: one that shows signs of life, and is not in `tried`, if there is such a
-    /// one; then one not in `tried`; then any.
+    /// The policy's choice: one not in `tried` that shows signs of life and does not ask to be left
+    /// alone, if there is such a one; then without the signs; then one not in `tried`; then any.
     pub(super) fn pick(&self, call: &Call, tried: &[Arc<str>]) -> Option<Picked> {
         let picker = self.picker.as_ref()?;
         let fit = |index: usize, fits: &dyn Fn(&Ready) -> bool| {
@@ -78,8 +78,10 @@ impl Snapshot {
             ready.is_some_and(|ready| ready.is_usable(call.now) && fits(ready))
         };
         let untried = |ready: &Ready| tried.is_empty() || !tried.contains(&ready.authority);
+        let rested = |ready: &Ready| !ready.load.is_resting(call.now) && untried(ready);
         let index = picker
-            .pick(call, &|i| fit(i, &|r| r.is_responsive() && untried(r)))
+            .pick(call, &|i| fit(i, &|r| r.is_responsive() && rested(r)))
+            .or_else(|| picker.pick(call, &|i| fit(i, &rested)))
             .or_else(|| picker.pick(call, &|i| fit(i, &untried)))
             .or_else(|| picker.pick(call, &|i| fit(i, &|_| true)));
         self.ready.get(index?).cloned().map(Picked)

@@ -11,7 +11,8 @@ const BUCKETS_MAX: u128 = 1_000;
 /// When a breaker opens and closes.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Which failures open it. At least 60 % of at least 3 calls.
+    /// Which failures open it. At least half of at least 20 calls: what Hystrix took, and enough that
+    /// a few failures of a busy service are no evidence. [`Config::gobreaker`] takes 3 calls for enough.
     pub trip: Trip,
     /// How far back a closed breaker counts. 10 s: longer than a burst, shorter than an outage
     /// that somebody notices. [`Duration::MAX`] for ever, which is gobreaker's default.
@@ -31,7 +32,8 @@ pub struct Config {
     pub probe_timeout: Option<Duration>,
     /// Whether slow calls open it too. None: how slow is too slow only the caller knows.
     pub slow: Option<Slow>,
-    /// What one breaker stands for. The service.
+    /// What one breaker stands for. The instance: where one of three is ill, the others go on. A
+    /// service that is ill as a whole opens all of them.
     pub scope: Scope,
     /// Called on every change of the phase. None.
     pub on_state_change: Option<OnStateChange>,
@@ -78,9 +80,9 @@ pub struct Slow {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Scope {
     /// All instances and methods together: a service that is down is down.
-    #[default]
     Service,
     /// Each instance: one that fails is left out, and the others go on.
+    #[default]
     Instance,
     /// Each method, by its path: one that fails does not close the others.
     Method,
@@ -114,11 +116,28 @@ impl Default for Config {
 }
 
 impl Config {
-    /// gobreaker's defaults, for those who come from there: opens on the 6th failure in a row,
-    /// counts for ever, stays open 60 s, one probe, which is waited for without a limit.
+    /// What gobreaker's own page shows, and what most of those who use it have copied: one breaker
+    /// for the service, which opens when at least 3 calls of 10 s were made and at least 60 % of
+    /// them failed. It is quick, for a callee that is called seldom and whose failures are costly:
+    /// three callers with bad luck close a busy service to everybody.
     #[must_use]
     pub fn gobreaker() -> Self {
         Self {
+            trip: Trip::Ratio {
+                requests_min: 3,
+                failure_percent: 60,
+            },
+            scope: Scope::Service,
+            ..Self::default()
+        }
+    }
+
+    /// gobreaker's defaults, where nothing is set: opens on the 6th failure in a row, counts for
+    /// ever, stays open 60 s, one probe, which is waited for without a limit; for the service.
+    #[must_use]
+    pub fn gobreaker_defaults() -> Self {
+        Self {
+            scope: Scope::Service,
             trip: Trip::ConsecutiveFailures(6),
             interval: Duration::MAX,
             open_for: Duration::from_secs(60),
@@ -200,8 +219,8 @@ impl Config {
 impl Default for Trip {
     fn default() -> Self {
         Self::Ratio {
-            requests_min: 3,
-            failure_percent: 60,
+            requests_min: 20,
+            failure_percent: 50,
         }
     }
 }
@@ -287,6 +306,7 @@ mod tests {
     fn settings_that_cannot_work_are_refused() {
         assert!(Config::default().validate().is_ok());
         assert!(Config::gobreaker().validate().is_ok());
+        assert!(Config::gobreaker_defaults().validate().is_ok());
         let second = Duration::from_secs(1);
         let broken: [fn(&mut Config); 8] = [
             |c| c.trip = Trip::ConsecutiveFailures(0),

@@ -20,7 +20,7 @@
 //! | `done` may be called twice and counts twice | recording consumes the permit | one call, one result |
 //! | counters of 32 bits, which wrap | of 64 bits, which do not | |
 //! | settings out of range are taken as defaults | refused by [`Config::validate`] | a typing error should not become 60 s |
-//! | 6th failure in a row; counts for ever; open 60 s; 1 probe | 60 % of at least 3 calls in 10 s; open 30 s; 3 probes | a row of six is rare in a service half of which is ill; the originals are [`Config::gobreaker`] |
+//! | 6th failure in a row; counts for ever; open 60 s; 1 probe; one for the service | half of at least 20 calls in 10 s; open 30 s; 3 probes; one for each instance | a row of six is rare in a service half of which is ill, and three calls are no evidence; what its page shows is [`Config::gobreaker`], its defaults are [`Config::gobreaker_defaults`] |
 //! | a share must leave out excluded calls by itself | [`Trip::Ratio`] does | excluded means excluded |
 //! | a panic counts as a failure | as a dropped call | it was the caller's |
 //! | a result always lets time pass | all but that of a dropped call, which has no clock | the next call notices |

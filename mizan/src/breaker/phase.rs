@@ -66,6 +66,10 @@ pub enum Outcome {
     Failure,
     /// Says nothing about the callee; its slot is free again.
     Excluded,
+    /// The callee is well and asks to be called later. No failure: a breaker that opened by it would
+    /// turn a callee's rate into silence. But half-open it is one, for a probe is to show that calls
+    /// pass again.
+    Limited,
 }
 
 /// Why a breaker refused a call.

@@ -131,7 +131,7 @@ mod tests {
     fn breakers(scope: Scope) -> Breakers {
         let config = Config {
             scope,
-            ..Config::default()
+            ..Config::gobreaker()
         };
         Breakers::new("invoice", config)
     }

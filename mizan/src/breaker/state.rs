@@ -138,12 +138,17 @@ impl State {
         let Some(age) = self.age_of(ticket) else {
             return;
         };
+        let outcome = match outcome {
+            Outcome::Limited if self.phase == Phase::HalfOpen => Outcome::Failure,
+            Outcome::Limited => Outcome::Excluded,
+            other => other,
+        };
         let slow = self.config.slow.filter(|slow| took > slow.threshold);
         if slow.is_some() && outcome != Outcome::Excluded {
             self.window.was_slow(age);
         }
         match outcome {
-            Outcome::Excluded => return self.exclude(ticket),
+            Outcome::Excluded | Outcome::Limited => return self.exclude(ticket),
             Outcome::Success => self.window.succeeded(age, 1),
             Outcome::Failure => self.window.failed(age),
         }

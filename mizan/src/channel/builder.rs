@@ -6,6 +6,7 @@ use http::HeaderName;
 
 use super::{
     Channel,
+    contracts::Contracts,
     live::{Built, Live},
     settings::MethodSettings,
 };
@@ -15,6 +16,7 @@ use crate::{
         policy::{Policy, RoundRobin},
     },
     breaker, connection,
+    deadline::Patience,
     discover::{self, Cached, Discover, Fixed},
     limit::{Rate, adaptive},
     retry,
@@ -65,6 +67,7 @@ pub struct ChannelBuilder {
     source: Source,
     cache: Option<PathBuf>,
     method: MethodSettings,
+    contracts: Vec<u8>,
     attempts_cap: u32,
     throttling: retry::Throttling,
     rate: Option<Rate>,
@@ -117,13 +120,15 @@ impl ChannelBuilder {
             source: Source::Fixed(Vec::new()),
             cache: None,
             method: MethodSettings {
-                deadline: Some(DEADLINE),
+                patience: Patience::Default(DEADLINE),
                 wait_for_ready: false,
                 attempt_timeout: None,
                 retry: retry::Policy::default(),
+                retry_chosen: false,
                 request_bytes_max: None,
                 response_bytes_max: None,
             },
+            contracts: Vec::new(),
             attempts_cap: retry::ATTEMPTS_CAP,
             throttling: retry::Throttling::default(),
             rate: None,
@@ -174,16 +179,29 @@ impl ChannelBuilder {
         self
     }
 
-    /// The longest a call may take, all attempts together and the response's body included, unless
-    /// its request or its caller allows less; above 0. 5 s by default: the longest a person waits.
+    /// The contracts of what is called, as `tonic-prost-build` writes them (an encoded
+    /// `google.protobuf.FileDescriptorSet`; the same bytes that reflection is given). They tell which methods stream,
+    /// for the default deadline, and by their `idempotency_level` which may be done twice, for the
+    /// default retries: see [`retry`](Self::retry). None by default: then nothing is known of a method.
+    pub fn contracts(mut self, descriptors: &[u8]) -> Self {
+        self.contracts = descriptors.to_vec();
+        self
+    }
+
+    /// How long a call may take whose caller does not say, all attempts together and the response's
+    /// body included, streams too; above 0. A caller says by `Request::set_timeout`, and a call made while
+    /// handling another has at most what that has left.
+    ///
+    /// 5 s by default, the longest a person waits; and the default is not for streams. Of a method that
+    /// [`contracts`](Self::contracts) do not know it bounds the time until the response begins.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.method.deadline = Some(deadline);
+        self.method.patience = Patience::Built(deadline);
         self
     }
 
     /// No deadline of the channel's own: for streams that last.
     pub fn no_deadline(mut self) -> Self {
-        self.method.deadline = None;
+        self.method.patience = Patience::Endless;
         self
     }
 
@@ -212,8 +230,15 @@ impl ChannelBuilder {
 
     /// When to try again, or whether to ask several at once; at most as many attempts as
     /// [`attempts_cap`](Self::attempts_cap) allows.
+    ///
+    /// What the default repeats: a call that was answered UNAVAILABLE, and one whose connection was
+    /// lost after it was sent, which the callee may have done. Of methods that the
+    /// [`contracts`](Self::contracts) know, the latter only where `idempotency_level` allows it; a
+    /// policy that is set, here or by a service config, goes before the contract. `Policy::never()` is
+    /// gRPC's own default: only what no service saw is sent again.
     pub fn retry(mut self, policy: retry::Policy) -> Self {
         self.method.retry = policy;
+        self.method.retry_chosen = true;
         self
     }
 
@@ -345,8 +370,14 @@ impl ChannelBuilder {
             Some(file) => Box::new(Cached::boxed(source, file)),
             None => source,
         };
+        let contracts = Contracts::read(&self.contracts);
+        let contracts = contracts.map_err(|error| InvalidChannel::Setting {
+            setting: "contracts",
+            rule: format!("must be an encoded FileDescriptorSet: {error}"),
+        })?;
         let built = Built {
             method,
+            contracts: Arc::new(contracts),
             throttling: self.throttling.validate()?,
             rate: self.rate,
             concurrency: self.concurrency.map(|c| c.validate()).transpose()?,
@@ -378,7 +409,7 @@ impl ChannelBuilder {
         if self.service.is_empty() {
             return refused("service", "must have a name");
         }
-        if self.method.deadline == Some(Duration::ZERO) {
+        if self.method.patience == Patience::Built(Duration::ZERO) {
             return refused("deadline", "must be above 0");
         }
         if self.method.attempt_timeout == Some(Duration::ZERO) {

@@ -1,7 +1,8 @@
 //! How an attempt and how a call ended, told to everyone who counts: once, whatever happens.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use http::HeaderMap;
 use tokio::time::Instant;
 use tonic::Code;
 use tracing::Span;
@@ -9,9 +10,10 @@ use tracing::Span;
 use super::route::Route;
 use crate::{
     balance::load::{InFlight, Load},
-    breaker::{self, OwnedPermit},
+    breaker::{self, Outcome, OwnedPermit},
+    deadline::Deadline,
     limit::adaptive::{self, Slot},
-    retry::Tally,
+    retry::{Tally, asked_pause},
     telemetry::{
         self,
         metrics::{MessageBytes, Retried},
@@ -27,10 +29,54 @@ pub(super) struct AttemptEnding {
     pub(super) slot: Option<Slot>,
     /// Of the service's or the method's breaker, and of the instance's.
     pub(super) permits: [Option<OwnedPermit>; 2],
-    flight: Option<InFlight>,
+    flight: Option<(InFlight, Given)>,
+    /// For how long the callee wants to be left alone.
+    asked: Option<Duration>,
     pub(super) sent: Sent,
     pub(super) received: MessageBytes,
     over: bool,
+}
+
+/// What an attempt was given when it was sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Given {
+    sent: Instant,
+    time: Option<Duration>,
+    /// What the channel itself allows, if its own limit is the nearest.
+    own: Option<Duration>,
+}
+
+impl Given {
+    /// Sent `now`, to be over by `until`, which is the attempt's `own_limit` or the call's deadline.
+    pub(super) fn at(
+        now: Instant,
+        until: Option<Instant>,
+        own_limit: bool,
+        deadline: &Deadline,
+    ) -> Self {
+        let time = until.map(|until| until.saturating_duration_since(now));
+        let own = if own_limit { time } else { deadline.own };
+        Self {
+            sent: now,
+            time,
+            own,
+        }
+    }
+
+    /// Whether an attempt that ran out of time says something about its callee, whose calls `usually`
+    /// are over within that: it had as long as the channel allows, or half of it where it waited
+    /// before, or as long as calls take that go well. Anything less is the caller's hurry.
+    fn was_enough(&self, usually: Option<Duration>) -> bool {
+        let Some(time) = self.time else { return true };
+        self.own.is_some_and(|own| time >= own / 2) || usually.is_some_and(|usual| time >= usual)
+    }
+
+    /// Whether the time was over at `now`, or nearly: a callee that knows the deadline may be the first
+    /// to say so.
+    fn is_over(&self, now: Instant) -> bool {
+        let took = now.saturating_duration_since(self.sent);
+        self.time.is_some_and(|time| took >= time - time / 8)
+    }
 }
 
 /// How many bytes of messages were sent.
@@ -51,6 +97,7 @@ impl AttemptEnding {
             slot: None,
             permits: [None, None],
             flight: None,
+            asked: None,
             sent: Sent::Whole(0),
             received: MessageBytes::default(),
             over: false,
@@ -58,24 +105,60 @@ impl AttemptEnding {
     }
 
     /// From now on an instance carries it.
-    pub(super) fn carried_by(&mut self, load: Arc<Load>) {
-        self.flight = Some(InFlight::begin(load));
+    pub(super) fn carried_by(&mut self, load: Arc<Load>, given: Given) {
+        self.flight = Some((InFlight::begin(load), given));
+    }
+
+    /// These headers, or trailers, came with the callee's status: it may have said when to come back.
+    pub(super) fn asked_for(&mut self, code: Code, headers: &HeaderMap) {
+        if code == Code::ResourceExhausted || code == Code::Unavailable {
+            self.asked = asked_pause(code, headers);
+        }
     }
 
     /// The attempt ended with a callee's status, or with ours for want of one.
     pub(super) fn finish(&mut self, code: Code) {
-        let outcome = breaker::outcome_of(code);
+        self.conclude(code, self.outcome(code));
+    }
+
+    /// The attempt ended by a limit of the channel's own, which the callee cannot know.
+    pub(super) fn finish_by_own_limit(&mut self, code: Code) {
+        self.conclude(code, Outcome::Excluded);
+    }
+
+    fn conclude(&mut self, code: Code, outcome: Outcome) {
         let well = match outcome {
-            breaker::Outcome::Success => Some(true),
-            breaker::Outcome::Failure => Some(false),
-            breaker::Outcome::Excluded => None,
+            Outcome::Success => Some(true),
+            Outcome::Failure => Some(false),
+            Outcome::Excluded | Outcome::Limited => None,
         };
         let now = self.end(code, well);
         for permit in self.permits.iter_mut().filter_map(Option::take) {
             permit.record(outcome, now.into_std());
         }
         if let Some(slot) = self.slot.take() {
-            slot.finish(adaptive::outcome_of(code), now.into_std());
+            let learned = match outcome {
+                Outcome::Excluded => adaptive::Outcome::Ignored,
+                _ => adaptive::outcome_of(code),
+            };
+            slot.finish(learned, now.into_std());
+        }
+    }
+
+    /// What the end says about the callee.
+    fn outcome(&self, code: Code) -> Outcome {
+        let hurried = |(_, given): &(InFlight, Given)| {
+            // A stream that was answered and lasted until its time was over is as it should be.
+            let answered = self.received.total() > 0;
+            given.is_over(Instant::now())
+                && (answered || !given.was_enough(self.route.usual.bound()))
+        };
+        match code {
+            Code::DeadlineExceeded if self.flight.as_ref().is_some_and(hurried) => {
+                Outcome::Excluded
+            }
+            _ if self.asked.is_some() => Outcome::Limited,
+            _ => breaker::outcome_of(code),
         }
     }
 
@@ -100,7 +183,14 @@ impl AttemptEnding {
         }
         self.over = true;
         let took = now.saturating_duration_since(self.begun);
-        if let Some(flight) = self.flight.take() {
+        if let Some((flight, given)) = self.flight.take() {
+            if code == Code::Ok {
+                let took = now.saturating_duration_since(given.sent);
+                self.route.usual.note(took, fastrand::u32(..));
+            }
+            if let Some(pause) = self.asked {
+                flight.rest(pause, now.into_std());
+            }
             flight.finish(took, well, now.into_std());
         }
         let sent = match &self.sent {

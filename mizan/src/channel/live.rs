@@ -12,6 +12,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     InvalidChannel, announced,
+    contracts::Contracts,
     route::{Layers, Routes},
     settings::{MethodSettings, Settings},
     stack::Core,
@@ -34,6 +35,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Built {
     pub(super) method: MethodSettings,
+    pub(super) contracts: Arc<Contracts>,
     pub(super) throttling: retry::Throttling,
     pub(super) rate: Option<Rate>,
     pub(super) concurrency: Option<adaptive::Config>,
@@ -86,6 +88,7 @@ impl Live {
         let discovery = discover::start(&service, source);
         let nothing = Layers {
             settings: Arc::new(Settings::new(&built.method, &[])),
+            contracts: built.contracts.clone(),
             throttle: Arc::new(Throttle::new(Some(built.throttling))),
             limiter: None,
             concurrency: match &built.concurrency {
@@ -153,6 +156,7 @@ impl Live {
         };
         let layers = Layers {
             settings: Arc::new(Settings::new(&self.built.method, &config.methods)),
+            contracts: before.contracts,
             throttle: if now.throttling == given.throttling {
                 before.throttle
             } else {

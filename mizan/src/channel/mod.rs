@@ -15,6 +15,7 @@
 
 mod announced;
 mod builder;
+mod contracts;
 mod ending;
 mod live;
 mod message_size;
@@ -23,6 +24,7 @@ mod response;
 mod route;
 mod settings;
 pub mod stack;
+mod usual;
 
 use std::{
     fmt,

@@ -109,6 +109,8 @@ impl Tracked {
             self.attempt.received.feed(data);
             let fits = self.sizes.as_mut().map_or(Ok(()), |s| s.scan(data));
             if let Err(too_large) = fits {
+                // Our limit, not the callee's trouble.
+                self.attempt.finish_by_own_limit(Code::ResourceExhausted);
                 return self.fail(refused(too_large, "received"));
             }
         }
@@ -139,7 +141,9 @@ impl http_body::Body for Tracked {
                 let Some(trailers) = frame.trailers_ref() else {
                     return this.data(frame);
                 };
-                this.finish(code_of(trailers));
+                let code = code_of(trailers);
+                this.attempt.asked_for(code, trailers);
+                this.finish(code);
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(status))) => {

@@ -8,7 +8,11 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
-use super::settings::{MethodSettings, Settings};
+use super::{
+    contracts::{Contract, Contracts},
+    settings::{MethodSettings, Settings},
+    usual::Usual,
+};
 use crate::{
     breaker::{Breaker, Breakers},
     limit::{ConcurrencyLimit, Limiter},
@@ -24,6 +28,7 @@ const METHODS_MAX: usize = 256;
 #[derive(Debug, Clone)]
 pub(super) struct Layers {
     pub(super) settings: Arc<Settings>,
+    pub(super) contracts: Arc<Contracts>,
     pub(super) throttle: Arc<Throttle>,
     pub(super) limiter: Option<Limiter>,
     pub(super) concurrency: Option<ConcurrencyLimit>,
@@ -36,6 +41,7 @@ pub(super) struct Layers {
 #[derive(Debug)]
 pub(super) struct Route {
     pub(super) settings: Arc<MethodSettings>,
+    pub(super) contract: Contract,
     pub(super) throttle: Arc<Throttle>,
     pub(super) limiter: Option<Limiter>,
     pub(super) concurrency: Option<ConcurrencyLimit>,
@@ -44,6 +50,8 @@ pub(super) struct Route {
     pub(super) hash_header: Option<http::HeaderName>,
     pub(super) metrics: Arc<MethodMetrics>,
     pub(super) client: Arc<ClientMetrics>,
+    /// How long its calls take, when they go well.
+    pub(super) usual: Usual,
     /// Whether a response took its time once, as those of streaming methods do.
     pub(super) streams: AtomicBool,
 }
@@ -91,6 +99,7 @@ impl Routes {
         }
         let Layers {
             settings,
+            contracts,
             throttle,
             limiter,
             concurrency,
@@ -100,6 +109,7 @@ impl Routes {
         let now = tokio::time::Instant::now().into_std();
         let route = Arc::new(Route {
             settings: settings.of(path).clone(),
+            contract: contracts.of(path),
             throttle,
             limiter,
             concurrency,
@@ -107,6 +117,7 @@ impl Routes {
             hash_header,
             metrics: self.client.method(path),
             client: self.client.clone(),
+            usual: Usual::default(),
             streams: AtomicBool::new(false),
         });
         if known.by_path.len() < METHODS_MAX {

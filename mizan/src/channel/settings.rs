@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
+    deadline::Patience,
     retry,
     service_config::{MethodConfig, Name},
 };
@@ -10,12 +11,13 @@ use crate::{
 /// What holds for a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct MethodSettings {
-    /// The channel's own deadline.
-    pub(super) deadline: Option<Duration>,
+    pub(super) patience: Patience,
     pub(super) wait_for_ready: bool,
     /// Of each attempt, whatever the policy; before the policy's own.
     pub(super) attempt_timeout: Option<Duration>,
     pub(super) retry: retry::Policy,
+    /// Whether somebody chose that policy, for what a contract leaves open.
+    pub(super) retry_chosen: bool,
     /// The largest message that is sent or taken, in bytes; `None`: no limit of the channel's.
     pub(super) request_bytes_max: Option<u32>,
     pub(super) response_bytes_max: Option<u32>,
@@ -75,10 +77,11 @@ impl Settings {
 
 fn merged(built: &MethodSettings, config: &MethodConfig) -> MethodSettings {
     MethodSettings {
-        deadline: config.timeout.or(built.deadline),
+        patience: config.timeout.map_or(built.patience, Patience::Most),
         wait_for_ready: config.wait_for_ready.unwrap_or(built.wait_for_ready),
         attempt_timeout: config.attempt_timeout.or(built.attempt_timeout),
         retry: config.retry.unwrap_or(built.retry),
+        retry_chosen: config.retry.is_some() || built.retry_chosen,
         request_bytes_max: config.request_bytes_max.or(built.request_bytes_max),
         response_bytes_max: config.response_bytes_max.or(built.response_bytes_max),
     }
@@ -92,10 +95,11 @@ mod tests {
     #[test]
     fn the_most_exact_name_holds() {
         let built = MethodSettings {
-            deadline: Some(Duration::from_secs(5)),
+            patience: Patience::Built(Duration::from_secs(5)),
             wait_for_ready: false,
             attempt_timeout: Some(Duration::from_millis(200)),
             retry: retry::Policy::default(),
+            retry_chosen: false,
             request_bytes_max: None,
             response_bytes_max: None,
         };
@@ -108,7 +112,11 @@ mod tests {
             ]}"#,
         );
         let settings = Settings::new(&built, &config.unwrap().methods);
-        let seconds = |path| settings.of(path).deadline.unwrap().as_secs();
+        let seconds = |path| match settings.of(path).patience {
+            Patience::Built(time) | Patience::Most(time) => time.as_secs(),
+            other => panic!("{other:?}"),
+        };
+        assert!(settings.of("/a.B/C").retry_chosen && !settings.of("/a.B/D").retry_chosen);
         assert_eq!(seconds("/a.B/C"), 1);
         assert_eq!(seconds("/a.B/D"), 2);
         assert_eq!(seconds("/a.C/C"), 5);
@@ -126,8 +134,8 @@ mod tests {
         );
         assert_eq!(seconds("nonsense"), 5);
         assert_eq!(
-            Settings::new(&built, &[]).of("/a.B/C").deadline,
-            built.deadline
+            Settings::new(&built, &[]).of("/a.B/C").patience,
+            built.patience
         );
     }
 }

@@ -31,7 +31,7 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, body::Body};
 
 use super::{
-    ending::{AttemptEnding, CallEnding, Sent},
+    ending::{AttemptEnding, CallEnding, Given, Sent},
     message_size::Scanner,
     outgoing::Counted,
     response::{Tracked, refused},
@@ -44,7 +44,7 @@ use crate::{
         policy::{self, hash_of_header},
     },
     connection::{Came, Incoming, Payload, SendError},
-    deadline,
+    deadline::{self, Deadline, Shape},
     retry::{self, Attempt, End, Ended, Kind, Memory, Policy, Replay, Terms},
     status, telemetry,
     telemetry::TraceContext,
@@ -80,7 +80,7 @@ struct Call<'a> {
     hash: Option<u64>,
     /// The instances that did not do. Hedges are noted as they begin, others when they failed.
     tried: Mutex<Vec<Arc<str>>>,
-    deadline: Option<Instant>,
+    deadline: Deadline,
 }
 
 /// One call, from the generated client to the beginning of its response.
@@ -92,7 +92,6 @@ pub(super) async fn call(
     let path = request.uri().clone();
     let path = path.path();
     let route = core.routes.of(path);
-    let deadline = deadline::nearest(route.settings.deadline, request.headers(), now);
     let trace = CallContext::send_on(request.headers_mut());
     let span = telemetry::sent(path, &trace);
     let mut ending = CallEnding::begin(route.clone(), now, span.clone());
@@ -100,7 +99,14 @@ pub(super) async fn call(
         let called = pin!(async {
             let header = route.hash_header.as_ref();
             let hash = header.and_then(|name| hash_of_header(request.headers(), name));
+            let patience = route.settings.patience;
+            let shape = route.contract.shape;
+            let deadline = Deadline::of(patience, shape, request.headers(), now);
             let request = Replay::new(request, &core.memory).await?;
+            let deadline = match request.whole() {
+                Some(_) => deadline,
+                None => deadline.of_a_stream(),
+            };
             fits(&request, &route)?;
             let call = Call {
                 core: &core,
@@ -145,7 +151,7 @@ impl Call<'_> {
             policy: &self.route.settings.retry,
             throttle: &self.route.throttle,
             request: self.request,
-            deadline: self.deadline.map(Instant::into_std),
+            deadline: self.deadline.nearest().map(Instant::into_std),
         };
         let timeout = self.route.settings.attempt_timeout;
         let begin = |attempt: Attempt| self.attempt(attempt.within(timeout));
@@ -204,6 +210,7 @@ impl Call<'_> {
         }
         let now = Instant::now();
         let (until, own_limit) = attempt.until(now.into_std());
+        let given = Given::at(now, until.map(Instant::from_std), own_limit, &self.deadline);
         let (head, payload) = match self.outgoing(attempt, trace, (now, until), &mut ending) {
             Ok(outgoing) => outgoing,
             Err(status) => {
@@ -214,11 +221,17 @@ impl Call<'_> {
                 };
             }
         };
-        ending.carried_by(picked.load.clone());
+        ending.carried_by(picked.load.clone(), given);
         let sent = send(&picked, head, payload, until).await;
         let ended = match self.held(sent).await {
             Ok(response) => self.answered(response, &picked.authority, ending),
-            Err(error) => failed(error, own_limit, ending),
+            Err(error) => {
+                let ended = failed(error, own_limit, ending);
+                Ended {
+                    end: self.unless_done(ended.end),
+                    ..ended
+                }
+            }
         };
         if ended.end != End::Answered && !matches!(self.route.settings.retry, Policy::Hedge(_)) {
             self.tried.lock().push(picked.authority.clone());
@@ -231,14 +244,15 @@ impl Call<'_> {
         let route = self.route;
         let declined = |status| (End::Declined, status);
         let mut now = Instant::now();
-        if self.deadline.is_some_and(|deadline| deadline <= now) {
+        let deadline = self.deadline.nearest();
+        if deadline.is_some_and(|deadline| deadline <= now) {
             return Err(declined(deadline::elapsed("before the call was sent")));
         }
         if let Some(limiter) = &route.limiter {
             // Not to the last moment: a call that left then would only be late, and nobody would know
             // whether it was done.
             let left = |deadline: Instant| deadline.saturating_duration_since(now);
-            let until = self.deadline.map(|deadline| deadline - left(deadline) / 10);
+            let until = deadline.map(|deadline| deadline - left(deadline) / 10);
             match limiter.acquire(until).await {
                 Ok(waited) if waited.is_zero() => {}
                 Ok(waited) => {
@@ -281,7 +295,7 @@ impl Call<'_> {
             now,
         };
         let wait = Wait {
-            deadline: self.deadline,
+            deadline: self.deadline.nearest(),
             for_ready: self.route.settings.wait_for_ready,
         };
         // Nobody was tried, as a rule, and then this allocates nothing.
@@ -326,7 +340,14 @@ impl Call<'_> {
             if until <= now {
                 return Err(deadline::elapsed("before the call was sent"));
             }
-            headers.insert(deadline::HEADER, deadline::header(until, now));
+            // A callee would end a stream by what is meant for the beginning of its answer.
+            let told = match self.route.contract.shape {
+                Shape::Unary => Some(until),
+                Shape::Stream | Shape::Unknown => self.deadline.said(),
+            };
+            if let Some(told) = told {
+                headers.insert(deadline::HEADER, deadline::header(told, now));
+            }
         }
         Ok((head, payload))
     }
@@ -347,12 +368,22 @@ impl Call<'_> {
             && response.status() == StatusCode::OK
             && !response.headers().contains_key(Status::GRPC_STATUS)
         {
-            let held = response.body_mut().hold(HOLD_MAX, self.deadline).await;
+            let held = response
+                .body_mut()
+                .hold(HOLD_MAX, self.deadline.said())
+                .await;
             if held.map_err(SendError::Unknown)? == Came::Slowly {
                 self.route.streams.store(true, Ordering::Relaxed);
             }
         }
         Ok(response)
+    }
+
+    /// An end of a call that the callee may have done all the same: it is not done again where the
+    /// contract does not say that it may be, unless somebody chose so.
+    fn unless_done(&self, end: End) -> End {
+        let may = self.route.settings.retry_chosen || self.route.contract.repeatable;
+        if may { end } else { end.once() }
     }
 
     /// A response began. One without a body carries its status in the headers and may still be
@@ -368,19 +399,25 @@ impl Call<'_> {
             && let Some(code) = code_of_http(response.status())
         {
             // A proxy's page: it is no message, so it commits nothing.
+            ending.asked_for(code, response.headers());
             ending.finish(code);
             let message = format!("{authority}: HTTP status {}, no gRPC", response.status());
+            // It may be about a service that lost the connection, and not about one that did nothing.
+            let end = End::of_foreign(code, response.headers());
             return Ended {
-                end: End::of_foreign(code, response.headers()),
+                end: self.unless_done(end),
                 answer: Err(status::refused(code, "HTTP_STATUS", message)),
             };
         }
         let end = End::of_response(response.headers());
         let code = status.map(|code| Code::from_bytes(code.as_bytes()));
+        if let Some(code) = code {
+            ending.asked_for(code, response.headers());
+        }
         let max = self.route.settings.response_bytes_max;
         let response = response.map(|body| match code {
             Some(code) => Tracked::ended(body, ending, code),
-            None => Tracked::new(body, ending, max, self.deadline),
+            None => Tracked::new(body, ending, max, self.deadline.said()),
         });
         Ended {
             end,

@@ -46,6 +46,20 @@ impl End {
         }
     }
 
+    /// The same of a call that must not be made twice: nothing is tried again, here or by the callers
+    /// above. What surely was not done stays as it is.
+    pub(crate) fn once(self) -> Self {
+        let pushback = Pushback::Stop;
+        match self {
+            Self::Failed { code, .. } => Self::Failed { code, pushback },
+            Self::TimedOut => Self::Failed {
+                code: Code::DeadlineExceeded,
+                pushback,
+            },
+            other => other,
+        }
+    }
+
     /// How an attempt ended that got no response.
     pub(crate) fn of_code(code: Code) -> Self {
         let pushback = Pushback::None;

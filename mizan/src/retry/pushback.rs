@@ -3,10 +3,15 @@
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue};
-use tonic::Status;
+use tonic::{Code, Status, metadata::MetadataMap};
 
 /// gRFC A6: milliseconds as a signed 32-bit integer.
 const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+const DETAILS: &str = "grpc-status-details-bin";
+
+/// The longest a callee is left alone at its own word.
+const PAUSE_MAX: Duration = Duration::from_secs(300);
 
 /// What a callee asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +40,38 @@ impl Pushback {
             None => Self::Stop,
         }
     }
+}
+
+/// For how long a callee that has had too much asks to be left alone: by `grpc-retry-pushback-ms`, by
+/// `RetryInfo` in its details, or by HTTP's `retry-after` in seconds; at most five minutes, as linkerd
+/// takes it. Only of RESOURCE_EXHAUSTED, and of a proxy's UNAVAILABLE that is a 429: an instance that
+/// turns away one call in many by UNAVAILABLE is to have the others.
+pub(crate) fn asked_pause(code: Code, headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let seconds = || {
+        Some(Duration::from_secs(
+            text("retry-after")?.trim().parse().ok()?,
+        ))
+    };
+    let asked = if code == Code::ResourceExhausted {
+        match Pushback::read(headers) {
+            Pushback::After(pause) => Some(pause),
+            Pushback::Stop | Pushback::None => retry_info(headers).or_else(seconds),
+        }
+    } else {
+        seconds()
+    };
+    Some(asked?.min(PAUSE_MAX)).filter(|pause| !pause.is_zero())
+}
+
+/// The `RetryInfo` among a status's details. What cannot be read says nothing.
+fn retry_info(headers: &HeaderMap) -> Option<Duration> {
+    let mut one = HeaderMap::with_capacity(1);
+    one.insert(DETAILS, headers.get(DETAILS)?.clone());
+    let details = MetadataMap::from_headers(one);
+    let details = details.get_bin(DETAILS)?.to_bytes().ok()?;
+    let status = Status::with_details(Code::Unknown, "", details);
+    crate::status::retry_after(&status)
 }
 
 /// Says on a status that everything was tried here already. A handler that returns it upward

@@ -75,9 +75,9 @@ fn read_limiter(field: &Field<'_>) -> Read<Rate> {
 
 fn read_breaker(field: &Field<'_>) -> Read<breaker::Config> {
     let object = field.object()?;
-    let default = breaker::Config::default();
+    let default = object.read("preset", read_preset)?.unwrap_or_default();
     let config = breaker::Config {
-        trip: read_trip(&object)?,
+        trip: read_trip(&object, default.trip)?,
         interval: object
             .read("interval", Field::duration_above_zero)?
             .unwrap_or(default.interval),
@@ -92,18 +92,26 @@ fn read_breaker(field: &Field<'_>) -> Read<breaker::Config> {
             .read("probeTimeout", Field::duration_above_zero)?
             .or(default.probe_timeout),
         slow: object.read("slow", read_slow)?,
-        scope: object.read("scope", read_scope)?.unwrap_or_default(),
+        scope: object.read("scope", read_scope)?.unwrap_or(default.scope),
         on_state_change: None,
     };
     let config = config.validate();
     config.map_err(|invalid| field.refused(format!("is not valid: {invalid}")))
 }
 
-fn read_trip(object: &Object<'_>) -> Read<Trip> {
+/// The settings that the others are told on top of.
+fn read_preset(field: &Field<'_>) -> Read<breaker::Config> {
+    match field.text()? {
+        "gobreaker" => Ok(breaker::Config::gobreaker()),
+        _ => Err(field.refused("must be gobreaker, or not be there")),
+    }
+}
+
+fn read_trip(object: &Object<'_>, default: Trip) -> Read<Trip> {
     let requests_min = object.read("requestsMin", Field::whole)?;
     let failure_percent = object.read("failurePercent", Field::whole)?;
     let consecutive = object.read("consecutiveFailures", Field::whole)?;
-    let (default_min, default_percent) = match Trip::default() {
+    let (default_min, default_percent) = match default {
         Trip::Ratio {
             requests_min,
             failure_percent,
@@ -113,7 +121,8 @@ fn read_trip(object: &Object<'_>) -> Read<Trip> {
             failure_percent,
             ..
         } => (requests_min, failure_percent),
-        Trip::ConsecutiveFailures(_) => (3, 60),
+        // No preset is one.
+        Trip::ConsecutiveFailures(_) => (20, 50),
     };
     let share = (
         requests_min.unwrap_or(default_min),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mizan::{Channel, limit::Rate, retry::Policy, status};
+use mizan::{Channel, breaker, limit::Rate, retry::Policy, status};
 use mizan_contracts::registry::v1::registry_service_client::RegistryServiceClient;
 use tonic::{Code, Status};
 
@@ -14,6 +14,7 @@ async fn an_open_breaker_spares_the_callee() {
     let server = Running::start(&service).await;
     let channel = Channel::builder("scripted")
         .fixed(vec![server.authority()])
+        .breaker(breaker::Config::gobreaker())
         .connect()
         .unwrap();
     let client = RegistryServiceClient::new(channel);

@@ -94,7 +94,7 @@ fn in_flight(channel: &Channel) -> u32 {
     channel.stats().instances.iter().map(|i| i.in_flight).sum()
 }
 
-async fn until(what: impl Fn() -> bool) {
+pub(crate) async fn until(what: impl Fn() -> bool) {
     while !what() {
         tokio::task::yield_now().await;
     }
@@ -475,7 +475,11 @@ async fn one_key_meets_one_instance() {
 #[tokio::test]
 async fn a_new_service_config_keeps_connections_and_what_was_counted() {
     let server = Wire::start(|call| async move { call.refuse(14, &[]) }).await;
-    let channel = built(|c| c.retry(Policy::never()), &server);
+    let quick: Layer = |c| {
+        c.breaker(breaker::Config::gobreaker())
+            .retry(Policy::never())
+    };
+    let channel = built(quick, &server);
     let client = RegistryServiceClient::new(channel.clone());
     for _ in 0..2 {
         call(&client).await.unwrap_err();

@@ -1,10 +1,12 @@
 //! The channel and the server, over real sockets.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod blame;
 mod breaking;
 mod calling;
 mod defects;
 mod draining;
+mod hurrying;
 mod instances;
 mod layers;
 mod retrying;

@@ -127,7 +127,7 @@ async fn how_a_stream_ends_is_what_the_breaker_counts() {
     .await;
     let channel = Channel::builder("scripted")
         .fixed(vec![server.authority.clone()])
-        .breaker(breaker::Config::default())
+        .breaker(breaker::Config::gobreaker())
         .retry(Policy::never());
     let mut client = RegistryServiceClient::new(channel.connect().unwrap());
     for _ in 0..3 {

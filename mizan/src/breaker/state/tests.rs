@@ -16,7 +16,7 @@ fn start_with(config: Config) -> (State, Instant) {
 }
 
 fn start() -> (State, Instant) {
-    start_with(Config::default())
+    start_with(Config::gobreaker())
 }
 
 fn record(state: &mut State, ticket: Ticket, outcome: Outcome, now: Instant) {
@@ -72,8 +72,44 @@ fn excluded_calls_are_no_part_of_the_share() {
 }
 
 #[test]
+fn what_asks_to_be_called_later_opens_nothing_but_fails_a_probe() {
+    let (mut state, now) = start();
+    for _ in 0..100 {
+        call(&mut state, Limited, now);
+    }
+    assert_eq!(state.phase(), Phase::Closed);
+    assert_eq!(state.counts().valid_requests(), 0);
+    open(&mut state, now);
+    let later = now + 31 * SECOND;
+    call(&mut state, Limited, later);
+    assert_eq!(state.phase(), Phase::Open);
+}
+
+#[test]
+fn the_default_wants_twenty_calls_and_half_of_them_failed() {
+    let (mut state, now) = start_with(Config::default());
+    for _ in 0..19 {
+        call(&mut state, Failure, now);
+    }
+    assert_eq!(
+        state.phase(),
+        Phase::Closed,
+        "three, or nineteen, are no evidence"
+    );
+    call(&mut state, Failure, now);
+    assert_eq!(state.phase(), Phase::Open);
+    let (mut state, now) = start_with(Config::default());
+    for _ in 0..50 {
+        call(&mut state, Success, now);
+        call(&mut state, Success, now);
+        call(&mut state, Failure, now);
+    }
+    assert_eq!(state.phase(), Phase::Closed, "a third");
+}
+
+#[test]
 fn gobreakers_default_opens_on_the_sixth_in_a_row() {
-    let (mut state, now) = start_with(Config::gobreaker());
+    let (mut state, now) = start_with(Config::gobreaker_defaults());
     for _ in 0..5 {
         call(&mut state, Failure, now);
     }
@@ -97,7 +133,7 @@ fn either_rule_opens() {
             failure_percent: 50,
             consecutive_failures: 2,
         },
-        ..Config::default()
+        ..Config::gobreaker()
     };
     let (mut state, now) = start_with(config());
     call(&mut state, Failure, now);
@@ -127,7 +163,7 @@ fn counts_are_cleared_every_interval_strictly_after_its_end() {
 fn a_rolling_window_forgets_bucket_by_bucket() {
     let (mut state, now) = start_with(Config {
         bucket_period: Some(SECOND),
-        ..Config::default()
+        ..Config::gobreaker()
     });
     for second in 0..12 {
         call(&mut state, Success, now + second * SECOND);
@@ -218,7 +254,7 @@ fn slow_config() -> Config {
             percent: 50,
             requests_min: 4,
         }),
-        ..Config::default()
+        ..Config::gobreaker()
     }
 }
 
@@ -270,7 +306,7 @@ fn endless_periods_never_end() {
         interval: Duration::MAX,
         open_for: Duration::MAX,
         probe_timeout: Some(Duration::MAX),
-        ..Config::default()
+        ..Config::gobreaker()
     });
     open(&mut state, now);
     assert!(state.admit(now + 1_000_000 * SECOND).is_err());
@@ -325,7 +361,7 @@ proptest! {
         bucket in prop::option::of(1_000_u64..12_000),
     ) {
         let bucket_period = bucket.map(Duration::from_millis);
-        let (mut state, mut now) = start_with(Config { bucket_period, ..Config::default() });
+        let (mut state, mut now) = start_with(Config { bucket_period, ..Config::gobreaker() });
         for (millis, outcome) in steps {
             now += Duration::from_millis(millis);
             if let Ok(ticket) = state.admit(now) {

@@ -25,7 +25,7 @@ fn logged(config: Config) -> (Config, Log) {
 
 #[test]
 fn every_change_is_told_once_and_an_interval_is_none() {
-    let (config, log) = logged(Config::default());
+    let (config, log) = logged(Config::gobreaker());
     let now = Instant::now();
     let breaker = Breaker::beginning("invoice", config, now);
     let later = now + Duration::from_secs(11);
@@ -67,7 +67,7 @@ fn a_callback_may_use_and_even_change_the_breaker() {
     });
     let config = Config {
         on_state_change: Some(callback),
-        ..Config::default()
+        ..Config::gobreaker()
     };
     let breaker = breaker.get_or_init(|| Breaker::beginning("invoice", config, now));
     for _ in 0..3 {
@@ -78,7 +78,7 @@ fn a_callback_may_use_and_even_change_the_breaker() {
 
 #[test]
 fn changes_by_many_threads_are_told_in_their_order() {
-    let (config, log) = logged(Config::default());
+    let (config, log) = logged(Config::gobreaker());
     let now = Instant::now();
     let breaker = Breaker::beginning("invoice", config, now);
     thread::scope(|scope| {
@@ -108,7 +108,7 @@ fn a_callback_that_panics_does_not_silence_the_next() {
     });
     let config = Config {
         on_state_change: Some(callback),
-        ..Config::default()
+        ..Config::gobreaker()
     };
     let now = Instant::now();
     let breaker = Breaker::beginning("invoice", config, now);

@@ -20,7 +20,7 @@ fn open(config: Config) -> (Breaker, Instant) {
 
 #[test]
 fn an_open_breaker_says_why_and_when() {
-    let (breaker, now) = open(Config::default());
+    let (breaker, now) = open(Config::gobreaker());
     let open = breaker.admit(now + 10 * SECOND).unwrap_err();
     assert_eq!(open.refusal(), Refusal::Open);
     let status = Status::from(open);
@@ -34,7 +34,7 @@ fn an_open_breaker_says_why_and_when() {
 fn a_dropped_probe_gives_its_slot_back() {
     let one_probe = Config {
         probes_max: 1,
-        ..Config::default()
+        ..Config::gobreaker()
     };
     let (breaker, now) = open(one_probe);
     let later = now + 31 * SECOND;
@@ -48,7 +48,7 @@ fn a_dropped_probe_gives_its_slot_back() {
 
 #[test]
 fn it_can_be_asked_without_being_changed() {
-    let (breaker, now) = open(Config::default());
+    let (breaker, now) = open(Config::gobreaker());
     let later = now + 31 * SECOND;
     assert!(!breaker.might_admit(now + 30 * SECOND));
     assert!(breaker.might_admit(later));
@@ -72,7 +72,7 @@ fn a_call_is_timed_from_its_admission() {
     };
     let config = Config {
         slow: Some(slow),
-        ..Config::default()
+        ..Config::gobreaker()
     };
     let now = Instant::now();
     let breaker = Breaker::beginning("invoice", config, now);
@@ -86,7 +86,7 @@ fn a_call_is_timed_from_its_admission() {
 #[test]
 fn clones_are_one_breaker() {
     let now = Instant::now();
-    let breaker = Breaker::beginning("invoice", Config::default(), now);
+    let breaker = Breaker::beginning("invoice", Config::gobreaker(), now);
     let clone = breaker.clone();
     breaker.force_open(now);
     assert!(clone.admit(now).is_err());
@@ -96,7 +96,7 @@ fn clones_are_one_breaker() {
 #[test]
 fn a_permit_outlives_its_breaker() {
     let now = Instant::now();
-    let breaker = Breaker::beginning("invoice", Config::default(), now);
+    let breaker = Breaker::beginning("invoice", Config::gobreaker(), now);
     let permit = breaker.admit_owned(now).unwrap();
     drop(breaker);
     permit.record(Outcome::Failure, now);
@@ -109,7 +109,7 @@ fn a_late_success_is_ignored_however_many_intervals_later() {
     let interval = Duration::from_micros(1);
     let config = Config {
         interval,
-        ..Config::default()
+        ..Config::gobreaker()
     };
     let breaker = Breaker::beginning("invoice", config, start);
     let late = breaker.admit(start).unwrap();

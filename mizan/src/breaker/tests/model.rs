@@ -77,7 +77,7 @@ fn config() -> impl Strategy<Value = Config> {
                 probes_max,
                 probe_timeout,
                 slow,
-                ..Config::default()
+                ..Config::gobreaker()
             },
         )
 }

@@ -46,7 +46,7 @@ fn settings(line: &str) -> Config {
             consecutive_failures: in_a_row,
         },
     };
-    let original = Config::gobreaker();
+    let original = Config::gobreaker_defaults();
     Config {
         trip,
         interval: given(interval).unwrap_or(original.interval),

@@ -15,7 +15,7 @@ fn never_trips() -> Config {
     Config {
         trip: Trip::ConsecutiveFailures(u32::MAX),
         interval: Duration::MAX,
-        ..Config::default()
+        ..Config::gobreaker()
     }
 }
 
@@ -112,7 +112,7 @@ fn an_interval_that_ends_meanwhile_keeps_no_success_of_the_one_before() {
 fn half_open_admits_its_probes_whoever_asks() {
     for round in 0..200_u32 {
         let now = Instant::now();
-        let breaker = Breaker::beginning("invoice", Config::default(), now);
+        let breaker = Breaker::beginning("invoice", Config::gobreaker(), now);
         for _ in 0..3 {
             breaker.admit(now).unwrap().record(Outcome::Failure, now);
         }
