@@ -23,7 +23,7 @@ use std::{future::Future, process::ExitCode, sync::Arc, time::Duration};
 
 use ::store::Location;
 use mizan::{
-    Channel, InvalidChannel, Server,
+    Channel, InvalidChannel, Server, breaker,
     limit::Rate,
     retry,
     server::{Limits, Listener, ServeError},
@@ -163,6 +163,8 @@ fn peers(config: &Config, store: store::Store) -> Result<saga::Peers, InvalidCha
         Channel::builder(service)
             .registry(config.server.registry.clone())
             .connector(config.server.connector.clone())
+            .contracts(mizan_contracts::FILE_DESCRIPTOR_SET)
+            .breaker(breaker::Config::gobreaker())
             .retry(retry::Policy::never())
     };
     let mut ledger = channel("accounting");

@@ -106,6 +106,7 @@ pub(crate) async fn collect(ids: &[String]) -> Result<Books, Box<dyn std::error:
         Channel::builder(service)
             .registry(vec![REGISTRY.to_owned()])
             .connector(Simulated)
+            .contracts(mizan_contracts::FILE_DESCRIPTOR_SET)
             .no_breaker()
             .connect()
     };

@@ -73,6 +73,7 @@ pub(crate) async fn pay(
     let channel = Channel::builder("payment")
         .registry(vec![REGISTRY.to_owned()])
         .connector(Simulated)
+        .contracts(mizan_contracts::FILE_DESCRIPTOR_SET)
         .no_breaker()
         .connect()?;
     let client = PaymentServiceClient::new(channel);

@@ -68,6 +68,7 @@ pub(super) async fn client(common: &Common) -> Result<PaymentServiceClient<Chann
     common.registry.connect().await?;
     let channel = Channel::builder("payment")
         .registry(common.registry.registry.clone())
+        .contracts(mizan_contracts::FILE_DESCRIPTOR_SET)
         .deadline(Duration::from_secs(u64::from(common.timeout)))
         .no_breaker()
         .connect()?;

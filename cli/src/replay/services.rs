@@ -178,6 +178,7 @@ impl<'a> Services<'a> {
 fn channel(args: &Args, service: &str) -> Result<Channel, InvalidChannel> {
     Channel::builder(service)
         .registry(args.registry.registry.clone())
+        .contracts(mizan_contracts::FILE_DESCRIPTOR_SET)
         .deadline(CALL_DEADLINE)
         .wait_for_ready(true)
         .attempts_cap(ATTEMPTS_MAX)

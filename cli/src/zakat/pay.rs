@@ -128,6 +128,7 @@ impl PayArgs {
     fn channel(&self) -> Result<Channel, InvalidChannel> {
         Channel::builder("payment")
             .registry(self.registry.registry.clone())
+            .contracts(mizan_contracts::FILE_DESCRIPTOR_SET)
             .deadline(CALL_DEADLINE)
             .no_breaker()
             .connect()

@@ -51,6 +51,7 @@ impl Books {
     fn peer(&self, service: &str) -> Channel {
         Channel::builder(service)
             .registry(vec![self.registry.clone()])
+            .contracts(mizan_contracts::FILE_DESCRIPTOR_SET)
             .no_breaker()
             .connect()
             .unwrap()

@@ -31,6 +31,8 @@ pub(crate) struct Ready {
     pub(crate) load: Arc<Load>,
     /// Its own breaker, if each instance has one; survives likewise.
     pub(crate) breaker: Option<Breaker>,
+    /// When it became ready, after not having been.
+    pub(super) since: std::time::Instant,
     /// Never empty.
     connections: Box<[Connection]>,
     /// Whose turn it is among the connections.
@@ -219,6 +221,8 @@ impl Member {
             kept.view.connection.clone().filter(|_| ready)
         };
         let connections: Box<[_]> = self.kept.iter().filter_map(open).collect();
+        let since = self.ready.as_ref().map(|ready| ready.since);
+        let since = since.unwrap_or_else(|| Instant::now().into_std());
         self.ready = (!connections.is_empty()).then(|| {
             Arc::new(Ready {
                 authority: self.authority.clone(),
@@ -226,6 +230,7 @@ impl Member {
                 zone: self.zone.clone(),
                 load: self.load.clone(),
                 breaker: self.breaker.clone(),
+                since,
                 connections,
                 // Channels of many processes begin at different connections.
                 turn: AtomicUsize::new(fastrand::usize(..1 << 16)),

@@ -80,8 +80,7 @@ impl Members {
             snapshot.store(Arc::new(Snapshot::of(
                 &self.members,
                 &latest,
-                &*self.current.policy,
-                self.current.panic_percent,
+                &self.current,
             )));
             notify.send_replace(());
             tokio::select! {

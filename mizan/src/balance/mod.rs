@@ -22,6 +22,7 @@ pub mod outlier;
 mod outliers;
 pub mod policy;
 mod settings;
+mod slow_start;
 mod snapshot;
 mod stats;
 

@@ -1,6 +1,6 @@
 //! What a balancer is told to do.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{outlier, policy::Policy};
 use crate::{
@@ -30,6 +30,9 @@ pub(crate) struct Settings {
     /// everybody failing says more about the calls, or about us, than about the instances. 50 by
     /// default, as in Envoy; 0 never ignores them.
     pub(crate) panic_percent: u32,
+    /// Over which time an instance that came is given its share, by the policies that do so; `None`
+    /// gives it at once.
+    pub(crate) slow_start: Option<Duration>,
     /// Who is left out for a while.
     pub(crate) outlier: outlier::Config,
     /// The breaker of each instance, if each has its own.
@@ -50,6 +53,7 @@ impl Settings {
             connector: Arc::new(crate::connection::Tcp),
             health_check: None,
             panic_percent: 50,
+            slow_start: None,
             outlier: outlier::Config::default(),
             breaker: None,
         }

@@ -6,7 +6,9 @@ use super::{
     Picked,
     member::{Member, Ready},
     outlier,
-    policy::{Call, Picker, Policy},
+    policy::{Call, Picker},
+    settings::Settings,
+    slow_start::SlowStart,
     stats::InstanceStats,
 };
 use crate::{
@@ -19,6 +21,7 @@ use crate::{
 pub(super) struct Snapshot {
     ready: Vec<Arc<Ready>>,
     picker: Option<Box<dyn Picker>>,
+    slow_start: Option<SlowStart>,
     rest: Rest,
     /// As of the moment it was made.
     stats: Vec<(InstanceStats, Arc<super::load::Load>)>,
@@ -45,6 +48,7 @@ impl Snapshot {
         Self {
             ready: Vec::new(),
             picker: None,
+            slow_start: None,
             rest: Rest::Connecting("nothing is known of them yet".to_owned()),
             stats: Vec::new(),
         }
@@ -53,15 +57,19 @@ impl Snapshot {
     pub(super) fn of(
         members: &BTreeMap<Arc<str>, Member>,
         known: &Known,
-        policy: &dyn Policy,
-        panic_percent: u32,
+        settings: &Settings,
     ) -> Self {
-        let ready = admitted(members, panic_percent);
+        let policy = &*settings.policy;
+        let ready = admitted(members, settings.panic_percent);
         let candidates: Vec<_> = ready.iter().map(|ready| ready.candidate()).collect();
         let stats: Vec<_> = members.values().map(Member::stats).collect();
         let rest = rest(members, known, &stats);
         let loads = members.values().map(|member| member.load().clone());
+        let window = settings.slow_start.filter(|_| policy.starts_slowly());
+        let oldest = ready.iter().map(|ready| ready.since).min();
+        let slow_start = window.zip(oldest);
         Self {
+            slow_start: slow_start.map(|(window, oldest)| SlowStart { window, oldest }),
             picker: (!ready.is_empty()).then(|| policy.picker(&candidates)),
             rest,
             stats: stats.into_iter().zip(loads).collect(),
@@ -69,8 +77,9 @@ impl Snapshot {
         }
     }
 
-    /// The policy's choice: one not in `tried` that shows signs of life and does not ask to be left
-    /// alone, if there is such a one; then without the signs; then one not in `tried`; then any.
+    /// The policy's choice: one not in `tried` that shows signs of life, does not ask to be left alone
+    /// and is not new, if there is such a one; then a new one; then without the signs; then one not in
+    /// `tried`; then any.
     pub(super) fn pick(&self, call: &Call, tried: &[Arc<str>]) -> Option<Picked> {
         let picker = self.picker.as_ref()?;
         let fit = |index: usize, fits: &dyn Fn(&Ready) -> bool| {
@@ -79,8 +88,15 @@ impl Snapshot {
         };
         let untried = |ready: &Ready| tried.is_empty() || !tried.contains(&ready.authority);
         let rested = |ready: &Ready| !ready.load.is_resting(call.now) && untried(ready);
+        let warm = |index: usize, ready: &Ready| {
+            let admits =
+                |start: &SlowStart| start.admits(ready.since, call.now, call.random, index);
+            self.slow_start.as_ref().is_none_or(admits)
+        };
+        let best = |i: usize| fit(i, &|r| r.is_responsive() && rested(r) && warm(i, r));
         let index = picker
-            .pick(call, &|i| fit(i, &|r| r.is_responsive() && rested(r)))
+            .pick(call, &best)
+            .or_else(|| picker.pick(call, &|i| fit(i, &|r| r.is_responsive() && rested(r))))
             .or_else(|| picker.pick(call, &|i| fit(i, &rested)))
             .or_else(|| picker.pick(call, &|i| fit(i, &untried)))
             .or_else(|| picker.pick(call, &|i| fit(i, &|_| true)));
@@ -180,6 +196,8 @@ fn listed(stats: &[InstanceStats]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use tokio_util::sync::CancellationToken;
 
     use super::*;
@@ -187,7 +205,7 @@ mod tests {
         Connection,
         balance::{
             instance::{State, View},
-            policy::RoundRobin,
+            policy::{LeastRequest, Policy, RoundRobin},
         },
         connection::{Config, testing::Net},
         discover::Endpoint,
@@ -236,11 +254,68 @@ mod tests {
         }
     }
 
+    /// How many of 3,000 picks meet each.
+    fn shares(members: &BTreeMap<Arc<str>, Member>, settings: &Settings) -> Vec<usize> {
+        let snapshot = Snapshot::of(members, &Known::Unknown, settings);
+        let mut random = fastrand::Rng::with_seed(7);
+        let mut met: BTreeMap<Arc<str>, usize> = BTreeMap::new();
+        for _ in 0..3_000 {
+            let call = Call {
+                hash: None,
+                random: random.u64(..),
+                now: tokio::time::Instant::now().into_std(),
+            };
+            let picked = snapshot.pick(&call, &[]).unwrap();
+            *met.entry(picked.authority.clone()).or_default() += 1;
+        }
+        met.into_values().collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_instance_that_joins_gets_its_share_little_by_little() {
+        let policies: [Arc<dyn Policy>; 2] = [
+            Arc::new(RoundRobin::default()),
+            Arc::new(LeastRequest::default()),
+        ];
+        for policy in policies {
+            let settings = Settings {
+                slow_start: Some(Duration::from_secs(10)),
+                ..Settings::new(policy)
+            };
+            let mut all = members(2, 2, 0).await;
+            assert!(
+                shares(&all, &settings)
+                    .iter()
+                    .all(|n| n.abs_diff(1500) < 150)
+            );
+            tokio::time::advance(Duration::from_secs(60)).await;
+            let (name, late) = members(3, 3, 0).await.pop_last().unwrap();
+            all.insert(name, late);
+            let joined = shares(&all, &settings)[2];
+            assert!(joined.abs_diff(100) < 60, "{joined}");
+            tokio::time::advance(Duration::from_secs(5)).await;
+            let half = shares(&all, &settings)[2];
+            assert!(half.abs_diff(500) < 150, "{half}");
+            tokio::time::advance(Duration::from_secs(6)).await;
+            assert!(shares(&all, &settings)[2].abs_diff(1000) < 150);
+            let at_once = Settings {
+                slow_start: None,
+                ..settings
+            };
+            tokio::time::advance(Duration::from_secs(60)).await;
+            assert!(shares(&all, &at_once)[2].abs_diff(1000) < 150);
+        }
+    }
+
     #[tokio::test]
     async fn a_connection_that_a_pick_found_closed_is_waited_for() {
         let members = members(1, 1, 0).await;
         let known = Known::Instances(Vec::new());
-        let snapshot = Snapshot::of(&members, &known, &RoundRobin::default(), 50);
+        let snapshot = Snapshot::of(
+            &members,
+            &known,
+            &Settings::new(Arc::new(RoundRobin::default())),
+        );
         // Not a failure: a pick looks at the rest only when all that is ready is closed.
         assert!(matches!(snapshot.rest(), Rest::Connecting(_)));
     }

@@ -77,6 +77,7 @@ pub struct ChannelBuilder {
     hash_header: Option<String>,
     outlier: outlier::Config,
     panic_percent: u32,
+    slow_start: Option<Duration>,
     health_check: Option<String>,
     connections: u32,
     connection: connection::Config,
@@ -138,6 +139,7 @@ impl ChannelBuilder {
             hash_header: None,
             outlier: outlier::Config::default(),
             panic_percent: 50,
+            slow_start: None,
             health_check: None,
             connections: 1,
             connection: connection::Config::default(),
@@ -308,6 +310,15 @@ impl ChannelBuilder {
         self
     }
 
+    /// Give an instance that has just come, or come back, its share of the calls little by little, over
+    /// this time: a tenth at first. Above 0; for round robin and least request. None by default, as
+    /// in Envoy: only who runs a service knows whether it starts cold, and the others carry the rest
+    /// meanwhile.
+    pub fn slow_start(mut self, window: Duration) -> Self {
+        self.slow_start = Some(window);
+        self
+    }
+
     /// Watch the health of this service on every connection (gRFC A17) and pick only instances that
     /// serve it; the empty name stands for the whole server. Off by default: the registry checks.
     pub fn health_check(mut self, service: impl Into<String>) -> Self {
@@ -386,6 +397,7 @@ impl ChannelBuilder {
             hash_header,
             outlier: self.outlier,
             panic_percent: self.panic_percent,
+            slow_start: self.slow_start,
             health_check: self.health_check,
             connections: self.connections,
             connection: self.connection.validate()?,
@@ -414,6 +426,9 @@ impl ChannelBuilder {
         }
         if self.method.attempt_timeout == Some(Duration::ZERO) {
             return refused("attempt_timeout", "must be above 0");
+        }
+        if self.slow_start == Some(Duration::ZERO) {
+            return refused("slow_start", "must be above 0");
         }
         if !(1..=CONNECTIONS_MAX).contains(&self.connections) {
             return refused("connections", "must be 1 to 64");

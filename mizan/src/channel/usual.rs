@@ -27,7 +27,7 @@ impl Usual {
     /// first.
     pub(super) fn note(&self, took: Duration, random: u32) {
         let known = self.known.load(Ordering::Relaxed);
-        if known == 0 || random % SAMPLED == 0 {
+        if known == 0 || random.is_multiple_of(SAMPLED) {
             self.known.store(with(known, took), Ordering::Relaxed);
         }
     }

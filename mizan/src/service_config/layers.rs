@@ -1,5 +1,7 @@
 //! What stands under `mizan`: settings that gRPC has no name for.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{
@@ -22,6 +24,7 @@ pub(crate) struct Layers {
     pub(crate) concurrency: Option<Given<adaptive::Config>>,
     pub(crate) connections: Option<u32>,
     pub(crate) panic_percent: Option<u32>,
+    pub(crate) slow_start: Option<Duration>,
 }
 
 /// Settings and the JSON they came from: what is given again unchanged keeps its state.
@@ -40,6 +43,7 @@ pub(super) fn read(field: &Field<'_>) -> Read<Layers> {
         limiter: object.read("limiter", read_limiter)?,
         concurrency: object.read("concurrency", |f| given(f, read_concurrency))?,
         connections: object.read("connections", |f| within(f, 1, 64))?,
+        slow_start: object.read("slowStartWindow", Field::duration_above_zero)?,
         panic_percent: object.read("panicPercent", |f| within(f, 0, 100))?,
     })
 }

@@ -38,6 +38,10 @@ impl Default for LeastRequest {
 }
 
 impl Policy for LeastRequest {
+    fn starts_slowly(&self) -> bool {
+        true
+    }
+
     fn picker(&self, candidates: &[Candidate]) -> Box<dyn Picker> {
         let loads = candidates.iter().map(|c| (c.load.clone(), c.weight.max(1)));
         Box::new(Least {

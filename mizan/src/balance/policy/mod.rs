@@ -69,6 +69,13 @@ pub trait Policy: fmt::Debug + Send + Sync {
     /// A picker for these instances; made anew whenever they change.
     fn picker(&self, candidates: &[Candidate]) -> Box<dyn Picker>;
 
+    /// Whether an instance that has just come may be passed over, for its share to grow little by
+    /// little ([`ChannelBuilder::slow_start`](crate::ChannelBuilder::slow_start)). No, unless a policy
+    /// says so: one that binds calls to instances must not.
+    fn starts_slowly(&self) -> bool {
+        false
+    }
+
     /// The request header whose value is the key of a call, if the policy looks at keys; see
     /// [`hash_of_header`].
     fn hash_header(&self) -> Option<&HeaderName> {

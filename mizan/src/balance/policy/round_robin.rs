@@ -46,6 +46,10 @@ impl Default for RoundRobin {
 }
 
 impl Policy for RoundRobin {
+    fn starts_slowly(&self) -> bool {
+        true
+    }
+
     fn picker(&self, candidates: &[Candidate]) -> Box<dyn Picker> {
         let weights: Vec<_> = candidates.iter().map(|c| c.weight).collect();
         let rotation = Rotation::new(&weights);
