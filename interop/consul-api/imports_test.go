@@ -1,0 +1,6 @@
+package consulapi
+
+import (
+	_ "github.com/hashicorp/consul/api"
+	_ "github.com/hashicorp/consul/sdk/testutil"
+)
