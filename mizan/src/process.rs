@@ -1,4 +1,4 @@
-//! What a `main` needs: logging, a runtime, signals, and one clear line when it cannot go on.
+//! What a `main` needs: logging, a runtime, signals, open files, and one clear line when it cannot go on.
 
 use std::{
     error::Error,
@@ -11,6 +11,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpListener, signal::unix};
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,8 @@ use crate::{args::ProcessArgs, telemetry};
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Resolves when the process is asked to stop: SIGTERM, SIGINT, or the end of standard input when
-/// the process is to end with its supervisor.
+/// the process is to end with its supervisor. Who asks by a signal once more does not want to wait for
+/// the drain: the process ends at once, by 128 and the signal's number.
 pub struct Shutdown(Pin<Box<dyn Future<Output = ()> + Send>>);
 
 impl Shutdown {
@@ -69,6 +71,7 @@ where
     E: Into<BoxError>,
 {
     telemetry::init(args)?;
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers())
         .enable_all()
@@ -106,7 +109,34 @@ fn asked_to_stop(with_stdin: bool) -> io::Result<Shutdown> {
             _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "asked to stop"),
             () = orphaned.cancelled() => tracing::info!("standard input closed, asked to stop"),
         }
+        tokio::spawn(async move {
+            let (signal, code) = tokio::select! {
+                _ = terminate.recv() => ("SIGTERM", 128 + 15),
+                _ = interrupt.recv() => ("SIGINT", 128 + 2),
+            };
+            tracing::warn!(
+                signal,
+                "asked to stop once more: ends at once, without the rest of the drain"
+            );
+            #[expect(
+                clippy::exit,
+                reason = "who asks twice does not want to wait for destructors"
+            )]
+            std::process::exit(code);
+        });
     })))
+}
+
+/// Each connection is a file, and many systems begin with no more than 1,024: as many as may be.
+fn raise_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Why an address could not be listened on.

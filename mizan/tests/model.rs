@@ -25,7 +25,7 @@ mod queue;
 
 use std::task::{Wake, Waker};
 
-use life::{ConnectionLoad, Life, Load, Unread};
+use life::{ConnectionLoad, Life, Load, Received, Unread};
 use queue::Queue;
 use shuttle::{
     rand::{Rng as _, thread_rng},
@@ -58,7 +58,15 @@ fn carry(mut call: Call, transport: &Queue<Unread>) {
     if thread_rng().gen_bool(0.25) {
         return;
     }
+    // Of a page: what came of its request.
+    let received = Received::begin(&load);
+    received.add(30);
+    if thread_rng().gen_bool(0.25) {
+        return;
+    }
+    received.add(30);
     call.life.answers();
+    drop(received);
     if call.life.is_shed() || thread_rng().gen_bool(0.25) {
         return;
     }

@@ -1,6 +1,8 @@
 //! A rolling replacement under load: no caller notices.
 
 use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -27,8 +29,7 @@ use crate::books::until;
 struct Serving {
     process: Option<Child>,
     address: String,
-    /// Read to the end, or the process would wait for a reader.
-    _lines: Lines,
+    lines: Lines,
 }
 
 impl Serving {
@@ -47,7 +48,7 @@ impl Serving {
         Self {
             process: Some(process),
             address: serving["address"].as_str().unwrap().to_owned(),
-            _lines: lines,
+            lines,
         }
     }
 
@@ -153,4 +154,30 @@ async fn replacing_all_three_instances_under_load_fails_no_call() {
         channel.stats()
     );
     assert!(made > 900, "{made} calls are no load");
+}
+
+#[test]
+fn who_asks_twice_to_stop_does_not_wait_for_the_drain() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let data = tempfile::tempdir().unwrap();
+        let mut registry = Serving::start(&["registry", "--data", data.path().to_str().unwrap()]);
+        // A request that does not end holds the drain up; the answer says that it is being read.
+        let mut stream = TcpStream::connect(&registry.address).unwrap();
+        let head = "PUT /v1/agent/service/register HTTP/1.1\r\nhost: localhost\r\n\
+                    content-length: 5000\r\nexpect: 100-continue\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        let mut reading = [0; 12];
+        stream.read_exact(&mut reading).unwrap();
+        assert_eq!(&reading, b"HTTP/1.1 100");
+        let mut process = registry.process.take().unwrap();
+        let pid = Pid::from_child(&process);
+        kill_process(pid, Signal::TERM).unwrap();
+        registry
+            .lines
+            .wait_for(|line| line.contains("\"draining\""));
+        kill_process(pid, signal).unwrap();
+        let code = process.wait().unwrap().code();
+        assert_eq!(code, Some(128 + signal.as_raw()));
+        registry.lines.wait_for(|line| line.contains("once more"));
+    }
 }

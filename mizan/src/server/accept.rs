@@ -7,18 +7,21 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
+use rustix::process::{Resource, getrlimit};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::JoinSet,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Limits,
     calls::Calls,
+    files,
     life::ConnectionLoad,
     listen::{Accepted, Listener},
+    seldom::Seldom,
     transport::Watched,
     turns::Turns,
 };
@@ -39,6 +42,10 @@ const STREAMS_MAX: u32 = 1000;
 /// connection ends with ENHANCE_YOUR_CALM.
 const CALLED_OFF_MAX: usize = STREAMS_MAX as usize;
 
+/// How long a connection that carries nothing may take to leave for another. Its client has been told by
+/// GOAWAY; one that does not take even that is cut.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
+
 /// The pause after the system refused a connection (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -50,27 +57,32 @@ pub(super) async fn accept(
     closing: CancellationToken,
 ) -> JoinSet<()> {
     let mut connections = JoinSet::new();
-    let mut full = false;
+    let files = getrlimit(Resource::Nofile).current;
+    let connections_max = files::connections_max(limits.connections_max, files);
+    let (mut full, mut failed) = (Seldom::default(), Seldom::default());
     loop {
         tokio::select! {
             () = closing.cancelled() => return connections,
             accepted = listener.accept() => match accepted {
                 // Closed at once: left waiting, the client would not turn to another instance.
-                Ok(_) if connections.len() >= limits.connections_max => {
-                    if !std::mem::replace(&mut full, true) {
+                Ok(_) if connections.len() >= connections_max && !calls.connections().make_way() => {
+                    if let Some(times) = full.happened(Instant::now()) {
                         let connections = connections.len();
-                        tracing::warn!(connections, "no more connections are taken");
+                        tracing::warn!(connections, times, "no more connections are taken: all carry calls");
                     }
                 }
                 Ok(Accepted { stream, local, .. }) => {
-                    full = false;
                     let local = local.map(|local| local.ip());
                     let connection =
                         carry(stream, local, calls.clone(), limits.clone(), closing.clone());
                     connections.spawn(connection);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "connection not accepted");
+                    // Out of files, as a rule: one that carries nothing may have one.
+                    calls.connections().make_way();
+                    if let Some(times) = failed.happened(Instant::now()) {
+                        tracing::warn!(%error, times, "connections not accepted");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -135,6 +147,7 @@ async fn carry<S>(
     let mut idle = pin!(idle(&load, limits.idle_timeout));
     let mut stalled = pin!(stalled(&load, limits.unread_timeout));
     let mut going = false;
+    let mut leave_by = None;
     loop {
         tokio::select! {
             outcome = turns.carry(connection.as_mut()) => {
@@ -144,6 +157,10 @@ async fn carry<S>(
                 return;
             }
             () = connected.cut() => return,
+            () = at(leave_by), if load.calls() == 0 => return,
+            () = connected.leave(), if leave_by.is_none() => {
+                leave_by = Some(Instant::now() + LEAVE_MAX);
+            }
             () = stalled.as_mut() => {
                 let (calls, unread) = (load.calls(), load.unread());
                 tracing::info!(calls, unread, "connection cut: nothing of it was read for too long");
@@ -155,6 +172,13 @@ async fn carry<S>(
         going = true;
         // GOAWAY, or the last HTTP/1 answer; what is in flight is finished.
         connection.as_mut().graceful_shutdown();
+    }
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -22,12 +22,14 @@ use tracing::Instrument as _;
 
 use super::{
     Limits,
+    blocking::Blocking,
     body::{Answering, ResponseBody, Way, panicked, stop_retries, unread_status},
     connections::Connections,
-    life::{ConnectionLoad, Life, Load},
+    life::{ConnectionLoad, Life, Load, Received},
     origin::Origins,
     progress::Progress,
     record::Record,
+    uploads::Upload,
 };
 use crate::{
     CallContext, deadline, status,
@@ -63,6 +65,7 @@ pub(super) struct Calls {
     connections: Arc<Connections>,
     handler_timeout: Duration,
     metrics: Arc<ServerMetrics>,
+    blocking: Blocking,
     closing: CancellationToken,
 }
 
@@ -84,6 +87,7 @@ impl Calls {
             load,
             connections: Arc::default(),
             handler_timeout: limits.handler_timeout,
+            blocking: Blocking::default(),
             closing,
         }
     }
@@ -195,14 +199,16 @@ impl Calls {
 
     /// A request that is not a call: it reaches no service.
     async fn page(&self, request: Request<Incoming>, arrival: Arrival) -> Response<ResponseBody> {
-        let answer = route(&self.routers.pages, request.map(Body::new));
+        let received = Received::begin(arrival.way.life.connection());
+        let (request, upload) = Upload::watch(request, received, Arc::clone(&self.connections));
+        let answer = route(&self.routers.pages, request);
         let answer = AssertUnwindSafe(answer).catch_unwind().await;
         let answer = answer.unwrap_or_else(|_panic| {
             tracing::error!("a route panicked");
             let text = "The server has a defect; its log has the place.\n";
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         });
-        sized(answer, arrival.way)
+        sized(upload.answered(answer), arrival.way)
     }
 
     /// A gRPC call, from its headers to the beginning of its answer.
@@ -223,6 +229,7 @@ impl Calls {
             way.progress.until(until);
         }
         let answer = self.answer(request, way.life.is_shed(), &context);
+        let answer = self.blocking.watch(&path, answer);
         let mut response = answer.instrument(span).await;
         way.life.answers();
         record.answered(&path, response.headers());

@@ -1,15 +1,16 @@
 //! The connections of a server, and which of them makes room when all together hold too much.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::life::ConnectionLoad;
+use super::{life::ConnectionLoad, seldom::Seldom};
 
-/// How often at most it is said that connections are cut.
-const SAID_EVERY: Duration = Duration::from_secs(10);
+/// How many may be on their way out at once to make room for others. More would be room for nobody: one
+/// whose client takes nothing needs a moment to go.
+const LEAVING_MAX: usize = 64;
 
 /// What is open now.
 #[derive(Debug, Default)]
@@ -18,8 +19,18 @@ pub(super) struct Connections(Mutex<Open>);
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
-    open: HashMap<u64, (Arc<ConnectionLoad>, CancellationToken)>,
-    said: Option<Instant>,
+    /// The oldest first.
+    open: BTreeMap<u64, One>,
+    leaving: usize,
+    cut: Seldom,
+}
+
+/// What is known of one.
+#[derive(Debug)]
+struct One {
+    load: Arc<ConnectionLoad>,
+    cut: CancellationToken,
+    leave: CancellationToken,
 }
 
 /// One of them; it is gone when this is dropped.
@@ -28,21 +39,47 @@ pub(super) struct Connected {
     connections: Arc<Connections>,
     number: u64,
     cut: CancellationToken,
+    leave: CancellationToken,
 }
 
 impl Connections {
     /// A connection opens.
     pub(super) fn enter(self: &Arc<Self>, load: Arc<ConnectionLoad>) -> Connected {
-        let cut = CancellationToken::new();
+        let (cut, leave) = (CancellationToken::new(), CancellationToken::new());
         let mut held = self.0.lock();
         let number = held.next;
         held.next += 1;
-        held.open.insert(number, (load, cut.clone()));
+        let one = One {
+            load,
+            cut: cut.clone(),
+            leave: leave.clone(),
+        };
+        held.open.insert(number, one);
         Connected {
             connections: Arc::clone(self),
             number,
             cut,
+            leave,
         }
+    }
+
+    /// Asks the oldest of those that carry nothing to leave, so that a new one may come; whether
+    /// there is one. Those that leave count while they do.
+    pub(super) fn make_way(&self) -> bool {
+        let mut held = self.0.lock();
+        if held.leaving >= LEAVING_MAX {
+            return false;
+        }
+        let idle = |one: &&One| {
+            let carries = one.load.calls() > 0 || one.load.unread() > 0;
+            !carries && !one.leave.is_cancelled()
+        };
+        let Some(oldest) = held.open.values().find(idle) else {
+            return false;
+        };
+        oldest.leave.cancel();
+        held.leaving += 1;
+        true
     }
 
     /// Cuts the connection that holds most, unless that is the one which asks: then it has to do
@@ -62,7 +99,7 @@ impl Connections {
     fn cut_largest(&self, asking: &ConnectionLoad, more_than: usize) -> bool {
         let mut held = self.0.lock();
         let (mut leaving, mut largest) = (0, None::<(usize, _, _)>);
-        for (load, cut) in held.open.values() {
+        for One { load, cut, .. } in held.open.values() {
             let holds = load.held();
             if cut.is_cancelled() {
                 leaving += holds;
@@ -78,12 +115,11 @@ impl Connections {
         };
         let (calls, unread) = (load.calls(), load.unread());
         cut.cancel();
-        let now = Instant::now();
-        if held.said.is_none_or(|said| now - said >= SAID_EVERY) {
-            held.said = Some(now);
+        if let Some(times) = held.cut.happened(Instant::now()) {
             tracing::warn!(
                 calls,
                 unread,
+                times,
                 "a connection is cut: the server holds all that it may, and most of it for this one"
             );
         }
@@ -92,6 +128,11 @@ impl Connections {
 }
 
 impl Connected {
+    /// Resolves when this connection is to leave, as soon as it can, since others want to come.
+    pub(super) async fn leave(&self) {
+        self.leave.cancelled().await;
+    }
+
     /// Resolves when this connection has to make room.
     pub(super) async fn cut(&self) {
         self.cut.cancelled().await;
@@ -100,7 +141,11 @@ impl Connected {
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.connections.0.lock().open.remove(&self.number);
+        let mut held = self.connections.0.lock();
+        held.open.remove(&self.number);
+        if self.leave.is_cancelled() {
+            held.leaving = held.leaving.saturating_sub(1);
+        }
     }
 }
 
@@ -131,6 +176,30 @@ mod tests {
         connections.make_room_or_go(&small);
         drop((cut_first, stays));
         assert!(connections.0.lock().open.is_empty());
+    }
+
+    #[test]
+    fn the_oldest_that_carries_nothing_makes_way() {
+        let server = Arc::new(Load::new(8, 1 << 20));
+        let connections = Arc::new(Connections::default());
+        let open = || {
+            let load = Arc::new(ConnectionLoad::new(Arc::clone(&server), 1 << 20));
+            (Arc::clone(&load), connections.enter(load))
+        };
+        let all = [open(), open(), open()];
+        let leaves = || all.each_ref().map(|(_, one)| one.leave.is_cancelled());
+        let busy = Life::exempt(&all[0].0);
+        assert!(connections.make_way());
+        assert_eq!(leaves(), [false, true, false]);
+        assert!(connections.make_way());
+        assert_eq!(leaves(), [false, true, true]);
+        assert!(!connections.make_way(), "who carries something stays");
+        drop(busy);
+        assert!(connections.make_way());
+        assert_eq!(leaves(), [true; 3]);
+        let more: Vec<_> = (0..LEAVING_MAX).map(|_| open()).collect();
+        let made = more.iter().filter(|_| connections.make_way()).count();
+        assert_eq!(made, LEAVING_MAX - 3, "those that leave count");
     }
 
     fn counted(connection: &Arc<ConnectionLoad>, calls: usize) -> (Vec<Life>, usize) {

@@ -8,8 +8,8 @@
 //!                └──────── dropped at any of them: all comes back ────────┘
 //! ```
 //!
-//! Nothing here is given back by a call: [`Life`] and [`Unread`] give back what they hold when they
-//! are dropped, whoever drops them (the handler, the connection that ends, a task that is cut, a
+//! Nothing here is given back by a call: [`Life`], [`Unread`] and [`Received`] give back what they hold when
+//! they are dropped, whoever drops them (the handler, the connection that ends, a task that is cut, a
 //! panic that unwinds). `tests/model.rs` proves it over random interleavings of threads.
 
 use std::{fmt, task::Waker};
@@ -37,6 +37,7 @@ pub(super) struct Load {
     connections: AtomicUsize,
     calls: AtomicUsize,
     unread: AtomicUsize,
+    received: AtomicUsize,
 }
 
 impl Load {
@@ -50,6 +51,7 @@ impl Load {
             connections: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
             unread: AtomicUsize::new(0),
+            received: AtomicUsize::new(0),
         }
     }
 
@@ -83,9 +85,14 @@ impl Load {
         self.unread.load(Ordering::Relaxed)
     }
 
+    /// Bytes of pages' requests that have come.
+    pub(super) fn received(&self) -> usize {
+        self.received.load(Ordering::Relaxed)
+    }
+
     /// Bytes of all that is open.
     pub(super) fn held(&self) -> usize {
-        self.calls() * CALL_BYTES + self.unread()
+        self.calls() * CALL_BYTES + self.unread() + self.received()
     }
 
     /// Whether more is held than may be.
@@ -127,6 +134,7 @@ pub(super) struct ConnectionLoad {
     taken: AtomicUsize,
     calls: AtomicUsize,
     unread: AtomicUsize,
+    received: AtomicUsize,
     /// How often a call began or bytes left, so that a connection that stands still can be told from
     /// a slow one.
     moved: AtomicUsize,
@@ -156,6 +164,7 @@ impl ConnectionLoad {
             taken: AtomicUsize::new(0),
             calls: AtomicUsize::new(0),
             unread: AtomicUsize::new(0),
+            received: AtomicUsize::new(0),
             moved: AtomicUsize::new(0),
             blocked: AtomicUsize::new(0),
             waiting: Mutex::default(),
@@ -194,7 +203,7 @@ impl ConnectionLoad {
 
     /// All that it holds of the server's bytes.
     pub(super) fn held(&self) -> usize {
-        self.calls() * CALL_BYTES + self.unread()
+        self.calls() * CALL_BYTES + self.unread() + self.received.load(Ordering::Relaxed)
     }
 
     /// Changes whenever a call began or bytes left.
@@ -368,6 +377,47 @@ impl Drop for Unread {
             let waiting = std::mem::take(&mut *connection.lock());
             waiting.into_iter().for_each(Waker::wake);
         }
+    }
+}
+
+/// Bytes of a page's request, from when they came until it was answered: whoever handles it may keep
+/// them all.
+#[derive(Debug)]
+pub(super) struct Received {
+    connection: Arc<ConnectionLoad>,
+    bytes: AtomicUsize,
+}
+
+impl Received {
+    /// None yet.
+    pub(super) fn begin(connection: &Arc<ConnectionLoad>) -> Self {
+        Self {
+            connection: Arc::clone(connection),
+            bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// More came. Whether the server holds no more than it may with it.
+    pub(super) fn add(&self, bytes: usize) -> bool {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.connection.received.fetch_add(bytes, Ordering::Relaxed);
+        let server = &self.connection.server;
+        server.received.fetch_add(bytes, Ordering::Relaxed);
+        !server.is_beyond()
+    }
+
+    /// The connection that they came on.
+    pub(super) fn connection(&self) -> &Arc<ConnectionLoad> {
+        &self.connection
+    }
+}
+
+impl Drop for Received {
+    fn drop(&mut self) {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        self.connection.received.fetch_sub(bytes, Ordering::Relaxed);
+        let server = &self.connection.server;
+        server.received.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 

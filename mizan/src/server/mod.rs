@@ -15,9 +15,11 @@
 //! listener, so a port in use is the caller's to report.
 
 mod accept;
+mod blocking;
 mod body;
 mod calls;
 mod connections;
+mod files;
 mod fullness;
 mod health;
 mod life;
@@ -28,10 +30,12 @@ mod progress;
 mod queue;
 mod record;
 mod register;
+mod seldom;
 mod serving;
 mod sync;
 mod transport;
 mod turns;
+mod uploads;
 
 use std::{
     convert::Infallible,

@@ -374,22 +374,66 @@ async fn a_connection_on_which_nothing_is_said_is_closed() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_closed_until_one_ends() {
+async fn connections_beyond_the_limit_are_closed_while_all_carry_calls() {
     let limits = Limits {
         connections_max: 1,
         ..Limits::default()
     };
     let server = Server::builder("scripted").unregistered().limits(limits);
-    let server = Running::start_server(server, &Scripted::ok()).await;
+    let service = Scripted::silent();
+    let server = Running::start_server(server, &service).await;
     let first = connection(&server).await;
+    let mut client = RegistryServiceClient::new(first.clone());
+    let calling =
+        tokio::spawn(async move { client.list_services(ListServicesRequest::default()).await });
+    while service.calls() == 0 {
+        tokio::task::yield_now().await;
+    }
     let authority = server.authority();
     let refused = Connection::open(&authority, PATIENCE).await.unwrap_err();
     assert!(!refused.reason().contains("timed out"), "{refused}");
     assert!(!first.is_closed());
+    calling.abort();
     drop(first);
     while Connection::open(&authority, PATIENCE).await.is_err() {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn the_oldest_connection_that_carries_nothing_makes_way_for_a_new_one() {
+    let limits = Limits {
+        connections_max: 3,
+        ..Limits::default()
+    };
+    let server = Server::builder("scripted").unregistered().limits(limits);
+    let server = Running::start_server(server, &Scripted::ok()).await;
+    // One that says nothing, one of HTTP/1, one of HTTP/2; then a thousand more in turn.
+    let mut silent = TcpStream::connect(server.address).await.unwrap();
+    let mut http1 = TcpStream::connect(server.address).await.unwrap();
+    http1
+        .write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    let mut begun = [0; 12];
+    http1.read_exact(&mut begun).await.unwrap();
+    assert_eq!(&begun, b"HTTP/1.1 200");
+    let http2 = connection(&server).await;
+    let mut newest = None;
+    for _ in 0..1000 {
+        let connection = connection(&server).await;
+        let health = HealthClient::new(connection.clone())
+            .check(HealthCheckRequest::default())
+            .await;
+        assert!(health.is_ok());
+        newest = Some(connection);
+    }
+    assert!(rest(&mut silent).await.is_empty());
+    rest(&mut http1).await;
+    while !http2.is_closed() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!newest.unwrap().is_closed());
 }
 
 #[tokio::test]

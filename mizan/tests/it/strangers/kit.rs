@@ -160,7 +160,8 @@ impl Running {
         let mut stream = TcpStream::connect(&self.authority).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.unwrap();
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer));
+        read.await.expect("it ends").unwrap();
         String::from_utf8_lossy(&answer).into_owned()
     }
 }

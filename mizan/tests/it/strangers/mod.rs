@@ -428,3 +428,66 @@ async fn a_panic_ends_one_call_and_not_its_connection() {
         ServingStatus::Serving
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_too_slowly_ends_with_408() {
+    let routes = axum::Router::new().route(
+        "/keep",
+        axum::routing::put(|body: Bytes| async move { body.len().to_string() }),
+    );
+    let server = start(Limits::default(), routes, |_| message(1)).await;
+    let whole = "PUT /keep HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbody";
+    assert!(server.plain(whole).await.ends_with("\r\n\r\n4"));
+    let unfinished = "PUT /keep HTTP/1.1\r\nhost: localhost\r\ncontent-length: 500000\r\n\r\nslow";
+    let begun = tokio::time::Instant::now();
+    let answer = server.plain(unfinished).await;
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("too slowly"), "{answer}");
+    assert!(begun.elapsed() < Duration::from_secs(12));
+    // By HTTP/2 likewise, and the connection lives.
+    let mut requests = server.h2(65_535).await;
+    let request = server.request("/keep", "text/plain").method("PUT");
+    let (response, mut body) = requests
+        .send_request(request.body(()).unwrap(), false)
+        .unwrap();
+    body.send_data("slow".into(), false).unwrap();
+    assert_eq!(response.await.unwrap().status(), 408);
+    let health = server.request("/health", "text/plain").method("GET");
+    assert_eq!(call(&mut requests, health).await.status(), 200);
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_end_are_bounded_in_all() {
+    let limits = Limits {
+        held_max: 1 << 20,
+        ..Limits::default()
+    };
+    let routes = axum::Router::new().route(
+        "/keep",
+        axum::routing::put(|body: Bytes| async move { body.len().to_string() }),
+    );
+    let server = start(limits, routes, |_| message(1)).await;
+    // Thirty times 100 KB of an announced 500 KB: some of those that hold most are cut.
+    let mut greedy = Vec::new();
+    for _ in 0..30 {
+        let mut stream = TcpStream::connect(&server.authority).await.unwrap();
+        let head = "PUT /keep HTTP/1.1\r\nhost: localhost\r\ncontent-length: 500000\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // One that was cut takes no more.
+        let _ = stream.write_all(&[7; 100_000]).await;
+        greedy.push(stream);
+    }
+    let first_cut = greedy.iter_mut().map(|stream| {
+        Box::pin(async move {
+            let mut byte = [0; 1];
+            matches!(stream.read(&mut byte).await, Ok(0) | Err(_))
+        })
+    });
+    let first_cut = futures_util::future::select_all(first_cut);
+    let (cut, ..) = tokio::time::timeout(PATIENCE, first_cut)
+        .await
+        .expect("one is cut");
+    assert!(cut, "not answered, but closed");
+    let modest = "PUT /keep HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbody";
+    assert!(server.plain(modest).await.ends_with("\r\n\r\n4"));
+}
