@@ -3,10 +3,14 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    time::{MissedTickBehavior, interval},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -18,12 +22,25 @@ use super::{
 };
 use crate::{
     breaker::Breaker,
+    connection::Freed,
     discover::{Discovery, Endpoint, Known},
     telemetry::metrics::ClientMetrics,
 };
 
 /// How many changes may wait to be looked at; a connection with another one waits.
 const CHANGES_MAX: usize = 256;
+
+/// How often it is looked whether connections that were opened because others were full are still
+/// needed: they end when they rested for as long.
+const REST: Duration = Duration::from_secs(30);
+
+/// What is known of the calls that wait for a stream.
+pub(super) struct Waiting {
+    /// Tells them of a free one.
+    pub(super) freed: Arc<Freed>,
+    /// Tells that they wait.
+    pub(super) wanted: Arc<Notify>,
+}
 
 /// The instances of a service, and what keeps them up to date.
 pub(super) struct Members {
@@ -38,6 +55,7 @@ pub(super) struct Members {
     changes: mpsc::Sender<Change>,
     incoming: mpsc::Receiver<Change>,
     metrics: Arc<ClientMetrics>,
+    waiting: Waiting,
 }
 
 impl Members {
@@ -46,6 +64,7 @@ impl Members {
         mut settings: watch::Receiver<Arc<Settings>>,
         discovery: Discovery,
         metrics: Arc<ClientMetrics>,
+        waiting: Waiting,
     ) -> Self {
         let (changes, incoming) = mpsc::channel(CHANGES_MAX);
         let current = settings.borrow_and_update().clone();
@@ -60,6 +79,7 @@ impl Members {
             changes,
             incoming,
             metrics,
+            waiting,
         }
     }
 
@@ -75,14 +95,22 @@ impl Members {
         let mut latest = known.borrow_and_update().clone();
         self.follow(&latest);
         let mut news = Vec::new();
+        let mut rest = interval(REST);
+        rest.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let wanted = self.waiting.wanted.clone();
+        let mut changed = true;
         loop {
-            self.fill();
-            snapshot.store(Arc::new(Snapshot::of(
-                &self.members,
-                &latest,
-                &self.current,
-            )));
-            notify.send_replace(());
+            if changed {
+                self.fill();
+                snapshot.store(Arc::new(Snapshot::of(
+                    &self.members,
+                    &latest,
+                    &self.current,
+                )));
+                notify.send_replace(());
+            }
+            changed = true;
+            let has_extra = self.members.values().any(Member::has_extra);
             tokio::select! {
                 () = notify.closed() => return,
                 changed = known.changed(), if !without_source => match changed {
@@ -97,6 +125,9 @@ impl Members {
                     Ok(()) => self.set(),
                     Err(_) => return,
                 },
+                // Told only if something came of it, or those who wait would ask again at once.
+                () = wanted.notified() => changed = self.grow(),
+                _ = rest.tick(), if has_extra => changed = self.rest(),
                 () = self.outliers.due() => self.outliers.sweep(&mut self.members),
                 _ = self.incoming.recv_many(&mut news, CHANGES_MAX) => {
                     // All that waits, at once: a thousand new connections are no thousand snapshots.
@@ -172,12 +203,33 @@ impl Members {
                     settings: self.settings.clone(),
                     changes: self.changes.clone(),
                     metrics: self.metrics.clone(),
+                    freed: self.waiting.freed.clone(),
                 };
                 let gone = CancellationToken::new();
                 member.keep(keeper.id, gone.clone().drop_guard());
-                tokio::spawn(keeper.keep(gone));
+                tokio::spawn(keeper.supervise(gone));
             }
         }
+    }
+
+    /// Calls wait for a stream: another connection for those that have none free. Whether there is
+    /// such a one.
+    fn grow(&mut self) -> bool {
+        let max = self.current.connection.connections_max;
+        let max = usize::try_from(max).unwrap_or(1);
+        // Each is asked.
+        let members = self.members.values_mut();
+        members
+            .map(|member| member.grow(max))
+            .filter(|g| *g)
+            .count()
+            > 0
+    }
+
+    /// Ends the connections that are no longer needed for want of streams. Whether there were any.
+    fn rest(&mut self) -> bool {
+        let members = self.members.values_mut();
+        members.map(Member::rest).filter(|ended| *ended).count() > 0
     }
 
     fn apply(&mut self, change: Change) {

@@ -77,14 +77,15 @@ impl Snapshot {
         }
     }
 
-    /// The policy's choice: one not in `tried` that shows signs of life, does not ask to be left alone
-    /// and is not new, if there is such a one; then a new one; then without the signs; then one not in
-    /// `tried`; then any.
+    /// The policy's choice among those with a free stream: one not in `tried` that shows signs of
+    /// life, does not ask to be left alone and is not new, if there is such a one; then a new one; then
+    /// without the signs; then one not in `tried`; then any.
     pub(super) fn pick(&self, call: &Call, tried: &[Arc<str>]) -> Option<Picked> {
         let picker = self.picker.as_ref()?;
         let fit = |index: usize, fits: &dyn Fn(&Ready) -> bool| {
             let ready = self.ready.get(index);
-            ready.is_some_and(|ready| ready.is_usable(call.now) && fits(ready))
+            let usable = |ready: &&Arc<Ready>| ready.is_usable(call.now) && ready.has_free_stream();
+            ready.filter(usable).is_some_and(|ready| fits(ready))
         };
         let untried = |ready: &Ready| tried.is_empty() || !tried.contains(&ready.authority);
         let rested = |ready: &Ready| !ready.load.is_resting(call.now) && untried(ready);
@@ -100,7 +101,15 @@ impl Snapshot {
             .or_else(|| picker.pick(call, &|i| fit(i, &rested)))
             .or_else(|| picker.pick(call, &|i| fit(i, &untried)))
             .or_else(|| picker.pick(call, &|i| fit(i, &|_| true)));
-        self.ready.get(index?).cloned().map(Picked)
+        Picked::at(self.ready.get(index?)?)
+    }
+
+    /// Whether those that could carry a call now have no free stream.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        let mut usable = self.ready.iter().filter(|ready| ready.is_usable(now));
+        let first = usable.next();
+        first.is_some_and(|first| !first.has_free_stream())
+            && usable.all(|ready| !ready.has_free_stream())
     }
 
     /// Whether somebody could carry a call now.

@@ -36,8 +36,18 @@ pub struct Config {
     /// The same for all responses of the connection together. 5 MiB by default; same bounds.
     pub connection_window: u32,
     /// The most bytes of headers and of trailers that a response may have. 16 KiB by default, what
-    /// most servers and proxies allow; at least 1 KiB, or no status would fit.
+    /// most servers and proxies allow; at least 1 KiB, or no status would fit. A larger one is refused
+    /// with `ANSWER_METADATA_TOO_LARGE`; above 256 KiB, or four times this if that is more, the
+    /// callee is taken for broken.
     pub headers_max: u32,
+    /// How many connections one instance may have when all the streams that it allows are taken
+    /// (gRFC A105): another is opened then, and closed when it has rested for half a minute to a
+    /// minute. 4 by default; 1 to 64. Fewer than the channel's `connections` opens none.
+    pub connections_max: u32,
+    /// How many calls of a channel may wait for a stream when those of all instances are taken.
+    /// Nothing of them was sent, and one that is given up is gone. 10,000 by default; 0 refuses them
+    /// at once.
+    pub waiting_max: u32,
 }
 
 impl Default for Config {
@@ -50,6 +60,8 @@ impl Default for Config {
             stream_window: 2 << 20,
             connection_window: 5 << 20,
             headers_max: 16 << 10,
+            connections_max: 4,
+            waiting_max: 10_000,
         }
     }
 }
@@ -61,6 +73,8 @@ pub struct InvalidConfig(&'static str);
 
 /// gRFC A8: a client that asks more often is raised to this.
 const KEEP_ALIVE_MIN: Duration = Duration::from_secs(10);
+/// Beyond that the server's port is the bottleneck.
+const CONNECTIONS_MAX: u32 = 64;
 const HOUR: Duration = Duration::from_secs(3600);
 /// By RFC 9113, 6.9.1 and 6.5.2.
 const WINDOW_MAX: u32 = (1 << 31) - 1;
@@ -98,6 +112,10 @@ impl Config {
                 self.headers_max >= 1 << 10,
                 "headers_max must be 1 KiB at least",
             ),
+            (
+                (1..=CONNECTIONS_MAX).contains(&self.connections_max),
+                "connections_max must be 1 to 64",
+            ),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
             Some((_, rule)) => Err(InvalidConfig(rule)),
@@ -129,5 +147,8 @@ mod tests {
         assert!(valid(|c| c.stream_window = 1000).is_err());
         assert!(valid(|c| c.connection_window = 1 << 31).is_err());
         assert!(valid(|c| c.headers_max = 0).is_err());
+        assert!(valid(|c| c.connections_max = 0).is_err());
+        assert!(valid(|c| c.connections_max = 65).is_err());
+        assert!(valid(|c| c.waiting_max = 0).is_ok());
     }
 }

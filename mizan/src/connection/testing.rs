@@ -63,15 +63,20 @@ impl Net {
 
     /// Serves at `authority`.
     pub(crate) fn serve(&self, authority: &str) -> Server {
+        self.serve_by(authority, server::Builder::new())
+    }
+
+    /// Serves at `authority` with these settings of HTTP/2.
+    pub(crate) fn serve_by(&self, authority: &str, builder: server::Builder) -> Server {
         let mut accepted = self.listen(authority);
         let server = Server::new();
         let shared = server.clone();
         tokio::spawn(async move {
             while let Some(stream) = accepted.recv().await {
                 shared.0.accepted.fetch_add(1, Ordering::SeqCst);
-                let shared = shared.clone();
+                let (shared, builder) = (shared.clone(), builder.clone());
                 tokio::spawn(async move {
-                    shared.clone().carry(stream).await;
+                    shared.clone().carry(stream, builder).await;
                     shared.0.ended.fetch_add(1, Ordering::SeqCst);
                 });
             }
@@ -182,9 +187,9 @@ impl Server {
         self.0.gate.send_replace(true);
     }
 
-    async fn carry(self, stream: DuplexStream) {
+    async fn carry(self, stream: DuplexStream, builder: server::Builder) {
         let mut commands = self.0.commands.subscribe();
-        let Ok(mut connection) = server::handshake(stream).await else {
+        let Ok(mut connection) = builder.handshake(stream).await else {
             return;
         };
         loop {

@@ -39,6 +39,8 @@ pub struct ChannelStats {
     pub limiter_refused: u64,
     /// Connections open now.
     pub connections: u64,
+    /// Calls that wait because every instance carries as many streams as it takes.
+    pub waiting_for_stream: u32,
     /// Outliers that were ejected.
     pub ejections: u64,
     /// Every known instance.
