@@ -75,6 +75,12 @@ impl Ready {
         breaker.admit(now).err()
     }
 
+    /// How many of its connections carry no call to its answer now.
+    pub(super) fn stalled(&self) -> usize {
+        let stalled = |c: &&Connection| c.is_stalled() || c.is_fruitless();
+        self.connections.iter().filter(stalled).count()
+    }
+
     /// A place for the next call: the connections take turns, and those that are for when they are
     /// full come last, so that they rest when they are not needed.
     pub(super) fn place(&self) -> Option<(&Connection, Slot)> {
@@ -91,9 +97,13 @@ impl Ready {
             };
             self.connections.get(index)
         });
+        let mut fruitful = in_order
+            .clone()
+            .filter(|c| responsive(c) && !c.is_fruitless());
         let mut responsive = in_order.clone().filter(|c| responsive(c));
-        responsive
+        fruitful
             .find_map(|c| at(c).map(|slot| (c, slot)))
+            .or_else(|| responsive.find_map(|c| at(c).map(|slot| (c, slot))))
             .or_else(|| in_order.find_map(|c| at(c).filter(|_| !c.is_closed()).map(|s| (c, s))))
     }
 
@@ -189,12 +199,13 @@ impl Member {
         wanted.saturating_sub(self.kept.len())
     }
 
-    /// Calls wait for a stream: one more connection, if all it has are ready and full, and `max`
-    /// allows it (gRFC A105).
+    /// One more connection, if `max` allows it, and all it has are ready and full (gRFC A105), or carry
+    /// calls that are given up one after another.
     pub(super) fn grow(&mut self, max: usize) -> bool {
         let full = |kept: &Kept| {
             let connection = kept.view.connection.as_ref();
-            kept.view.state == State::Ready && connection.is_some_and(|c| !c.has_free_stream())
+            kept.view.state == State::Ready
+                && connection.is_some_and(|c| !c.has_free_stream() || c.is_fruitless())
         };
         let grows = !self.kept.is_empty() && self.kept.len() < max && self.kept.iter().all(full);
         self.extra += usize::from(grows);
@@ -331,6 +342,12 @@ impl Member {
         }
     }
 
+    /// How many of its connections carry no call to its answer.
+    pub(super) fn stalled(&self) -> usize {
+        let ready = self.ready.as_ref();
+        ready.map_or(0, |ready| ready.stalled())
+    }
+
     pub(super) fn stats(&self) -> InstanceStats {
         let error = |kept: &Kept| kept.view.error.clone();
         InstanceStats {
@@ -339,6 +356,7 @@ impl Member {
             weight: self.weight,
             state: self.state,
             connections: self.ready.as_ref().map_or(0, |r| r.connections.len()),
+            connections_stalled: self.stalled(),
             in_flight: self.load.in_flight(),
             last_error: self.kept.iter().find_map(error),
             since: self.since.into_std(),

@@ -8,7 +8,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use tokio::{
-    sync::{Notify, mpsc, watch},
+    sync::{mpsc, watch},
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
@@ -34,14 +34,6 @@ const CHANGES_MAX: usize = 256;
 /// needed: they end when they rested for as long.
 const REST: Duration = Duration::from_secs(30);
 
-/// What is known of the calls that wait for a stream.
-pub(super) struct Waiting {
-    /// Tells them of a free one.
-    pub(super) freed: Arc<Freed>,
-    /// Tells that they wait.
-    pub(super) wanted: Arc<Notify>,
-}
-
 /// The instances of a service, and what keeps them up to date.
 pub(super) struct Members {
     service: String,
@@ -55,7 +47,8 @@ pub(super) struct Members {
     changes: mpsc::Sender<Change>,
     incoming: mpsc::Receiver<Change>,
     metrics: Arc<ClientMetrics>,
-    waiting: Waiting,
+    /// Whom connections tell of free streams, and who tells when another connection would help.
+    freed: Arc<Freed>,
 }
 
 impl Members {
@@ -64,7 +57,7 @@ impl Members {
         mut settings: watch::Receiver<Arc<Settings>>,
         discovery: Discovery,
         metrics: Arc<ClientMetrics>,
-        waiting: Waiting,
+        freed: Arc<Freed>,
     ) -> Self {
         let (changes, incoming) = mpsc::channel(CHANGES_MAX);
         let current = settings.borrow_and_update().clone();
@@ -79,7 +72,7 @@ impl Members {
             changes,
             incoming,
             metrics,
-            waiting,
+            freed,
         }
     }
 
@@ -97,7 +90,7 @@ impl Members {
         let mut news = Vec::new();
         let mut rest = interval(REST);
         rest.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let wanted = self.waiting.wanted.clone();
+        let freed = self.freed.clone();
         let mut changed = true;
         loop {
             if changed {
@@ -126,7 +119,7 @@ impl Members {
                     Err(_) => return,
                 },
                 // Told only if something came of it, or those who wait would ask again at once.
-                () = wanted.notified() => changed = self.grow(),
+                () = freed.wanted() => changed = self.grow(),
                 _ = rest.tick(), if has_extra => changed = self.rest(),
                 () = self.outliers.due() => self.outliers.sweep(&mut self.members),
                 _ = self.incoming.recv_many(&mut news, CHANGES_MAX) => {
@@ -203,7 +196,7 @@ impl Members {
                     settings: self.settings.clone(),
                     changes: self.changes.clone(),
                     metrics: self.metrics.clone(),
-                    freed: self.waiting.freed.clone(),
+                    freed: self.freed.clone(),
                 };
                 let gone = CancellationToken::new();
                 member.keep(keeper.id, gone.clone().drop_guard());
@@ -212,8 +205,8 @@ impl Members {
         }
     }
 
-    /// Calls wait for a stream: another connection for those that have none free. Whether there is
-    /// such a one.
+    /// Another connection for those that have no free stream, or whose calls are given up one after
+    /// another. Whether there is such a one.
     fn grow(&mut self) -> bool {
         let max = self.current.connection.connections_max;
         let max = usize::try_from(max).unwrap_or(1);

@@ -36,7 +36,7 @@ use std::{pin::pin, sync::Arc};
 use arc_swap::ArcSwap;
 use http::{Request, Response};
 use tokio::{
-    sync::{Notify, watch},
+    sync::watch,
     time::{Instant, timeout_at},
 };
 use tonic::{Code, Status};
@@ -71,8 +71,6 @@ pub(crate) struct Balancer {
     settings: watch::Sender<Arc<Settings>>,
     /// The calls that wait for a stream of whichever instance.
     freed: Arc<Freed>,
-    /// Tells that they do.
-    wanted: Arc<Notify>,
 }
 
 /// How long a pick may wait for an instance.
@@ -140,12 +138,8 @@ impl Balancer {
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::nothing()));
         let (notify, changed) = watch::channel(());
         let (settings, current) = watch::channel(Arc::new(settings));
-        let (freed, wanted) = (Arc::new(Freed::default()), Arc::new(Notify::new()));
-        let waiting = members::Waiting {
-            freed: freed.clone(),
-            wanted: wanted.clone(),
-        };
-        let members = members::Members::new(service, current, discovery, metrics, waiting);
+        let freed = Arc::new(Freed::default());
+        let members = members::Members::new(service, current, discovery, metrics, freed.clone());
         tokio::spawn(members.keep(snapshot.clone(), notify));
         Self {
             service: service.into(),
@@ -153,7 +147,6 @@ impl Balancer {
             changed,
             settings,
             freed,
-            wanted,
         }
     }
 
@@ -217,7 +210,7 @@ impl Balancer {
                     place = Some(self.join()?);
                     continue;
                 }
-                self.wanted.notify_one();
+                self.freed.want();
                 looks = 0;
                 let news = async {
                     tokio::select! {

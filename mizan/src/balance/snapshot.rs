@@ -139,8 +139,13 @@ impl Snapshot {
 
     /// Every instance, with its load of this moment.
     pub(super) fn stats(&self) -> Vec<InstanceStats> {
+        let stalled = |authority: &str| {
+            let ready = self.ready.iter().find(|r| *r.authority == *authority);
+            ready.map_or(0, |ready| ready.stalled())
+        };
         let now = |(stats, load): &(InstanceStats, Arc<super::load::Load>)| InstanceStats {
             in_flight: load.in_flight(),
+            connections_stalled: stalled(&stats.authority),
             ..stats.clone()
         };
         self.stats.iter().map(now).collect()

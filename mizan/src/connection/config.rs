@@ -33,7 +33,9 @@ pub struct Config {
     /// How many bytes of one response may be on their way unread. 2 MiB by default, so that a
     /// single stream fills 1 Gbit/s over 16 ms; 65,535 bytes to 2 GiB less one, HTTP/2's bounds.
     pub stream_window: u32,
-    /// The same for all responses of the connection together. 5 MiB by default; same bounds.
+    /// The same for all responses of the connection together. 64 MiB by default, so that 32 streams
+    /// that nobody reads leave room for others; at least twice `stream_window`, so that one cannot
+    /// take it whole, and 2 GiB less one at most.
     pub connection_window: u32,
     /// The most bytes of headers and of trailers that a response may have. 16 KiB by default, what
     /// most servers and proxies allow; at least 1 KiB, or no status would fit. A larger one is refused
@@ -58,7 +60,7 @@ impl Default for Config {
             keep_alive_timeout: Duration::from_secs(10),
             keep_alive_while_idle: true,
             stream_window: 2 << 20,
-            connection_window: 5 << 20,
+            connection_window: 64 << 20,
             headers_max: 16 << 10,
             connections_max: 4,
             waiting_max: 10_000,
@@ -109,6 +111,10 @@ impl Config {
                 "connection_window must be 65535 to 2147483647 bytes",
             ),
             (
+                self.connection_window / 2 >= self.stream_window,
+                "connection_window must be twice stream_window at least",
+            ),
+            (
                 self.headers_max >= 1 << 10,
                 "headers_max must be 1 KiB at least",
             ),
@@ -146,6 +152,11 @@ mod tests {
         assert!(valid(|c| c.connect_timeout = Duration::MAX).is_err());
         assert!(valid(|c| c.stream_window = 1000).is_err());
         assert!(valid(|c| c.connection_window = 1 << 31).is_err());
+        assert_eq!(
+            valid(|c| c.connection_window = 2 * c.stream_window - 1).unwrap_err(),
+            "connection: connection_window must be twice stream_window at least"
+        );
+        assert!(valid(|c| c.connection_window = 2 * c.stream_window).is_ok());
         assert!(valid(|c| c.headers_max = 0).is_err());
         assert!(valid(|c| c.connections_max = 0).is_err());
         assert!(valid(|c| c.connections_max = 65).is_err());

@@ -140,7 +140,9 @@ struct Unanswered<'a>(Option<&'a Wire>);
 
 impl Unanswered<'_> {
     fn answered(mut self) {
-        self.0 = None;
+        if let Some(wire) = self.0.take() {
+            wire.answered();
+        }
     }
 }
 

@@ -14,6 +14,7 @@
 mod batched;
 mod config;
 mod exchange;
+mod eyeballs;
 mod failure;
 mod frames;
 mod headers;
@@ -190,6 +191,12 @@ impl Connection {
     /// sign of life.
     pub(crate) fn is_stalled(&self) -> bool {
         self.shared.wire.is_stalled()
+    }
+
+    /// Whether calls on it are given up one after another, and none is answered, though the peer may
+    /// show signs of life.
+    pub(crate) fn is_fruitless(&self) -> bool {
+        self.shared.wire.is_fruitless()
     }
 
     /// Waits until the connection is gone, or going.

@@ -151,12 +151,23 @@ impl Drop for Slot {
 pub(crate) struct Freed {
     waiting: AtomicU32,
     notify: Notify,
+    wanted: Notify,
 }
 
 impl Freed {
     /// How many wait.
     pub(crate) fn waiting(&self) -> u32 {
         self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Another connection would help: calls wait, or are given up one after another.
+    pub(crate) fn want(&self) {
+        self.wanted.notify_one();
+    }
+
+    /// Comes true when another connection would help.
+    pub(crate) fn wanted(&self) -> Notified<'_> {
+        self.wanted.notified()
     }
 
     /// A place among those who wait, unless `max` wait already.

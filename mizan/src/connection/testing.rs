@@ -129,6 +129,7 @@ struct Shared {
     calls: AtomicUsize,
     cancelled: AtomicUsize,
     watches: AtomicUsize,
+    flooded: AtomicUsize,
     commands: broadcast::Sender<Command>,
     health: watch::Sender<Health>,
     gate: watch::Sender<bool>,
@@ -142,6 +143,7 @@ impl Server {
             calls: AtomicUsize::new(0),
             cancelled: AtomicUsize::new(0),
             watches: AtomicUsize::new(0),
+            flooded: AtomicUsize::new(0),
             commands: broadcast::channel(8).0,
             health: watch::channel(Health::Silent).0,
             gate: watch::channel(false).0,
@@ -166,6 +168,11 @@ impl Server {
     /// How many of the `/hang` were cancelled by their caller.
     pub(crate) fn cancelled(&self) -> usize {
         self.0.cancelled.load(Ordering::SeqCst)
+    }
+
+    /// How many bytes of `/flood` were sent.
+    pub(crate) fn flooded(&self) -> usize {
+        self.0.flooded.load(Ordering::SeqCst)
     }
 
     /// How many health watches were asked for.
@@ -229,6 +236,13 @@ impl Server {
                     }
                 }
                 respond.send_response(trailers_only(Code::Ok), true).ok()?;
+            }
+            "/flood" => {
+                let mut stream = respond.send_response(Response::new(()), false).ok()?;
+                loop {
+                    write(&mut stream, Bytes::from_static(&[7; 1 << 14])).await?;
+                    self.0.flooded.fetch_add(1 << 14, Ordering::SeqCst);
+                }
             }
             "/refuse" => respond.send_reset(Reason::REFUSED_STREAM),
             "/reset" => respond.send_reset(Reason::CANCEL),

@@ -51,6 +51,8 @@ pub(super) struct Wire {
     reads: AtomicU32,
     /// Calls given up before their response, since something arrived last.
     given_up: AtomicU32,
+    /// Calls given up before their response, since one got its response.
+    fruitless: AtomicU32,
     /// Tells calls that wait for it of a sign of life.
     alive: Notify,
     /// Tells keepalive to ask for one. Without keepalive nobody asks, and no call waits.
@@ -80,6 +82,7 @@ impl Wire {
             gone: CancellationToken::default(),
             reads: AtomicU32::default(),
             given_up: AtomicU32::default(),
+            fruitless: AtomicU32::default(),
             alive: Notify::default(),
             ask: Notify::default(),
             asks,
@@ -123,10 +126,27 @@ impl Wire {
 
     /// A call was given up before its response began.
     pub(super) fn gave_up(&self) {
+        let fruitless = self.fruitless.fetch_add(1, Ordering::Relaxed);
+        if fruitless.saturating_add(1).is_multiple_of(GIVEN_UP_MAX) {
+            self.streams.freed().want();
+        }
         let before = self.given_up.fetch_add(1, Ordering::Relaxed);
         if before.saturating_add(1) == GIVEN_UP_MAX {
             self.ask.notify_one();
         }
+    }
+
+    /// A call's response began.
+    pub(super) fn answered(&self) {
+        if self.fruitless.load(Ordering::Relaxed) > 0 {
+            self.fruitless.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether so many calls in a row were given up, whatever else arrives: its windows may be taken
+    /// by streams that nobody reads.
+    pub(super) fn is_fruitless(&self) -> bool {
+        self.fruitless.load(Ordering::Relaxed) >= GIVEN_UP_MAX
     }
 
     /// Whether so many calls were given up, and nothing arrived, that no more should be sent.

@@ -111,3 +111,34 @@ async fn one_connection_is_enough_for_those_who_need_no_more() {
     hold(&world, &server).await;
     assert_eq!(server.accepted(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_carries_nothing_to_its_end_is_shown_and_gets_another_beside_it() {
+    let net = Net::default();
+    let server = serve(&net, "a:1", 1_000);
+    let world = World::new(net, &["a:1"], |_| {});
+    let stats = || world.balancer.stats().remove(0);
+    let first = world.pick().await.unwrap().connection.id();
+    for given_up in 1..=20 {
+        assert_eq!((stats().connections, stats().connections_stalled), (1, 0));
+        let picked = world.pick().await.unwrap();
+        tokio::select! {
+            _ = picked.send(request("/hang")) => panic!("it hangs"),
+            () = until(|| server.calls() == given_up) => {}
+        }
+    }
+    // It answers PINGs, so it is there; and who calls is better off elsewhere.
+    until(|| stats().connections == 2).await;
+    assert_eq!(stats().connections_stalled, 1);
+    for _ in 0..5 {
+        let picked = world.pick().await.unwrap();
+        assert_ne!(picked.connection.id(), first);
+        picked.send(request("/ok")).await.unwrap();
+    }
+    // When the other has rested it ends; and the first is asked again, and found to be well.
+    tokio::time::sleep(90 * SECOND).await;
+    assert_eq!((stats().connections, stats().connections_stalled), (1, 1));
+    world.call().await.unwrap();
+    assert_eq!(stats().connections_stalled, 0);
+    assert_eq!(server.accepted(), 2);
+}

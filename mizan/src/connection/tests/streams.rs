@@ -225,3 +225,21 @@ async fn before_the_library_would_end_it_a_connection_is_replaced_and_finishes_w
     server.release();
     assert!(carried.await.unwrap().is_ok());
 }
+
+#[tokio::test]
+async fn twenty_streams_that_nobody_reads_leave_room_for_others() {
+    let net = Net::default();
+    let server = net.serve("a:1");
+    let config = Config::default();
+    let connection = Connection::open_with("a:1", &config, &net).await.unwrap();
+    let mut unread = Vec::new();
+    for _ in 0..20 {
+        unread.push(connection.send(request("/flood")).await.unwrap());
+    }
+    let windows = 20 * usize::try_from(config.stream_window).unwrap();
+    until(|| server.flooded() >= windows).await;
+    assert!(connection.send(request("/flood")).await.is_ok());
+    let echo = connection.send(request("/echo")).await.unwrap();
+    let echo = echo.into_body().collect().await.unwrap();
+    assert_eq!(echo.to_bytes(), "message");
+}
