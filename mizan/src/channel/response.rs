@@ -15,7 +15,7 @@ use super::{
     ending::{AttemptEnding, CallEnding},
     message_size::{Scanner, TooLarge},
 };
-use crate::{connection::Incoming, deadline, status};
+use crate::{connection::Incoming, deadline, received, status};
 
 /// A response's body that keeps the deadline and the size of messages, and tells how the call
 /// ended. Dropped early it says nothing: the caller lost interest.
@@ -144,16 +144,20 @@ impl http_body::Body for Tracked {
         };
         match Pin::new(&mut *inner).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
-                let Some(trailers) = frame.trailers_ref() else {
-                    return this.data(frame);
+                let mut trailers = match frame.into_trailers() {
+                    Ok(trailers) => trailers,
+                    Err(frame) => return this.data(frame),
                 };
-                let code = code_of(trailers);
+                let code = code_of(&trailers);
                 if code == Code::Cancelled && this.has_passed() {
                     return this.late();
                 }
-                this.attempt.asked_for(code, trailers);
+                this.attempt.asked_for(code, &trailers);
                 this.finish(code);
-                Poll::Ready(Some(Ok(frame)))
+                if code != Code::Ok {
+                    received::mark(&mut trailers);
+                }
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
             }
             Poll::Ready(Some(Err(status))) => {
                 if inner.is_ours() {

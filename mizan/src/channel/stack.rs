@@ -45,6 +45,7 @@ use crate::{
     },
     connection::{Came, Incoming, Payload, SendError},
     deadline::{self, Deadline, Shape},
+    received,
     retry::{self, Attempt, End, Ended, Kind, Memory, Policy, Replay, Terms},
     status, telemetry,
     telemetry::TraceContext,
@@ -435,8 +436,12 @@ impl Call<'_> {
             let error = SendError::Unknown(Status::cancelled(""));
             return failed(error, authority, late, ending);
         }
+        let mut response = response;
         if let Some(code) = code {
             ending.asked_for(code, response.headers());
+            if code != Code::Ok {
+                received::mark(response.headers_mut());
+            }
         }
         let max = self.route.settings.response_bytes_max;
         let response = response.map(|body| match code {

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tonic::{Code, Request, Status};
 
 use crate::{
-    support::{Client, call},
+    support::{Client, Running, Scripted, call},
     wire::Wire,
 };
 
@@ -202,4 +202,46 @@ async fn a_health_answer_that_cannot_be_read_keeps_nobody_connecting_for_ever() 
     .await;
     let (_channel, client) = client(channel(&server).health_check("").wait_for_ready(true));
     call_within(&client, Duration::from_secs(30)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_callee_says_beside_its_status_is_its_callers_and_goes_no_further() {
+    let callee = Wire::start(|call| async move {
+        let said = [
+            ("grpc-status", "9"),
+            ("grpc-message", "why"),
+            ("server", "internal/1.2"),
+            ("set-cookie", "session=1"),
+            ("x-shard", "7"),
+        ];
+        match call.number % 2 {
+            0 => call.refuse(9, &said[1..]),
+            _ => call.answer(&[("x-shard", "7")], &said),
+        }
+    })
+    .await;
+    let (_channel, inner) = client(channel(&callee));
+    let handler = Scripted::new(move |_| {
+        let inner = inner.clone();
+        async move {
+            // The handler sees all of it, and adds something of its own.
+            let mut status = call(&inner).await.unwrap_err();
+            assert_eq!(status.metadata().get("x-shard").unwrap(), "7");
+            let own = "1".parse().unwrap();
+            status.metadata_mut().insert("x-own", own);
+            Err(status)
+        }
+    });
+    let server = Running::start(&handler).await;
+    let client = crate::support::client(vec![server.authority()]);
+    for _ in 0..4 {
+        let status = call(&client).await.unwrap_err();
+        let said = (status.code(), status.message());
+        assert_eq!(said, (Code::FailedPrecondition, "why"));
+        let metadata = status.metadata();
+        for name in ["server", "set-cookie", "x-shard"] {
+            assert!(!metadata.contains_key(name), "{name}: {metadata:?}");
+        }
+        assert_eq!(metadata.get("x-own").unwrap(), "1");
+    }
 }
