@@ -9,7 +9,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{
     sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +34,11 @@ const CHANGES_MAX: usize = 256;
 /// needed: they end when they rested for as long.
 const REST: Duration = Duration::from_secs(30);
 
+/// How long an empty list is doubted while instances that are connected serve: a source that lost its
+/// own store, or was asked in the wrong place, says the same. Those who mean it hang up, and then it
+/// is believed at once.
+const DOUBT: Duration = Duration::from_secs(10);
+
 /// The instances of a service, and what keeps them up to date.
 pub(super) struct Members {
     service: String,
@@ -43,6 +48,8 @@ pub(super) struct Members {
     discovery: Discovery,
     /// The settings in force.
     current: Arc<Settings>,
+    /// The list is empty, and doubted until then.
+    doubted: Option<Instant>,
     outliers: Outliers,
     changes: mpsc::Sender<Change>,
     incoming: mpsc::Receiver<Change>,
@@ -65,6 +72,7 @@ impl Members {
             service: service.to_owned(),
             members: BTreeMap::new(),
             connections_begun: 0,
+            doubted: None,
             outliers: Outliers::new(current.outlier.clone(), metrics.clone()),
             settings,
             discovery,
@@ -86,7 +94,7 @@ impl Members {
         let mut known = self.discovery.known();
         let mut without_source = false;
         let mut latest = known.borrow_and_update().clone();
-        self.follow(&latest);
+        self.hear(&latest);
         let mut news = Vec::new();
         let mut rest = interval(REST);
         rest.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -109,7 +117,7 @@ impl Members {
                 changed = known.changed(), if !without_source => match changed {
                     Ok(()) => {
                         latest = known.borrow_and_update().clone();
-                        self.follow(&latest);
+                        self.hear(&latest);
                     }
                     // A fixed list never changes: its source is gone and the list stays.
                     Err(_) => without_source = true,
@@ -127,7 +135,11 @@ impl Members {
                     for change in news.drain(..) {
                         self.apply(change);
                     }
+                    if self.doubted.is_some() && !self.serves() {
+                        self.believe(&latest);
+                    }
                 }
+                () = until(self.doubted) => self.believe(&latest),
             }
         }
     }
@@ -144,6 +156,32 @@ impl Members {
                 member.guard(breaker);
             }
         }
+    }
+
+    /// Takes a list, unless it is empty and instances that we are connected to serve.
+    fn hear(&mut self, known: &Known) {
+        let nobody = matches!(known, Known::Instances(endpoints) if endpoints.is_empty());
+        if nobody && self.serves() {
+            self.doubted.get_or_insert_with(|| Instant::now() + DOUBT);
+            tracing::warn!(
+                service = %self.service,
+                instances = self.members.len(),
+                "discovery says that there is no instance, and some serve: it is doubted for {DOUBT:?}"
+            );
+            return;
+        }
+        self.believe(known);
+    }
+
+    fn believe(&mut self, known: &Known) {
+        self.doubted = None;
+        self.follow(known);
+    }
+
+    /// Whether some instance can carry calls.
+    fn serves(&self) -> bool {
+        let mut ready = self.members.values().filter_map(Member::ready);
+        ready.any(|ready| ready.is_open())
     }
 
     /// Takes in what is new, lets go of what is gone, keeps the rest. An authority that is named
@@ -242,5 +280,12 @@ fn same_breaker(before: &Settings, after: &Settings) -> bool {
         (None, None) => true,
         (Some(before), Some(after)) => before.same_rules(after),
         _ => false,
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }

@@ -150,6 +150,11 @@ impl Balancer {
         }
     }
 
+    /// Whether discovery says that there is nobody, and that is doubted.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.snapshot.load().is_doubted()
+    }
+
     /// How many calls wait for a stream.
     pub(crate) fn waiting(&self) -> u32 {
         self.freed.waiting()

@@ -23,6 +23,8 @@ pub(super) struct Snapshot {
     picker: Option<Box<dyn Picker>>,
     slow_start: Option<SlowStart>,
     rest: Rest,
+    /// The instances are those that were known before an empty list, which is doubted.
+    doubted: bool,
     /// As of the moment it was made.
     stats: Vec<(InstanceStats, Arc<super::load::Load>)>,
 }
@@ -50,6 +52,7 @@ impl Snapshot {
             picker: None,
             slow_start: None,
             rest: Rest::Connecting("nothing is known of them yet".to_owned()),
+            doubted: false,
             stats: Vec::new(),
         }
     }
@@ -68,7 +71,9 @@ impl Snapshot {
         let window = settings.slow_start.filter(|_| policy.starts_slowly());
         let oldest = ready.iter().map(|ready| ready.since).min();
         let slow_start = window.zip(oldest);
+        let nobody = matches!(known, Known::Instances(endpoints) if endpoints.is_empty());
         Self {
+            doubted: nobody && !members.is_empty(),
             slow_start: slow_start.map(|(window, oldest)| SlowStart { window, oldest }),
             picker: (!ready.is_empty()).then(|| policy.picker(&candidates)),
             rest,
@@ -131,6 +136,11 @@ impl Snapshot {
             let sooner = refusal.retry_after() < least.retry_after();
             Some(if sooner { refusal } else { least })
         })
+    }
+
+    /// Whether discovery says that there is nobody, and that is doubted.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted
     }
 
     pub(super) fn rest(&self) -> &Rest {
@@ -332,6 +342,34 @@ mod tests {
         );
         // Not a failure: a pick looks at the rest only when all that is ready is closed.
         assert!(matches!(snapshot.rest(), Rest::Connecting(_)));
+    }
+
+    #[tokio::test]
+    async fn when_all_are_spared_the_shortest_wait_is_told() {
+        use std::time::Duration;
+
+        let now = Instant::now();
+        for waits in [[30, 7, 20], [7, 20, 30], [30, 20, 7]] {
+            let mut members = members(3, 3, 0).await;
+            for (member, seconds) in members.values_mut().zip(waits) {
+                let config = crate::breaker::Config {
+                    open_for: Duration::from_secs(seconds),
+                    ..crate::breaker::Config::default()
+                };
+                let breaker = Breaker::beginning("a", config, now);
+                breaker.force_open(now);
+                member.guard(Some(breaker));
+            }
+            let settings = Settings::new(Arc::new(RoundRobin::default()));
+            let snapshot = Snapshot::of(&members, &Known::Instances(Vec::new()), &settings);
+            let open = snapshot.spared(now).unwrap();
+            assert_eq!(open.retry_after(), Duration::from_secs(7), "{waits:?}");
+            // One that would admit a call is not spared, and so not all are.
+            let one = members.values_mut().next().unwrap();
+            one.guard(None);
+            let snapshot = Snapshot::of(&members, &Known::Instances(Vec::new()), &settings);
+            assert!(snapshot.spared(now).is_none());
+        }
     }
 
     #[tokio::test]

@@ -436,3 +436,43 @@ async fn a_keeper_that_panics_is_shown_and_begun_again() {
     };
     world.balancer.pick(&call(), &[], ready).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_list_is_doubted_for_a_while_when_connected_instances_serve() {
+    let net = Net::default();
+    net.serve("a:1");
+    let world = World::new(net, &["a:1"], |_| {});
+    world.until("a:1", InstanceState::Ready).await;
+    assert!(!world.balancer.is_doubted());
+    world.updates.instances(Vec::new());
+    until(|| world.balancer.is_doubted()).await;
+    let nine = tokio::time::sleep(9 * SECOND);
+    world.call().await.unwrap();
+    nine.await;
+    world.call().await.unwrap();
+    // Said again, it is not doubted anew; and a list that names somebody ends the doubt.
+    world.updates.instances(endpoints(&["a:1"]));
+    until(|| !world.balancer.is_doubted()).await;
+    world.updates.instances(Vec::new());
+    until(|| world.balancer.is_doubted()).await;
+    tokio::time::sleep(11 * SECOND).await;
+    assert!(!world.balancer.is_doubted());
+    let refusal = world.refusal().await;
+    assert!(
+        refusal.message().contains("none is registered"),
+        "{refusal}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_list_is_believed_when_those_who_were_on_it_hang_up() {
+    let net = Net::default();
+    let server = net.serve("a:1");
+    let world = World::new(net, &["a:1"], |_| {});
+    world.until("a:1", InstanceState::Ready).await;
+    world.updates.instances(Vec::new());
+    until(|| world.balancer.is_doubted()).await;
+    server.command(Command::Drain);
+    until(|| world.balancer.stats().is_empty()).await;
+    assert_eq!(world.refusal().await.code(), Code::Unavailable);
+}

@@ -219,6 +219,7 @@ impl Live {
     pub(super) fn stats(&self) -> ChannelStats {
         let mut stats = self.shown.metrics.stats();
         stats.instances = self.core.balancer.stats();
+        stats.discovery_doubted = self.core.balancer.is_doubted();
         stats.waiting_for_stream = self.core.balancer.waiting();
         stats.discovery_age = self.shown.age();
         stats

@@ -47,6 +47,9 @@ pub struct ChannelStats {
     pub instances: Vec<InstanceStats>,
     /// How old the list of instances is; zero while discovery works, `None` if there is no list.
     pub discovery_age: Option<Duration>,
+    /// Whether discovery says that there is no instance, and that is doubted for 10 s, because
+    /// instances that are connected serve.
+    pub discovery_doubted: bool,
 }
 
 impl ChannelStats {
