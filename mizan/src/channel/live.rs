@@ -270,6 +270,11 @@ impl Observe for Shown {
                 None => instances.push((state, 1)),
             }
         }
+        let left_out = self.discovery.status().left_out;
+        if left_out > 0 {
+            let left_out = u64::try_from(left_out).unwrap_or(u64::MAX);
+            instances.push(("left_out", left_out));
+        }
         Gauges {
             breakers,
             instances,
