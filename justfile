@@ -32,7 +32,7 @@ chaos +FILES:
 attack *ARGS:
     cargo run --release --locked -p e2e --bin attack -- {{ARGS}}
 
-# Beside the peers: `just bench channel`, `decisions`, `rolling` or `all`; `--quick` for a try.
+# Beside the peers: `just bench channel`, `decisions`, `rolling`, `soak` or `all`; `--quick` for a try.
 bench *ARGS:
     cargo run --release --locked -p mizan-bench -- {{ARGS}}
 

@@ -11,6 +11,7 @@
 //! - [`rolling`]: whether callers notice that all instances are replaced.
 //! - [`books`]: ledger transactions a second, durable, beside plain SQL.
 //! - [`payments`]: whole payments a second, durable, beside the same with a commit a call.
+//! - [`soak`]: whether anything is left of millions of calls that end badly or early.
 //! - [`allocations`]: how often a call or a decision allocates; a program of its own, since the
 //!   counting allocator slows everything else down.
 
@@ -28,6 +29,7 @@ pub mod processes;
 pub mod registries;
 pub mod rolling;
 pub mod services;
+pub mod soak;
 pub mod sql;
 pub mod stats;
 pub mod table;

@@ -13,7 +13,7 @@ use mizan_bench::{
     Error, books,
     channel::{self, Plan},
     contender::Kind,
-    decisions, payments, processes, registries, rolling,
+    decisions, payments, processes, registries, rolling, soak,
 };
 
 /// Measures the channel beside its peers; prints markdown.
@@ -54,6 +54,16 @@ enum Measure {
         /// A short run, for a first look.
         #[arg(long)]
         quick: bool,
+    },
+    /// Millions of calls with resets, deadlines, hedges and dropped streams: whether anything is left
+    /// of them on either side. Ends with right or wrong.
+    Soak {
+        /// How many calls in all.
+        #[arg(long, default_value_t = 10_000_000)]
+        calls: u64,
+        /// How many callers at once.
+        #[arg(long, default_value_t = 64)]
+        concurrency: u64,
     },
     /// Ledger transactions a second, durable, beside plain SQL on PostgreSQL and SQLite.
     Books {
@@ -156,6 +166,13 @@ fn run(command: Measure) -> Result<ExitCode, Error> {
         Measure::Decisions { quick } => decisions(quick)?,
         Measure::Allocations => counted("calls")?,
         Measure::Rolling { quick } => rolling(quick)?,
+        Measure::Soak { calls, concurrency } => {
+            let plan = soak::Plan { calls, concurrency };
+            let runtime = tokio::runtime::Runtime::new()?;
+            if !runtime.block_on(soak::run(plan, &mut io::stdout()))? {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
         Measure::Registries(plan) => registries::run(&plan, &mut io::stdout())?,
         Measure::Dying { port, heartbeat } => {
             let runtime = processes::one_worker("instance")?;

@@ -35,6 +35,7 @@ pub mod discover;
 pub mod limit;
 #[cfg(feature = "server")]
 pub mod process;
+mod received;
 #[cfg(feature = "server")]
 pub mod request;
 pub mod retry;

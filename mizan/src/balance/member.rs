@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Connection,
     breaker::{Breaker, Open},
+    connection::Slot,
     discover::Endpoint,
 };
 
@@ -35,7 +36,9 @@ pub(crate) struct Ready {
     pub(super) since: std::time::Instant,
     /// Never empty.
     connections: Box<[Connection]>,
-    /// Whose turn it is among the connections.
+    /// How many of them take turns, at least one; the others are for when those have no free stream.
+    regular: usize,
+    /// Whose turn it is among the regular ones.
     turn: AtomicUsize,
 }
 
@@ -47,7 +50,14 @@ impl Ready {
 
     /// Whether a call can be sent to it now without waiting for a sign of life.
     pub(super) fn is_responsive(&self) -> bool {
-        self.connections.iter().any(responsive)
+        let fit = |c: &Connection| responsive(c) && c.has_free_stream();
+        self.connections.iter().any(fit)
+    }
+
+    /// Whether it takes another stream now.
+    pub(super) fn has_free_stream(&self) -> bool {
+        let fit = |c: &Connection| !c.is_closed() && c.has_free_stream();
+        self.connections.iter().any(fit)
     }
 
     /// Whether a call can be sent to it now, and its breaker would let it.
@@ -65,22 +75,36 @@ impl Ready {
         breaker.admit(now).err()
     }
 
-    /// The connection for the next call: they take turns.
-    pub(super) fn connection(&self) -> Option<&Connection> {
+    /// How many of its connections carry no call to its answer now.
+    pub(super) fn stalled(&self) -> usize {
+        let stalled = |c: &&Connection| c.is_stalled() || c.is_fruitless();
+        self.connections.iter().filter(stalled).count()
+    }
+
+    /// A place for the next call: the connections take turns, and those that are for when they are
+    /// full come last, so that they rest when they are not needed.
+    pub(super) fn place(&self) -> Option<(&Connection, Slot)> {
+        let at = |connection: &'_ Connection| connection.slot();
         if let [only] = &*self.connections {
-            return Some(only);
+            return at(only).map(|slot| (only, slot));
         }
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let count = self.connections.len();
-        let mut by_turn = (0..count).filter_map(|offset| {
-            let index = turn.wrapping_add(offset).checked_rem(count)?;
+        let regular = self.regular;
+        let mut in_order = (0..self.connections.len()).filter_map(|offset| {
+            let index = match offset < regular {
+                true => turn.wrapping_add(offset).checked_rem(regular)?,
+                false => offset,
+            };
             self.connections.get(index)
         });
-        by_turn
+        let mut fruitful = in_order
             .clone()
-            .find(|connection| responsive(connection))
-            .or_else(|| by_turn.find(|connection| !connection.is_closed()))
-            .or_else(|| self.connections.first())
+            .filter(|c| responsive(c) && !c.is_fruitless());
+        let mut responsive = in_order.clone().filter(|c| responsive(c));
+        fruitful
+            .find_map(|c| at(c).map(|slot| (c, slot)))
+            .or_else(|| responsive.find_map(|c| at(c).map(|slot| (c, slot))))
+            .or_else(|| in_order.find_map(|c| at(c).filter(|_| !c.is_closed()).map(|s| (c, s))))
     }
 
     pub(super) fn candidate(&self) -> Candidate {
@@ -102,6 +126,8 @@ fn responsive(connection: &Connection) -> bool {
 struct Kept {
     id: u64,
     view: View,
+    /// How many streams it had ever begun when it was last found at rest.
+    rested: Option<u32>,
     /// Ends the connection's task when it is no longer wanted.
     _gone: DropGuard,
 }
@@ -115,6 +141,9 @@ pub(super) struct Member {
     load: Arc<Load>,
     breaker: Option<Breaker>,
     kept: Vec<Kept>,
+    /// How many connections it has beyond those that are wanted, because they were full.
+    extra: usize,
+    regular: usize,
     /// Left out for a while by outlier detection.
     ejected: bool,
     since: Instant,
@@ -131,6 +160,8 @@ impl Member {
             load: Arc::default(),
             breaker,
             kept: Vec::new(),
+            extra: 0,
+            regular: 1,
             ejected: false,
             since: Instant::now(),
             state: InstanceState::Idle,
@@ -161,8 +192,50 @@ impl Member {
     /// How many more connections it should have: one at first, so that nobody is besieged by
     /// several that all fail; the others once it has been ready.
     pub(super) fn missing(&self, wanted: usize) -> usize {
-        let wanted = if self.ready.is_some() { wanted } else { 1 };
+        let wanted = match self.ready.is_some() {
+            true => wanted + self.extra,
+            false => 1,
+        };
         wanted.saturating_sub(self.kept.len())
+    }
+
+    /// One more connection, if `max` allows it, and all it has are ready and full (gRFC A105), or carry
+    /// calls that are given up one after another.
+    pub(super) fn grow(&mut self, max: usize) -> bool {
+        let full = |kept: &Kept| {
+            let connection = kept.view.connection.as_ref();
+            kept.view.state == State::Ready
+                && connection.is_some_and(|c| !c.has_free_stream() || c.is_fruitless())
+        };
+        let grows = !self.kept.is_empty() && self.kept.len() < max && self.kept.iter().all(full);
+        self.extra += usize::from(grows);
+        grows
+    }
+
+    /// Looks whether the connections that were opened because others were full are still needed:
+    /// one that carried nothing since it was last looked at ends.
+    pub(super) fn rest(&mut self) -> bool {
+        let (regular, mut ended) = (self.regular, 0);
+        let mut index = 0;
+        self.kept.retain_mut(|kept| {
+            index += 1;
+            let now = kept.view.connection.as_ref().map(Connection::streams);
+            let at_rest = now.and_then(|(carried, begun)| (carried == 0).then_some(begun));
+            let goes = index > regular && at_rest.is_some() && at_rest == kept.rested;
+            kept.rested = at_rest;
+            ended += usize::from(goes);
+            !goes
+        });
+        if ended > 0 {
+            self.extra = self.extra.saturating_sub(ended);
+            self.refresh();
+        }
+        ended > 0
+    }
+
+    /// Whether it has connections that are for when others are full.
+    pub(super) fn has_extra(&self) -> bool {
+        self.extra > 0
     }
 
     /// Begins another connection.
@@ -170,14 +243,18 @@ impl Member {
         self.kept.push(Kept {
             id,
             view: View::IDLE,
+            rested: None,
             _gone: gone,
         });
     }
 
-    /// Ends connections beyond `wanted`; what they carry is finished.
+    /// Ends connections beyond `wanted` and those that were added because they were full; what they
+    /// carry is finished.
     pub(super) fn shrink(&mut self, wanted: usize) {
-        if self.kept.len() > wanted {
-            self.kept.truncate(wanted);
+        let all = wanted + self.extra;
+        if self.kept.len() > all || self.regular != wanted {
+            self.kept.truncate(all);
+            self.regular = wanted;
             self.refresh();
         }
     }
@@ -231,6 +308,7 @@ impl Member {
                 load: self.load.clone(),
                 breaker: self.breaker.clone(),
                 since,
+                regular: self.regular.clamp(1, connections.len().max(1)),
                 connections,
                 // Channels of many processes begin at different connections.
                 turn: AtomicUsize::new(fastrand::usize(..1 << 16)),
@@ -264,6 +342,12 @@ impl Member {
         }
     }
 
+    /// How many of its connections carry no call to its answer.
+    pub(super) fn stalled(&self) -> usize {
+        let ready = self.ready.as_ref();
+        ready.map_or(0, |ready| ready.stalled())
+    }
+
     pub(super) fn stats(&self) -> InstanceStats {
         let error = |kept: &Kept| kept.view.error.clone();
         InstanceStats {
@@ -272,6 +356,7 @@ impl Member {
             weight: self.weight,
             state: self.state,
             connections: self.ready.as_ref().map_or(0, |r| r.connections.len()),
+            connections_stalled: self.stalled(),
             in_flight: self.load.in_flight(),
             last_error: self.kept.iter().find_map(error),
             since: self.since.into_std(),

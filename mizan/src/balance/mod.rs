@@ -10,6 +10,11 @@
 //! *When nobody is ready.* While something is being connected for the first time, a pick waits;
 //! when everything failed, it fails at once with NO_INSTANCES, or waits on if it was asked to.
 //!
+//! *When everybody is full.* A peer says how many streams it takes on a connection. A pick takes one
+//! of those, and passes over instances that have none; when nobody has, it waits for the first that
+//! is free of whichever instance, in a bounded crowd, and meanwhile another connection to the full
+//! ones is opened (gRFC A105), up to a bound.
+//!
 //! *What it does not do.* There is no queue between a caller and a connection, and a failed call is
 //! not sent again: that is for the layers around it.
 
@@ -26,7 +31,7 @@ mod slow_start;
 mod snapshot;
 mod stats;
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
 use arc_swap::ArcSwap;
 use http::{Request, Response};
@@ -37,8 +42,9 @@ use tokio::{
 use tonic::{Code, Status};
 
 use crate::{
+    Connection,
     breaker::Breaker,
-    connection::{Incoming, Payload, SendError},
+    connection::{Freed, Incoming, Payload, SendError, Slot, Waiting},
     deadline,
     discover::Discovery,
     status,
@@ -63,6 +69,8 @@ pub(crate) struct Balancer {
     snapshot: Arc<ArcSwap<Snapshot>>,
     changed: watch::Receiver<()>,
     settings: watch::Sender<Arc<Settings>>,
+    /// The calls that wait for a stream of whichever instance.
+    freed: Arc<Freed>,
 }
 
 /// How long a pick may wait for an instance.
@@ -75,38 +83,47 @@ pub(crate) struct Wait {
     pub(crate) for_ready: bool,
 }
 
-/// The instance that a pick chose.
-#[derive(Debug, Clone)]
-pub(crate) struct Picked(Arc<Ready>);
+/// The instance that a pick chose, and a stream's place on one of its connections.
+#[derive(Debug)]
+pub(crate) struct Picked {
+    ready: Arc<Ready>,
+    connection: Connection,
+    slot: Slot,
+}
 
 impl std::ops::Deref for Picked {
     type Target = Ready;
 
     fn deref(&self) -> &Ready {
-        &self.0
+        &self.ready
     }
 }
 
 impl Picked {
-    /// Sends one request over one of its connections.
+    fn at(ready: &Arc<Ready>) -> Option<Self> {
+        let (connection, slot) = ready.place()?;
+        Some(Self {
+            ready: ready.clone(),
+            connection: connection.clone(),
+            slot,
+        })
+    }
+
+    /// Sends one request in its place.
     pub(crate) async fn exchange(
-        &self,
+        self,
         request: Request<()>,
         payload: Payload,
     ) -> Result<Response<Incoming>, SendError> {
-        match self.0.connection() {
-            Some(connection) => connection.exchange(request, payload).await,
-            // Cannot be: what is ready is connected.
-            None => Err(SendError::NotSent(Status::unavailable("not connected"))),
-        }
+        self.connection.exchange(self.slot, request, payload).await
     }
 
     #[cfg(test)]
     async fn send(
-        &self,
+        self,
         request: Request<tonic::body::Body>,
     ) -> Result<Response<tonic::body::Body>, SendError> {
-        self.0.connection().unwrap().send(request).await
+        self.connection.send_in(self.slot, request).await
     }
 }
 
@@ -121,14 +138,26 @@ impl Balancer {
         let snapshot = Arc::new(ArcSwap::from_pointee(Snapshot::nothing()));
         let (notify, changed) = watch::channel(());
         let (settings, current) = watch::channel(Arc::new(settings));
-        let members = members::Members::new(service, current, discovery, metrics);
+        let freed = Arc::new(Freed::default());
+        let members = members::Members::new(service, current, discovery, metrics, freed.clone());
         tokio::spawn(members.keep(snapshot.clone(), notify));
         Self {
             service: service.into(),
             snapshot,
             changed,
             settings,
+            freed,
         }
+    }
+
+    /// Whether discovery says that there is nobody, and that is doubted.
+    pub(crate) fn is_doubted(&self) -> bool {
+        self.snapshot.load().is_doubted()
+    }
+
+    /// How many calls wait for a stream.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.freed.waiting()
     }
 
     /// Goes on with other settings. No connection is lost by it.
@@ -167,14 +196,42 @@ impl Balancer {
     async fn wait(&self, call: &Call, tried: &[Arc<str>], wait: Wait) -> Result<Picked, Status> {
         let mut changed = self.changed.clone();
         let mut looks = 0;
+        let mut place = None;
         loop {
             // Marked before looking, so that no change falls between.
             changed.borrow_and_update();
+            let mut told = pin!(self.freed.told());
+            if place.is_some() {
+                told.as_mut().enable();
+            }
             let snapshot = self.snapshot.load_full();
             // Anew: a wait may have been long, and a breaker goes by this time.
             let now = Instant::now().into_std();
             if let Some(picked) = snapshot.pick(&Call { now, ..*call }, tried) {
                 return Ok(picked);
+            }
+            if snapshot.is_full(now) {
+                if place.is_none() {
+                    place = Some(self.join()?);
+                    continue;
+                }
+                self.freed.want();
+                looks = 0;
+                let news = async {
+                    tokio::select! {
+                        () = told => Ok(()),
+                        changed = changed.changed() => changed,
+                    }
+                };
+                let waited = match wait.deadline {
+                    Some(deadline) => timeout_at(deadline, news).await,
+                    None => Ok(news.await),
+                };
+                match waited {
+                    Err(_) => return Err(self.late("a free stream at an instance", &self.crowd())),
+                    Ok(Err(_)) => return Err(self.nobody("discovery ended")),
+                    Ok(Ok(())) => continue,
+                }
             }
             if let Some(open) = snapshot.spared(now) {
                 return Err(open.into());
@@ -194,16 +251,33 @@ impl Balancer {
                 None => Ok(changed.changed().await),
             };
             match waited {
-                Err(_) => {
-                    return Err(deadline::elapsed(&format!(
-                        "waiting for an instance of {}: {standing}",
-                        self.service
-                    )));
-                }
+                Err(_) => return Err(self.late("an instance", standing)),
                 Ok(Err(_)) => return Err(self.nobody("discovery ended")),
                 Ok(Ok(())) => {}
             }
         }
+    }
+
+    /// A place among those who wait for a stream.
+    fn join(&self) -> Result<Waiting<'_>, Status> {
+        let max = self.settings.borrow().connection.waiting_max;
+        self.freed.join(max).ok_or_else(|| {
+            let message = format!(
+                "every instance of {} carries as many streams as it takes, and {}",
+                self.service,
+                self.crowd()
+            );
+            status::refused(Code::ResourceExhausted, "STREAMS_TAKEN", message)
+        })
+    }
+
+    fn crowd(&self) -> String {
+        format!("{} calls wait", self.freed.waiting())
+    }
+
+    fn late(&self, what: &str, standing: &str) -> Status {
+        let service = &self.service;
+        deadline::elapsed(&format!("waiting for {what} of {service}: {standing}"))
     }
 
     fn nobody(&self, reason: &str) -> Status {

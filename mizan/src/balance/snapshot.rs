@@ -23,6 +23,8 @@ pub(super) struct Snapshot {
     picker: Option<Box<dyn Picker>>,
     slow_start: Option<SlowStart>,
     rest: Rest,
+    /// The instances are those that were known before an empty list, which is doubted.
+    doubted: bool,
     /// As of the moment it was made.
     stats: Vec<(InstanceStats, Arc<super::load::Load>)>,
 }
@@ -50,6 +52,7 @@ impl Snapshot {
             picker: None,
             slow_start: None,
             rest: Rest::Connecting("nothing is known of them yet".to_owned()),
+            doubted: false,
             stats: Vec::new(),
         }
     }
@@ -68,7 +71,9 @@ impl Snapshot {
         let window = settings.slow_start.filter(|_| policy.starts_slowly());
         let oldest = ready.iter().map(|ready| ready.since).min();
         let slow_start = window.zip(oldest);
+        let nobody = matches!(known, Known::Instances(endpoints) if endpoints.is_empty());
         Self {
+            doubted: nobody && !members.is_empty(),
             slow_start: slow_start.map(|(window, oldest)| SlowStart { window, oldest }),
             picker: (!ready.is_empty()).then(|| policy.picker(&candidates)),
             rest,
@@ -77,14 +82,15 @@ impl Snapshot {
         }
     }
 
-    /// The policy's choice: one not in `tried` that shows signs of life, does not ask to be left alone
-    /// and is not new, if there is such a one; then a new one; then without the signs; then one not in
-    /// `tried`; then any.
+    /// The policy's choice among those with a free stream: one not in `tried` that shows signs of
+    /// life, does not ask to be left alone and is not new, if there is such a one; then a new one; then
+    /// without the signs; then one not in `tried`; then any.
     pub(super) fn pick(&self, call: &Call, tried: &[Arc<str>]) -> Option<Picked> {
         let picker = self.picker.as_ref()?;
         let fit = |index: usize, fits: &dyn Fn(&Ready) -> bool| {
             let ready = self.ready.get(index);
-            ready.is_some_and(|ready| ready.is_usable(call.now) && fits(ready))
+            let usable = |ready: &&Arc<Ready>| ready.is_usable(call.now) && ready.has_free_stream();
+            ready.filter(usable).is_some_and(|ready| fits(ready))
         };
         let untried = |ready: &Ready| tried.is_empty() || !tried.contains(&ready.authority);
         let rested = |ready: &Ready| !ready.load.is_resting(call.now) && untried(ready);
@@ -100,7 +106,15 @@ impl Snapshot {
             .or_else(|| picker.pick(call, &|i| fit(i, &rested)))
             .or_else(|| picker.pick(call, &|i| fit(i, &untried)))
             .or_else(|| picker.pick(call, &|i| fit(i, &|_| true)));
-        self.ready.get(index?).cloned().map(Picked)
+        Picked::at(self.ready.get(index?)?)
+    }
+
+    /// Whether those that could carry a call now have no free stream.
+    pub(super) fn is_full(&self, now: Instant) -> bool {
+        let mut usable = self.ready.iter().filter(|ready| ready.is_usable(now));
+        let first = usable.next();
+        first.is_some_and(|first| !first.has_free_stream())
+            && usable.all(|ready| !ready.has_free_stream())
     }
 
     /// Whether somebody could carry a call now.
@@ -124,14 +138,24 @@ impl Snapshot {
         })
     }
 
+    /// Whether discovery says that there is nobody, and that is doubted.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.doubted
+    }
+
     pub(super) fn rest(&self) -> &Rest {
         &self.rest
     }
 
     /// Every instance, with its load of this moment.
     pub(super) fn stats(&self) -> Vec<InstanceStats> {
+        let stalled = |authority: &str| {
+            let ready = self.ready.iter().find(|r| *r.authority == *authority);
+            ready.map_or(0, |ready| ready.stalled())
+        };
         let now = |(stats, load): &(InstanceStats, Arc<super::load::Load>)| InstanceStats {
             in_flight: load.in_flight(),
+            connections_stalled: stalled(&stats.authority),
             ..stats.clone()
         };
         self.stats.iter().map(now).collect()
@@ -318,6 +342,34 @@ mod tests {
         );
         // Not a failure: a pick looks at the rest only when all that is ready is closed.
         assert!(matches!(snapshot.rest(), Rest::Connecting(_)));
+    }
+
+    #[tokio::test]
+    async fn when_all_are_spared_the_shortest_wait_is_told() {
+        use std::time::Duration;
+
+        let now = Instant::now();
+        for waits in [[30, 7, 20], [7, 20, 30], [30, 20, 7]] {
+            let mut members = members(3, 3, 0).await;
+            for (member, seconds) in members.values_mut().zip(waits) {
+                let config = crate::breaker::Config {
+                    open_for: Duration::from_secs(seconds),
+                    ..crate::breaker::Config::default()
+                };
+                let breaker = Breaker::beginning("a", config, now);
+                breaker.force_open(now);
+                member.guard(Some(breaker));
+            }
+            let settings = Settings::new(Arc::new(RoundRobin::default()));
+            let snapshot = Snapshot::of(&members, &Known::Instances(Vec::new()), &settings);
+            let open = snapshot.spared(now).unwrap();
+            assert_eq!(open.retry_after(), Duration::from_secs(7), "{waits:?}");
+            // One that would admit a call is not spared, and so not all are.
+            let one = members.values_mut().next().unwrap();
+            one.guard(None);
+            let snapshot = Snapshot::of(&members, &Known::Instances(Vec::new()), &settings);
+            assert!(snapshot.spared(now).is_none());
+        }
     }
 
     #[tokio::test]

@@ -55,6 +55,9 @@ pub struct InstanceStats {
     pub state: InstanceState,
     /// How many of its connections can carry calls.
     pub connections: usize,
+    /// On how many of them the last twenty calls or more were given up, and none was answered: the peer
+    /// is silent, or streams that nobody reads have taken the connection's window.
+    pub connections_stalled: usize,
     /// How many attempts it carries.
     pub in_flight: u32,
     /// Its latest failure, also after it was overcome.

@@ -14,7 +14,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use super::*;
 use crate::{
     connection::{
-        Config,
+        self, Config,
         testing::{Command, Health, Net, Server, request, until},
     },
     discover::{self, Endpoint, Updates},
@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod health;
+mod streams;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -300,7 +301,7 @@ async fn several_connections_take_turns_and_can_become_more_or_fewer() {
     let mut turns = Vec::new();
     for _ in 0..6 {
         let picked = world.pick().await.unwrap();
-        turns.push(std::ptr::from_ref(picked.connection().unwrap()));
+        turns.push(picked.connection.id());
     }
     assert_eq!(turns[..3], turns[3..]);
     turns.sort_unstable();
@@ -396,7 +397,82 @@ async fn when_the_balancer_is_dropped_everything_ends() {
     let world = World::new(net, &["a:1"], |_| {});
     let picked = world.pick().await.unwrap();
     drop(world);
-    assert!(picked.send(request("/ok")).await.is_ok(), "still held");
-    drop(picked);
+    let connection = picked.connection.clone();
+    assert!(connection.send(request("/ok")).await.is_ok(), "still held");
+    drop((picked, connection));
     until(|| server.ended() == 1).await;
+}
+
+/// Panics the first times.
+#[derive(Debug)]
+struct Defective {
+    net: Net,
+    panics: AtomicUsize,
+}
+
+impl connection::Connector for Defective {
+    fn connect<'a>(&'a self, authority: &'a str) -> connection::Connecting<'a> {
+        let left = self.panics.load(Ordering::SeqCst);
+        self.panics.store(left.saturating_sub(1), Ordering::SeqCst);
+        assert_eq!(left, 0, "a defect");
+        self.net.connect(authority)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_keeper_that_panics_is_shown_and_begun_again() {
+    let net = Net::default();
+    net.serve("a:1");
+    let connector = Arc::new(Defective {
+        net: net.clone(),
+        panics: AtomicUsize::new(2),
+    });
+    let world = World::new(net, &["a:1"], |s| s.connector = connector);
+    let refusal = world.refusal().await;
+    assert!(refusal.message().contains("panicked"), "{refusal}");
+    let ready = Wait {
+        for_ready: true,
+        ..FAST
+    };
+    world.balancer.pick(&call(), &[], ready).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_list_is_doubted_for_a_while_when_connected_instances_serve() {
+    let net = Net::default();
+    net.serve("a:1");
+    let world = World::new(net, &["a:1"], |_| {});
+    world.until("a:1", InstanceState::Ready).await;
+    assert!(!world.balancer.is_doubted());
+    world.updates.instances(Vec::new());
+    until(|| world.balancer.is_doubted()).await;
+    let nine = tokio::time::sleep(9 * SECOND);
+    world.call().await.unwrap();
+    nine.await;
+    world.call().await.unwrap();
+    // Said again, it is not doubted anew; and a list that names somebody ends the doubt.
+    world.updates.instances(endpoints(&["a:1"]));
+    until(|| !world.balancer.is_doubted()).await;
+    world.updates.instances(Vec::new());
+    until(|| world.balancer.is_doubted()).await;
+    tokio::time::sleep(11 * SECOND).await;
+    assert!(!world.balancer.is_doubted());
+    let refusal = world.refusal().await;
+    assert!(
+        refusal.message().contains("none is registered"),
+        "{refusal}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_list_is_believed_when_those_who_were_on_it_hang_up() {
+    let net = Net::default();
+    let server = net.serve("a:1");
+    let world = World::new(net, &["a:1"], |_| {});
+    world.until("a:1", InstanceState::Ready).await;
+    world.updates.instances(Vec::new());
+    until(|| world.balancer.is_doubted()).await;
+    server.command(Command::Drain);
+    until(|| world.balancer.stats().is_empty()).await;
+    assert_eq!(world.refusal().await.code(), Code::Unavailable);
 }

@@ -24,9 +24,9 @@ pub(super) async fn follow(
     let mut in_force = None;
     loop {
         let carried = match &*known.borrow_and_update() {
-            Known::Instances(instances) => carried(instances),
-            // What was known stays.
-            Known::Unknown | Known::Unreachable(_) => in_force.clone(),
+            Known::Instances(instances) if !instances.is_empty() => carried(instances),
+            // What was known stays; nobody says nothing.
+            Known::Instances(_) | Known::Unknown | Known::Unreachable(_) => in_force.clone(),
         };
         if carried != in_force {
             let Some(channel) = channel.upgrade() else {

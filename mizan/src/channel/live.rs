@@ -219,6 +219,8 @@ impl Live {
     pub(super) fn stats(&self) -> ChannelStats {
         let mut stats = self.shown.metrics.stats();
         stats.instances = self.core.balancer.stats();
+        stats.discovery_doubted = self.core.balancer.is_doubted();
+        stats.waiting_for_stream = self.core.balancer.waiting();
         stats.discovery_age = self.shown.age();
         stats
     }
@@ -267,6 +269,11 @@ impl Observe for Shown {
                 Some((_, number)) => *number += 1,
                 None => instances.push((state, 1)),
             }
+        }
+        let left_out = self.discovery.status().left_out;
+        if left_out > 0 {
+            let left_out = u64::try_from(left_out).unwrap_or(u64::MAX);
+            instances.push(("left_out", left_out));
         }
         Gauges {
             breakers,

@@ -15,7 +15,7 @@ use super::{
     ending::{AttemptEnding, CallEnding},
     message_size::{Scanner, TooLarge},
 };
-use crate::{connection::Incoming, deadline, status};
+use crate::{connection::Incoming, deadline, received, status};
 
 /// A response's body that keeps the deadline and the size of messages, and tells how the call
 /// ended. Dropped early it says nothing: the caller lost interest.
@@ -100,6 +100,12 @@ impl Tracked {
         alarm.as_mut().poll(context).is_ready()
     }
 
+    /// Whether the deadline has passed, also if our own timer has not said so yet.
+    fn has_passed(&self) -> bool {
+        self.deadline
+            .is_some_and(|end| deadline::has_passed(end, Instant::now()))
+    }
+
     fn data(&mut self, frame: Frame<Bytes>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         // A callee that always has more ready must not outlast the deadline either.
         if self.deadline.is_some_and(|end| end < Instant::now()) {
@@ -138,18 +144,28 @@ impl http_body::Body for Tracked {
         };
         match Pin::new(&mut *inner).poll_frame(context) {
             Poll::Ready(Some(Ok(frame))) => {
-                let Some(trailers) = frame.trailers_ref() else {
-                    return this.data(frame);
+                let mut trailers = match frame.into_trailers() {
+                    Ok(trailers) => trailers,
+                    Err(frame) => return this.data(frame),
                 };
-                let code = code_of(trailers);
-                this.attempt.asked_for(code, trailers);
+                let code = code_of(&trailers);
+                if code == Code::Cancelled && this.has_passed() {
+                    return this.late();
+                }
+                this.attempt.asked_for(code, &trailers);
                 this.finish(code);
-                Poll::Ready(Some(Ok(frame)))
+                if code != Code::Ok {
+                    received::mark(&mut trailers);
+                }
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
             }
             Poll::Ready(Some(Err(status))) => {
-                if inner.is_broken_off() {
-                    // The caller's own failure says nothing of the callee.
+                if inner.is_ours() {
+                    // What failed on this side says nothing of the callee.
                     this.attempt.unsent(status.code());
+                } else if this.has_passed() {
+                    // Whatever broke then, the call is late; and its callee may see that first.
+                    return this.late();
                 }
                 this.fail(status)
             }

@@ -45,6 +45,7 @@ use crate::{
     },
     connection::{Came, Incoming, Payload, SendError},
     deadline::{self, Deadline, Shape},
+    received,
     retry::{self, Attempt, End, Ended, Kind, Memory, Policy, Replay, Terms},
     status, telemetry,
     telemetry::TraceContext,
@@ -222,11 +223,13 @@ impl Call<'_> {
             }
         };
         ending.carried_by(picked.load.clone(), given);
-        let sent = send(&picked, head, payload, until).await;
+        let authority = picked.authority.clone();
+        let sent = send(picked, head, payload, until).await;
+        let late = Late { until, own_limit };
         let ended = match self.held(sent).await {
-            Ok(response) => self.answered(response, &picked.authority, ending),
+            Ok(response) => self.answered(response, &authority, late, ending),
             Err(error) => {
-                let ended = failed(error, own_limit, ending);
+                let ended = failed(error, &authority, late, ending);
                 Ended {
                     end: self.unless_done(ended.end),
                     ..ended
@@ -234,7 +237,7 @@ impl Call<'_> {
             }
         };
         if ended.end != End::Answered && !matches!(self.route.settings.retry, Policy::Hedge(_)) {
-            self.tried.lock().push(picked.authority.clone());
+            self.tried.lock().push(authority);
         }
         ended
     }
@@ -372,7 +375,13 @@ impl Call<'_> {
                 .body_mut()
                 .hold(HOLD_MAX, self.deadline.said())
                 .await;
-            if held.map_err(SendError::Unknown)? == Came::Slowly {
+            let ours = response.body().is_ours();
+            let failed = if ours {
+                SendError::Ours
+            } else {
+                SendError::Unknown
+            };
+            if held.map_err(failed)? == Came::Slowly {
                 self.route.streams.store(true, Ordering::Relaxed);
             }
         }
@@ -392,9 +401,20 @@ impl Call<'_> {
         &self,
         response: Response<Incoming>,
         authority: &str,
+        late: Late,
         mut ending: AttemptEnding,
     ) -> Ended<Answer> {
         let status = response.headers().get(Status::GRPC_STATUS);
+        if status.is_none() && response.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
+            // The caller's own doing: it says nothing of the callee, and helps nobody again.
+            let message = format!("{authority} takes less request metadata; send less");
+            let code = Code::ResourceExhausted;
+            ending.unsent(code);
+            return Ended {
+                end: End::Declined,
+                answer: Err(status::refused(code, "METADATA_TOO_LARGE", message)),
+            };
+        }
         if status.is_none()
             && let Some(code) = code_of_http(response.status())
         {
@@ -411,8 +431,17 @@ impl Call<'_> {
         }
         let end = End::of_response(response.headers());
         let code = status.map(|code| Code::from_bytes(code.as_bytes()));
+        if code == Some(Code::Cancelled) && late.has_passed() {
+            // The callee's clock was first.
+            let error = SendError::Unknown(Status::cancelled(""));
+            return failed(error, authority, late, ending);
+        }
+        let mut response = response;
         if let Some(code) = code {
             ending.asked_for(code, response.headers());
+            if code != Code::Ok {
+                received::mark(response.headers_mut());
+            }
         }
         let max = self.route.settings.response_bytes_max;
         let response = response.map(|body| match code {
@@ -426,8 +455,28 @@ impl Call<'_> {
     }
 }
 
+/// Until when an attempt may take, and whether that is its own limit rather than the call's.
+#[derive(Debug, Clone, Copy)]
+struct Late {
+    until: Option<StdInstant>,
+    own_limit: bool,
+}
+
+impl Late {
+    /// Whether its time is over, also if our own timer has not said so yet.
+    fn has_passed(self) -> bool {
+        self.until
+            .is_some_and(|until| deadline::has_passed(until.into(), Instant::now()))
+    }
+}
+
 /// No response began.
-fn failed(error: SendError, own_limit: bool, mut ending: AttemptEnding) -> Ended<Answer> {
+fn failed(
+    error: SendError,
+    authority: &str,
+    late: Late,
+    mut ending: AttemptEnding,
+) -> Ended<Answer> {
     let (end, status) = match error {
         SendError::NotSent(status) => {
             ending.unsent(status.code());
@@ -437,14 +486,20 @@ fn failed(error: SendError, own_limit: bool, mut ending: AttemptEnding) -> Ended
             ending.unsent(status.code());
             (End::RefusedUnseen, status)
         }
-        SendError::BrokenOff(status) => {
+        SendError::Ours(status) => {
             ending.unsent(status.code());
             (End::Declined, status)
         }
         SendError::Unknown(status) => {
+            // The callee sees the same deadline, and may be quicker to say so than our timer; and
+            // whatever else broke then, the call is late.
+            let status = match late.has_passed() {
+                true => deadline::elapsed(&format!("waiting for {authority}")),
+                false => status,
+            };
             let code = status.code();
             ending.finish(code);
-            let own = own_limit && code == Code::DeadlineExceeded;
+            let own = late.own_limit && code == Code::DeadlineExceeded;
             let end = if own {
                 End::TimedOut
             } else {
@@ -460,7 +515,7 @@ fn failed(error: SendError, own_limit: bool, mut ending: AttemptEnding) -> Ended
 }
 
 async fn send(
-    picked: &Picked,
+    picked: Picked,
     head: Request<()>,
     payload: Payload,
     until: Option<StdInstant>,
@@ -469,10 +524,7 @@ async fn send(
     let Some(until) = until else {
         return sent.await;
     };
-    let late = |_| {
-        let waiting = format!("waiting for {}", picked.authority);
-        SendError::Unknown(deadline::elapsed(&waiting))
-    };
+    let late = |_| SendError::Unknown(deadline::elapsed("waiting for the answer"));
     timeout_at(until.into(), sent).await.map_err(late)?
 }
 

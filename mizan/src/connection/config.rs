@@ -33,11 +33,23 @@ pub struct Config {
     /// How many bytes of one response may be on their way unread. 2 MiB by default, so that a
     /// single stream fills 1 Gbit/s over 16 ms; 65,535 bytes to 2 GiB less one, HTTP/2's bounds.
     pub stream_window: u32,
-    /// The same for all responses of the connection together. 5 MiB by default; same bounds.
+    /// The same for all responses of the connection together. 64 MiB by default, so that 32 streams
+    /// that nobody reads leave room for others; at least twice `stream_window`, so that one cannot
+    /// take it whole, and 2 GiB less one at most.
     pub connection_window: u32,
     /// The most bytes of headers and of trailers that a response may have. 16 KiB by default, what
-    /// most servers and proxies allow; at least 1 KiB, or no status would fit.
+    /// most servers and proxies allow; at least 1 KiB, or no status would fit. A larger one is refused
+    /// with `ANSWER_METADATA_TOO_LARGE`; above 256 KiB, or four times this if that is more, the
+    /// callee is taken for broken.
     pub headers_max: u32,
+    /// How many connections one instance may have when all the streams that it allows are taken
+    /// (gRFC A105): another is opened then, and closed when it has rested for half a minute to a
+    /// minute. 4 by default; 1 to 64. Fewer than the channel's `connections` opens none.
+    pub connections_max: u32,
+    /// How many calls of a channel may wait for a stream when those of all instances are taken.
+    /// Nothing of them was sent, and one that is given up is gone. 10,000 by default; 0 refuses them
+    /// at once.
+    pub waiting_max: u32,
 }
 
 impl Default for Config {
@@ -48,8 +60,10 @@ impl Default for Config {
             keep_alive_timeout: Duration::from_secs(10),
             keep_alive_while_idle: true,
             stream_window: 2 << 20,
-            connection_window: 5 << 20,
+            connection_window: 64 << 20,
             headers_max: 16 << 10,
+            connections_max: 4,
+            waiting_max: 10_000,
         }
     }
 }
@@ -61,6 +75,8 @@ pub struct InvalidConfig(&'static str);
 
 /// gRFC A8: a client that asks more often is raised to this.
 const KEEP_ALIVE_MIN: Duration = Duration::from_secs(10);
+/// Beyond that the server's port is the bottleneck.
+const CONNECTIONS_MAX: u32 = 64;
 const HOUR: Duration = Duration::from_secs(3600);
 /// By RFC 9113, 6.9.1 and 6.5.2.
 const WINDOW_MAX: u32 = (1 << 31) - 1;
@@ -95,8 +111,16 @@ impl Config {
                 "connection_window must be 65535 to 2147483647 bytes",
             ),
             (
+                self.connection_window / 2 >= self.stream_window,
+                "connection_window must be twice stream_window at least",
+            ),
+            (
                 self.headers_max >= 1 << 10,
                 "headers_max must be 1 KiB at least",
+            ),
+            (
+                (1..=CONNECTIONS_MAX).contains(&self.connections_max),
+                "connections_max must be 1 to 64",
             ),
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
@@ -128,6 +152,14 @@ mod tests {
         assert!(valid(|c| c.connect_timeout = Duration::MAX).is_err());
         assert!(valid(|c| c.stream_window = 1000).is_err());
         assert!(valid(|c| c.connection_window = 1 << 31).is_err());
+        assert_eq!(
+            valid(|c| c.connection_window = 2 * c.stream_window - 1).unwrap_err(),
+            "connection: connection_window must be twice stream_window at least"
+        );
+        assert!(valid(|c| c.connection_window = 2 * c.stream_window).is_ok());
         assert!(valid(|c| c.headers_max = 0).is_err());
+        assert!(valid(|c| c.connections_max = 0).is_err());
+        assert!(valid(|c| c.connections_max = 65).is_err());
+        assert!(valid(|c| c.waiting_max = 0).is_ok());
     }
 }

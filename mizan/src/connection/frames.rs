@@ -1,8 +1,9 @@
 //! What the peer's frames say that an HTTP/2 library keeps to itself: that it speaks HTTP/2 at all,
-//! and how it says goodbye. Pure: bytes in, observations out.
+//! how much it takes, when it is done with a stream, and how it says goodbye. Pure: bytes in,
+//! observations out.
 //!
-//! A server's first frame must be SETTINGS (RFC 9113, 3.4), so its nine header bytes are the proof
-//! of a usable connection. After that only the frames' headers are looked at, and GOAWAY.
+//! A server's first frame must be SETTINGS (RFC 9113, 3.4), so it is the proof of a usable
+//! connection. After that only the frames' headers are looked at, SETTINGS and GOAWAY.
 
 /// A GOAWAY: the peer takes no new streams.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,18 +30,38 @@ impl GoAway {
 /// Something worth knowing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// The peer speaks HTTP/2 and is ready for requests.
-    Settings,
+    /// The peer speaks HTTP/2 and is ready for requests; or it changes what it takes.
+    Settings(Settings),
+    /// The peer has said all it will on this stream.
+    Ended(u32),
     /// It does not; says what it does instead.
     Stranger(&'static str),
     /// It is going.
     GoAway(GoAway),
 }
 
+/// What a peer's SETTINGS say of the requests it takes; what they leave out stays as it was.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Settings {
+    /// How many streams may be open at once.
+    pub(super) streams_max: Option<u32>,
+    /// The most bytes of headers that a request may have, as RFC 9113, 6.5.2 counts them.
+    pub(super) headers_max: Option<u32>,
+}
+
 const HEADER: usize = 9;
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
 const GOAWAY: u8 = 7;
+/// By RFC 9113, 6.5.2.
+const MAX_CONCURRENT_STREAMS: u16 = 3;
+const MAX_HEADER_LIST_SIZE: u16 = 6;
+/// The largest frame that a peer may send us.
+const SETTINGS_KEPT: usize = 1 << 14;
 /// Last stream and code, and of the debug data enough to recognise it.
 const GOAWAY_KEPT: usize = 8 + 120;
 
@@ -51,9 +72,34 @@ pub(super) struct Frames {
     filled: usize,
     /// How much of the frame's payload is still to come.
     payload: usize,
-    /// The payload of a GOAWAY, so far.
-    goaway: Option<Vec<u8>>,
+    /// The payload, so far, of a frame that is read.
+    kept: Option<Kept>,
     phase: Phase,
+}
+
+/// The beginning of a payload.
+#[derive(Debug)]
+enum Kept {
+    Settings(Vec<u8>),
+    GoAway(Vec<u8>),
+}
+
+impl Kept {
+    fn take(&mut self, bytes: &[u8]) {
+        let (kept, max) = match self {
+            Self::Settings(kept) => (kept, SETTINGS_KEPT),
+            Self::GoAway(kept) => (kept, GOAWAY_KEPT),
+        };
+        let room = max.saturating_sub(kept.len());
+        kept.extend(bytes.iter().take(room));
+    }
+
+    fn seen(self) -> Option<Seen> {
+        match self {
+            Self::Settings(payload) => Some(Seen::Settings(settings(&payload))),
+            Self::GoAway(payload) => goodbye(&payload).map(Seen::GoAway),
+        }
+    }
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -72,9 +118,8 @@ impl Frames {
             if self.payload > 0 {
                 let (passed, rest) = bytes.split_at(self.payload.min(bytes.len()));
                 self.payload -= passed.len();
-                if let Some(kept) = &mut self.goaway {
-                    let room = GOAWAY_KEPT.saturating_sub(kept.len());
-                    kept.extend(passed.iter().take(room));
+                if let Some(kept) = &mut self.kept {
+                    kept.take(passed);
                 }
                 bytes = rest;
             } else {
@@ -90,9 +135,9 @@ impl Frames {
                 }
             }
             if self.payload == 0
-                && let Some(seen) = self.goaway.take().as_deref().and_then(goodbye)
+                && let Some(seen) = self.kept.take().and_then(Kept::seen)
             {
-                tell(Seen::GoAway(seen));
+                tell(seen);
             }
         }
     }
@@ -101,19 +146,45 @@ impl Frames {
     fn begin(&mut self, tell: &mut impl FnMut(Seen)) {
         let [l0, l1, l2, kind, flags, stream @ ..] = self.header;
         self.filled = 0;
+        let settings = kind == SETTINGS && flags & ACK == 0;
         if self.phase == Phase::First {
-            let settings = kind == SETTINGS && flags & ACK == 0 && stream == [0; 4];
-            self.phase = if settings { Phase::Later } else { Phase::Lost };
-            tell(if settings {
-                Seen::Settings
-            } else {
-                Seen::Stranger(language(&self.header))
-            });
+            if !settings || stream != [0; 4] {
+                self.phase = Phase::Lost;
+                return tell(Seen::Stranger(language(&self.header)));
+            }
+            self.phase = Phase::Later;
         }
         let length = u32::from_be_bytes([0, l0, l1, l2]);
         self.payload = usize::try_from(length).unwrap_or(usize::MAX);
-        self.goaway = (kind == GOAWAY).then(Vec::new);
+        self.kept = match kind {
+            SETTINGS if settings => Some(Kept::Settings(Vec::new())),
+            GOAWAY => Some(Kept::GoAway(Vec::new())),
+            _ => None,
+        };
+        let last = matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0;
+        if last || kind == RST_STREAM {
+            tell(Seen::Ended(u32::from_be_bytes(stream) & ID));
+        }
     }
+}
+
+/// The highest bit of a stream's number is reserved.
+const ID: u32 = u32::MAX >> 1;
+
+fn settings(payload: &[u8]) -> Settings {
+    let mut settings = Settings::default();
+    for entry in payload.chunks_exact(6) {
+        let &[k0, k1, v0, v1, v2, v3] = entry else {
+            break;
+        };
+        let value = Some(u32::from_be_bytes([v0, v1, v2, v3]));
+        match u16::from_be_bytes([k0, k1]) {
+            MAX_CONCURRENT_STREAMS => settings.streams_max = value,
+            MAX_HEADER_LIST_SIZE => settings.headers_max = value,
+            _ => {}
+        }
+    }
+    settings
 }
 
 /// What the first bytes of a peer that does not speak HTTP/2 look like.
@@ -129,8 +200,7 @@ fn goodbye(payload: &[u8]) -> Option<GoAway> {
     let (last, rest) = payload.split_first_chunk::<4>()?;
     let (code, debug) = rest.split_first_chunk::<4>()?;
     Some(GoAway {
-        // The highest bit is reserved.
-        last_stream: u32::from_be_bytes(*last) & (u32::MAX >> 1),
+        last_stream: u32::from_be_bytes(*last) & ID,
         code: u32::from_be_bytes(*code),
         debug: debug.to_vec(),
     })
@@ -171,7 +241,7 @@ mod tests {
     fn the_first_frame_must_be_settings() {
         assert_eq!(
             seen([&frame(SETTINGS, 0, 0, &[0; 6])[..]]),
-            [Seen::Settings]
+            [Seen::Settings(Settings::default())]
         );
         for stranger in [
             frame(SETTINGS, ACK, 0, &[]),
@@ -207,7 +277,37 @@ mod tests {
     #[test]
     fn a_goaway_cut_short_is_none() {
         let bytes = [frame(SETTINGS, 0, 0, &[]), frame(GOAWAY, 0, 0, &[1, 2, 3])].concat();
-        assert_eq!(seen([&bytes[..]]), [Seen::Settings]);
+        let settings = Seen::Settings(Settings::default());
+        assert_eq!(seen([&bytes[..]]), [settings]);
+    }
+
+    #[test]
+    fn what_a_peer_takes_is_read_when_all_of_it_is_there() {
+        let entry = |id: u16, value: u32| [&id.to_be_bytes()[..], &value.to_be_bytes()].concat();
+        let payload = [entry(3, 7), entry(4, 1), entry(6, 16_384), entry(3, 8)].concat();
+        let whole = frame(SETTINGS, 0, 0, &payload);
+        let (some, rest) = whole.split_at(20);
+        assert_eq!(seen([some]), [], "half of it says nothing");
+        let settings = Settings {
+            streams_max: Some(8),
+            headers_max: Some(16_384),
+        };
+        assert_eq!(seen([some, rest]), [Seen::Settings(settings)]);
+    }
+
+    #[test]
+    fn the_end_of_a_stream_is_seen() {
+        let bytes = [
+            frame(SETTINGS, 0, 0, &[]),
+            frame(SETTINGS, ACK, 0, &[]),
+            frame(HEADERS, 4, 1, b"headers"),
+            frame(DATA, 0, 1, b"data"),
+            frame(HEADERS, 4 | END_STREAM, 1, b"trailers"),
+            frame(RST_STREAM, 0, 3, &[0; 4]),
+            frame(DATA, END_STREAM, 5, b""),
+        ];
+        let ended: Vec<_> = seen([&bytes.concat()[..]]).split_off(1);
+        assert_eq!(ended, [Seen::Ended(1), Seen::Ended(3), Seen::Ended(5)]);
     }
 
     proptest! {

@@ -14,8 +14,13 @@
 mod batched;
 mod config;
 mod exchange;
+mod eyeballs;
+mod failure;
 mod frames;
+mod headers;
+mod incoming;
 mod keep_alive;
+mod streams;
 #[cfg(test)]
 pub(crate) mod testing;
 mod transport;
@@ -25,7 +30,7 @@ use std::{
     error::Error,
     fmt,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -38,7 +43,10 @@ use tokio::time::{Instant, timeout_at};
 use tonic::{Status, body::Body};
 
 pub use config::{Config, InvalidConfig};
-pub(crate) use exchange::{Came, Incoming, Payload, SendError};
+pub(crate) use exchange::Payload;
+pub(crate) use failure::SendError;
+pub(crate) use incoming::{Came, Incoming};
+pub(crate) use streams::{Freed, Slot, Waiting};
 pub use transport::{Connecting, Connector, Tcp, Transport};
 
 use batched::Batched;
@@ -100,7 +108,22 @@ impl Connection {
         config: &Config,
         connector: &dyn Connector,
     ) -> Result<Self, ConnectError> {
-        Self::establish(authority, config, connector)
+        Self::open_among(authority, config, connector, Arc::default()).await
+    }
+
+    /// The same, one of several connections that tell `freed` when they have a free stream.
+    pub(crate) async fn open_among(
+        authority: &str,
+        config: &Config,
+        connector: &dyn Connector,
+        freed: Arc<Freed>,
+    ) -> Result<Self, ConnectError> {
+        let wire = Wire::new(
+            config.keep_alive_interval.is_some(),
+            freed,
+            wire::RESETS_MAX,
+        );
+        Self::establish(authority, config, connector, wire)
             .await
             .map_err(|reason| ConnectError {
                 authority: authority.to_owned(),
@@ -112,6 +135,7 @@ impl Connection {
         authority: &str,
         config: &Config,
         connector: &dyn Connector,
+        wire: Wire,
     ) -> Result<Self, String> {
         let limit = config.connect_timeout;
         let parsed: Authority = authority
@@ -125,7 +149,7 @@ impl Connection {
             .map_err(|_| format!("timed out after {limit:?}"))?
             .map_err(|error| innermost(&error))?;
 
-        let wire = Arc::new(Wire::new(config.keep_alive_interval.is_some()));
+        let wire = Arc::new(wire);
         let (watched, settled) = Watched::new(transport, wire.clone());
         let (send, connection) = timeout_at(end, builder(config).handshake(watched))
             .await
@@ -135,6 +159,7 @@ impl Connection {
             authority: parsed,
             scheme: connector.scheme(),
             wire: wire.clone(),
+            headers_max: config.headers_max,
         });
         spawn(connection, &wire, &peer, config);
         match timeout_at(end, settled).await {
@@ -168,6 +193,12 @@ impl Connection {
         self.shared.wire.is_stalled()
     }
 
+    /// Whether calls on it are given up one after another, and none is answered, though the peer may
+    /// show signs of life.
+    pub(crate) fn is_fruitless(&self) -> bool {
+        self.shared.wire.is_fruitless()
+    }
+
     /// Waits until the connection is gone, or going.
     pub async fn closed(&self) {
         self.shared.wire.ending().await;
@@ -184,24 +215,89 @@ impl Connection {
         goodbye.is_some_and(|goodbye| goodbye.is_too_many_pings())
     }
 
-    /// Sends one request and waits for the response's headers. Dropped early, the call is cancelled
-    /// and the server told so.
+    /// Whether the peer takes another stream now.
+    pub(crate) fn has_free_stream(&self) -> bool {
+        self.shared.wire.streams().has_free()
+    }
+
+    /// How many streams it carries, and how many it ever began: the same twice, and none, is a
+    /// connection at rest.
+    pub(crate) fn streams(&self) -> (u32, u32) {
+        let streams = self.shared.wire.streams();
+        (streams.taken(), streams.begun())
+    }
+
+    /// Which it is.
+    #[cfg(test)]
+    pub(crate) fn id(&self) -> usize {
+        Arc::as_ptr(&self.shared).addr()
+    }
+
+    /// A place for one call, if the peer takes another stream now.
+    pub(crate) fn slot(&self) -> Option<Slot> {
+        Slot::take(&self.shared.peer)
+    }
+
+    /// The same, waited for. `None` when the connection ends before.
+    async fn slot_waited(&self) -> Option<Slot> {
+        if let Some(slot) = self.slot() {
+            return Some(slot);
+        }
+        let freed = self.shared.wire.streams().freed();
+        let _waiting = freed.join(u32::MAX)?;
+        loop {
+            let mut told = pin!(freed.told());
+            // From now on it is told, so that nothing falls between.
+            told.as_mut().enable();
+            if let Some(slot) = self.slot() {
+                return Some(slot);
+            }
+            tokio::select! {
+                () = told => {}
+                () = self.closed() => return None,
+            }
+        }
+    }
+
+    /// Sends one request in its place and waits for the response's headers. Dropped early, the call
+    /// is cancelled and the server told so.
     pub(crate) async fn exchange(
         &self,
+        slot: Slot,
         request: Request<()>,
         payload: Payload,
     ) -> Result<Response<Incoming>, SendError> {
-        exchange::send(&self.shared.send, &self.shared.peer, request, payload).await
+        exchange::send(&self.shared.send, slot, request, payload).await
     }
 
-    /// The same for a request that is in one piece.
+    /// The same for a request that is in one piece, when there is a place for it.
     pub(crate) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, SendError> {
+        let slot = self.slot_waited().await;
+        let slot = slot.ok_or_else(|| failure::not_sent(&self.shared.peer))?;
+        self.send_in(slot, request).await
+    }
+
+    /// The same in a place that it has.
+    pub(crate) async fn send_in(
+        &self,
+        slot: Slot,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, SendError> {
         let (head, body) = request.into_parts();
-        let payload = Payload::of(body).await.map_err(SendError::Unknown)?;
+        let payload = Payload::of(body).await.map_err(SendError::Ours)?;
         let head = Request::from_parts(head, ());
-        Ok(self.exchange(head, payload).await?.map(Body::new))
+        Ok(self.exchange(slot, head, payload).await?.map(Body::new))
     }
 }
+
+/// The most that the HTTP/2 library reads of headers, at least: what is above our own limit is read,
+/// and refused by us, so that one answer's size ends neither its connection nor says less than it could.
+const HEADERS_READ: u32 = 256 << 10;
+
+/// How many streams that were reset are remembered, and how long: what still comes of them is
+/// passed over. Later it is answered by a reset of its own.
+const RESETS_REMEMBERED: usize = 4096;
+const RESETS_REMEMBERED_FOR: Duration = Duration::from_secs(30);
 
 fn builder(config: &Config) -> Builder {
     let mut builder = Builder::new();
@@ -209,7 +305,10 @@ fn builder(config: &Config) -> Builder {
         .enable_push(false)
         .initial_window_size(config.stream_window)
         .initial_connection_window_size(config.connection_window)
-        .max_header_list_size(config.headers_max);
+        .max_header_list_size(config.headers_max.saturating_mul(4).max(HEADERS_READ))
+        .max_concurrent_reset_streams(RESETS_REMEMBERED)
+        .reset_stream_duration(RESETS_REMEMBERED_FOR)
+        .max_local_error_reset_streams(Some(wire::STRAYS_MAX));
     builder
 }
 

@@ -63,15 +63,20 @@ impl Net {
 
     /// Serves at `authority`.
     pub(crate) fn serve(&self, authority: &str) -> Server {
+        self.serve_by(authority, server::Builder::new())
+    }
+
+    /// Serves at `authority` with these settings of HTTP/2.
+    pub(crate) fn serve_by(&self, authority: &str, builder: server::Builder) -> Server {
         let mut accepted = self.listen(authority);
         let server = Server::new();
         let shared = server.clone();
         tokio::spawn(async move {
             while let Some(stream) = accepted.recv().await {
                 shared.0.accepted.fetch_add(1, Ordering::SeqCst);
-                let shared = shared.clone();
+                let (shared, builder) = (shared.clone(), builder.clone());
                 tokio::spawn(async move {
-                    shared.clone().carry(stream).await;
+                    shared.clone().carry(stream, builder).await;
                     shared.0.ended.fetch_add(1, Ordering::SeqCst);
                 });
             }
@@ -124,6 +129,7 @@ struct Shared {
     calls: AtomicUsize,
     cancelled: AtomicUsize,
     watches: AtomicUsize,
+    flooded: AtomicUsize,
     commands: broadcast::Sender<Command>,
     health: watch::Sender<Health>,
     gate: watch::Sender<bool>,
@@ -137,6 +143,7 @@ impl Server {
             calls: AtomicUsize::new(0),
             cancelled: AtomicUsize::new(0),
             watches: AtomicUsize::new(0),
+            flooded: AtomicUsize::new(0),
             commands: broadcast::channel(8).0,
             health: watch::channel(Health::Silent).0,
             gate: watch::channel(false).0,
@@ -163,6 +170,11 @@ impl Server {
         self.0.cancelled.load(Ordering::SeqCst)
     }
 
+    /// How many bytes of `/flood` were sent.
+    pub(crate) fn flooded(&self) -> usize {
+        self.0.flooded.load(Ordering::SeqCst)
+    }
+
     /// How many health watches were asked for.
     pub(crate) fn watches(&self) -> usize {
         self.0.watches.load(Ordering::SeqCst)
@@ -182,9 +194,9 @@ impl Server {
         self.0.gate.send_replace(true);
     }
 
-    async fn carry(self, stream: DuplexStream) {
+    async fn carry(self, stream: DuplexStream, builder: server::Builder) {
         let mut commands = self.0.commands.subscribe();
-        let Ok(mut connection) = server::handshake(stream).await else {
+        let Ok(mut connection) = builder.handshake(stream).await else {
             return;
         };
         loop {
@@ -224,6 +236,13 @@ impl Server {
                     }
                 }
                 respond.send_response(trailers_only(Code::Ok), true).ok()?;
+            }
+            "/flood" => {
+                let mut stream = respond.send_response(Response::new(()), false).ok()?;
+                loop {
+                    write(&mut stream, Bytes::from_static(&[7; 1 << 14])).await?;
+                    self.0.flooded.fetch_add(1 << 14, Ordering::SeqCst);
+                }
             }
             "/refuse" => respond.send_reset(Reason::REFUSED_STREAM),
             "/reset" => respond.send_reset(Reason::CANCEL),

@@ -10,6 +10,9 @@ use super::{
     *,
 };
 
+mod answers;
+mod streams;
+
 async fn connected() -> (Net, Server, Connection) {
     let net = Net::default();
     let server = net.serve("a:1");

@@ -20,7 +20,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Transport,
-    frames::{Frames, GoAway, Seen},
+    frames::{Frames, GoAway, Seen, Settings},
+    streams::{Freed, Streams},
 };
 
 /// How many calls may be given up on a connection on which nothing arrives: further ones wait, in
@@ -29,8 +30,16 @@ use super::{
 /// tonic) take before they end the connection and with it all calls that would still be answered.
 pub(super) const GIVEN_UP_MAX: u32 = 20;
 
+/// How many streams may be reset on a connection before it is replaced. The HTTP/2 library counts
+/// what still arrives of them once they are forgotten, ends the connection at [`STRAYS_MAX`] such
+/// frames, and with it every call it carries; so it is replaced in time, and what it carries is
+/// finished. An answer is three frames as a rule.
+pub(super) const RESETS_MAX: u32 = 1 << 18;
+/// Four times as many.
+pub(super) const STRAYS_MAX: usize = 1 << 20;
+
 /// What the handles of a connection share about its state.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Wire {
     /// No new stream may begin. Beside the token, because a pick asks it, without a lock.
     over: AtomicBool,
@@ -42,12 +51,19 @@ pub(super) struct Wire {
     reads: AtomicU32,
     /// Calls given up before their response, since something arrived last.
     given_up: AtomicU32,
+    /// Calls given up before their response, since one got its response.
+    fruitless: AtomicU32,
     /// Tells calls that wait for it of a sign of life.
     alive: Notify,
     /// Tells keepalive to ask for one. Without keepalive nobody asks, and no call waits.
     ask: Notify,
     asks: bool,
     parting: Mutex<Parting>,
+    streams: Streams,
+    /// The most bytes of headers that the peer takes; no limit until it says one.
+    headers_max: AtomicU32,
+    resets: AtomicU32,
+    resets_max: u32,
 }
 
 #[derive(Debug, Default)]
@@ -57,20 +73,80 @@ struct Parting {
 }
 
 impl Wire {
-    /// Of a connection whose peer can be asked whether it is alive, or cannot.
-    pub(super) fn new(asks: bool) -> Self {
+    /// Of a connection whose peer can be asked whether it is alive, or cannot, which tells `freed` of
+    /// its free streams, and ends for new calls after so many resets.
+    pub(super) fn new(asks: bool, freed: Arc<Freed>, resets_max: u32) -> Self {
         Self {
+            over: AtomicBool::default(),
+            ending: CancellationToken::default(),
+            gone: CancellationToken::default(),
+            reads: AtomicU32::default(),
+            given_up: AtomicU32::default(),
+            fruitless: AtomicU32::default(),
+            alive: Notify::default(),
+            ask: Notify::default(),
             asks,
-            ..Self::default()
+            parting: Mutex::default(),
+            streams: Streams::new(freed),
+            headers_max: AtomicU32::new(u32::MAX),
+            resets: AtomicU32::default(),
+            resets_max,
+        }
+    }
+
+    pub(super) fn streams(&self) -> &Streams {
+        &self.streams
+    }
+
+    /// The most bytes of headers that the peer takes.
+    pub(super) fn headers_max(&self) -> u32 {
+        self.headers_max.load(Ordering::Relaxed)
+    }
+
+    fn settled(&self, settings: Settings) {
+        if let Some(max) = settings.headers_max {
+            self.headers_max.store(max, Ordering::Relaxed);
+        }
+        if let Some(max) = settings.streams_max {
+            self.streams.allow(max);
+        }
+    }
+
+    /// A stream is reset, whose answer may still come.
+    pub(super) fn reset(&self) {
+        if self
+            .resets
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1)
+            == self.resets_max
+        {
+            self.end(|| format!("{} calls on it were given up", self.resets_max));
         }
     }
 
     /// A call was given up before its response began.
     pub(super) fn gave_up(&self) {
+        let fruitless = self.fruitless.fetch_add(1, Ordering::Relaxed);
+        if fruitless.saturating_add(1).is_multiple_of(GIVEN_UP_MAX) {
+            self.streams.freed().want();
+        }
         let before = self.given_up.fetch_add(1, Ordering::Relaxed);
         if before.saturating_add(1) == GIVEN_UP_MAX {
             self.ask.notify_one();
         }
+    }
+
+    /// A call's response began.
+    pub(super) fn answered(&self) {
+        if self.fruitless.load(Ordering::Relaxed) > 0 {
+            self.fruitless.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether so many calls in a row were given up, whatever else arrives: its windows may be taken
+    /// by streams that nobody reads.
+    pub(super) fn is_fruitless(&self) -> bool {
+        self.fruitless.load(Ordering::Relaxed) >= GIVEN_UP_MAX
     }
 
     /// Whether so many calls were given up, and nothing arrived, that no more should be sent.
@@ -207,8 +283,12 @@ impl Watched {
         let (settled, wire) = (&mut self.settled, &self.wire);
         self.frames.read(bytes, |seen| {
             let told = match seen {
-                Seen::Settings => Ok(()),
+                Seen::Settings(settings) => {
+                    wire.settled(settings);
+                    Ok(())
+                }
                 Seen::Stranger(what) => Err(what),
+                Seen::Ended(stream) => return wire.streams.ended(stream),
                 Seen::GoAway(goodbye) => return wire.goes_away(goodbye),
             };
             if let Some(settled) = settled.take() {

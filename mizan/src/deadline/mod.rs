@@ -137,6 +137,15 @@ pub(crate) fn header(deadline: Instant, now: Instant) -> HeaderValue {
     unindexed(value.unwrap_or_else(|_| HeaderValue::from_static("0n")))
 }
 
+/// How much sooner than a deadline a callee may find it passed: `grpc-timeout` is rounded down, and a
+/// timer here fires up to a millisecond late.
+const SOONER: Duration = Duration::from_millis(1);
+
+/// Whether a deadline has passed, as far as a callee that keeps it too can tell.
+pub(crate) fn has_passed(deadline: Instant, now: Instant) -> bool {
+    deadline.saturating_duration_since(now) <= SOONER
+}
+
 /// The answer to a call that ran out of time.
 pub(crate) fn elapsed(what: &str) -> Status {
     status::refused(

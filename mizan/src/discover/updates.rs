@@ -20,6 +20,10 @@ use tokio::sync::{Notify, watch};
 
 use super::{Endpoint, distinct};
 
+/// The most instances of a list that are used: to each a connection is kept. Of a longer list the
+/// first ones are, and the others are counted.
+const INSTANCES_MAX: usize = 16_384;
+
 /// What is known of a service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Known {
@@ -56,6 +60,8 @@ pub struct SourceStatus {
     pub recalled: bool,
     /// Why the source is lost.
     pub failure: Option<String>,
+    /// How many instances of the latest list are left out, because it has more than 16,384.
+    pub left_out: usize,
 }
 
 /// A channel from a source to its listeners; for the tests of a source of your own.
@@ -69,6 +75,7 @@ pub fn channel() -> (Updates, Discovery) {
             vouched: None,
             recalled: false,
             failure: None,
+            left_out: 0,
         }),
         heard: watch::Sender::new(()),
         refresh: Notify::new(),
@@ -95,6 +102,7 @@ struct Source {
     vouched: Option<(Instant, Duration)>,
     recalled: bool,
     failure: Option<String>,
+    left_out: usize,
 }
 
 /// What a source tells its listeners with.
@@ -169,7 +177,7 @@ impl Updates {
 
     /// A list from an earlier life, as old as `age`: used only while nothing better is known.
     pub(super) fn recall(&self, endpoints: Vec<Endpoint>, age: Duration) {
-        let endpoints = distinct(endpoints);
+        let (endpoints, left_out) = bounded(endpoints);
         let used = self.shared.known.send_if_modified(|known| {
             let nothing = !matches!(known, Known::Instances(_));
             if nothing {
@@ -181,6 +189,7 @@ impl Updates {
             let mut source = self.shared.source.lock();
             source.vouched = Some((now(), age));
             source.recalled = true;
+            source.left_out = left_out;
         }
     }
 
@@ -198,7 +207,8 @@ impl Updates {
     }
 
     fn put(&self, endpoints: Vec<Endpoint>, state: SourceState) {
-        let news = Known::Instances(distinct(endpoints));
+        let (endpoints, left_out) = bounded(endpoints);
+        let news = Known::Instances(endpoints);
         // Before the list: who sees the list must not take it for the recalled one.
         {
             let mut source = self.shared.source.lock();
@@ -206,6 +216,13 @@ impl Updates {
             source.vouched = Some((now(), Duration::ZERO));
             source.recalled = false;
             source.failure = None;
+            if left_out > 0 && source.left_out == 0 {
+                tracing::warn!(
+                    left_out,
+                    "a list of more than {INSTANCES_MAX} instances is cut"
+                );
+            }
+            source.left_out = left_out;
         }
         self.shared.known.send_if_modified(|known| {
             let changed = *known != news;
@@ -258,6 +275,7 @@ impl Discovery {
             }),
             recalled: source.recalled,
             failure: source.failure.clone(),
+            left_out: source.left_out,
         }
     }
 
@@ -266,6 +284,14 @@ impl Discovery {
     pub fn refresh(&self) {
         self.shared.refresh.notify_one();
     }
+}
+
+/// What is used of a list, and how many are not.
+fn bounded(endpoints: Vec<Endpoint>) -> (Vec<Endpoint>, usize) {
+    let mut endpoints = distinct(endpoints);
+    let left_out = endpoints.len().saturating_sub(INSTANCES_MAX);
+    endpoints.truncate(INSTANCES_MAX);
+    (endpoints, left_out)
 }
 
 /// For who keeps what a source said.

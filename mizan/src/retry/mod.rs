@@ -41,7 +41,7 @@ pub(crate) use drive::{Ended, Terms, drive};
 pub use policy::{
     ATTEMPTS_CAP, Codes, HedgingPolicy, InvalidPolicy, Policy, RetryPolicy, Throttling,
 };
-pub(crate) use pushback::{asked_pause, mark_exhausted, mark_exhausted_headers};
+pub(crate) use pushback::{Pushback, asked_pause, mark_exhausted, mark_exhausted_headers};
 pub(crate) use replay::{Memory, Replay};
 pub(crate) use state::{Attempt, End, Kind, Tally};
 pub(crate) use throttle::Throttle;

@@ -272,7 +272,8 @@ const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
 /// Tells the caller not to retry, when the handler failed after a call of its own had already been
 /// retried to the end: tried again at every hop, three attempts become 27. Only for the statuses
-/// that a failed dependency comes out as, and never against the handler's own word.
+/// that a failed dependency comes out as, and never against the handler's own word. What the failed
+/// call's callee said beside its status stays here.
 pub(super) fn stop_retries(context: &CallContext, code: Code, answer: &mut HeaderMap) {
     let passed_on = matches!(
         code,
@@ -282,6 +283,7 @@ pub(super) fn stop_retries(context: &CallContext, code: Code, answer: &mut Heade
             | Code::Internal
             | Code::Unknown
     );
+    crate::received::take_out(answer);
     if passed_on && context.gave_up() && !answer.contains_key(PUSHBACK) {
         answer.insert(PUSHBACK, HeaderValue::from_static("-1"));
     }

@@ -39,12 +39,17 @@ pub struct ChannelStats {
     pub limiter_refused: u64,
     /// Connections open now.
     pub connections: u64,
+    /// Calls that wait because every instance carries as many streams as it takes.
+    pub waiting_for_stream: u32,
     /// Outliers that were ejected.
     pub ejections: u64,
     /// Every known instance.
     pub instances: Vec<InstanceStats>,
     /// How old the list of instances is; zero while discovery works, `None` if there is no list.
     pub discovery_age: Option<Duration>,
+    /// Whether discovery says that there is no instance, and that is doubted for 10 s, because
+    /// instances that are connected serve.
+    pub discovery_doubted: bool,
 }
 
 impl ChannelStats {

@@ -1,6 +1,7 @@
 //! The channel and the server, over real sockets.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod answers;
 mod blame;
 mod breaking;
 mod calling;

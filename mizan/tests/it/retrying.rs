@@ -327,7 +327,7 @@ async fn messages_beyond_their_limit_are_refused() {
 #[derive(Debug)]
 struct Announcing {
     authority: String,
-    configs: mpsc::UnboundedReceiver<&'static str>,
+    configs: mpsc::UnboundedReceiver<String>,
 }
 
 impl discover::Discover for Announcing {
@@ -338,7 +338,7 @@ impl discover::Discover for Announcing {
     ) -> discover::Discovering {
         Box::pin(async move {
             while let Some(config) = self.configs.recv().await {
-                let metadata = [("service_config".to_owned(), config.to_owned())];
+                let metadata = [("service_config".to_owned(), config)];
                 let instance = discover::Endpoint::new(self.authority.clone()).unwrap();
                 updates.instances(vec![instance.with_metadata(metadata.into())]);
             }
@@ -363,9 +363,28 @@ async fn the_config_that_instances_carry_is_followed_if_so_wished() {
         let two = r#"{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": 2,
             "initialBackoff": "0.01s", "maxBackoff": "1s", "backoffMultiplier": 2,
             "retryableStatusCodes": ["UNAVAILABLE"]}}]}"#;
-        // One that is not valid changes nothing.
-        for config in [two, r#"{"methodConfig": 1}"#] {
-            announce.send(config).unwrap();
+        // One that is not valid changes nothing, blank or extreme.
+        let deep = "[".repeat(100_000);
+        let long = format!(
+            r#"{{"methodConfig": [{{"name": [{{}}], "timeout": "{}s"}}]}}"#,
+            "9".repeat(400)
+        );
+        let many = format!(
+            r#"{{"retryThrottling": {{"maxTokens": {}, "tokenRatio": 1e999}}}}"#,
+            u64::MAX
+        );
+        let invalid = [
+            "",
+            " \n",
+            r#"{"methodConfig": 1}"#,
+            &deep,
+            &long,
+            &many,
+            "null",
+            "[]",
+        ];
+        for config in [two].into_iter().chain(invalid) {
+            announce.send(config.to_owned()).unwrap();
             tokio::time::sleep(Duration::from_secs(1)).await;
             let before = server.calls();
             call(&client).await.unwrap_err();

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) struct Received {
     /// Which call of this server, from 0.
     pub(crate) number: usize,
+    pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     body: RecvStream,
     respond: SendResponse<Bytes>,
@@ -84,6 +85,20 @@ impl Received {
         Answering(stream.unwrap())
     }
 
+    /// A response of these headers, no message, and these trailers.
+    pub(crate) fn answer(mut self, headers: &[(&str, &str)], trailers: &[(&str, &str)]) {
+        let map = |fields: &[(&str, &str)]| -> HeaderMap {
+            let field = |&(name, value): &(&str, &str)| -> (http::HeaderName, _) {
+                (name.parse().unwrap(), value.parse().unwrap())
+            };
+            fields.iter().map(field).collect()
+        };
+        let mut response = Response::new(());
+        *response.headers_mut() = map(headers);
+        let stream = self.respond.send_response(response, false);
+        stream.unwrap().send_trailers(map(trailers)).unwrap();
+    }
+
     /// One empty message and OK.
     pub(crate) fn ok(mut self) {
         let mut answer = self.begin();
@@ -143,6 +158,15 @@ impl Wire {
         F: Fn(Received) -> A + Clone + Send + Sync + 'static,
         A: Future<Output = ()> + Send + 'static,
     {
+        Self::start_by(h2::server::Builder::new(), handler).await
+    }
+
+    /// With these settings of HTTP/2.
+    pub(crate) async fn start_by<F, A>(builder: h2::server::Builder, handler: F) -> Self
+    where
+        F: Fn(Received) -> A + Clone + Send + Sync + 'static,
+        A: Future<Output = ()> + Send + 'static,
+    {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let authority = listener.local_addr().unwrap().to_string();
         let calls = Arc::new(AtomicUsize::new(0));
@@ -157,7 +181,14 @@ impl Wire {
                 while let Ok((socket, _)) = listener.accept().await {
                     connections.fetch_add(1, Ordering::SeqCst);
                     open.fetch_add(1, Ordering::SeqCst);
-                    let serving = serve(socket, handler.clone(), calls.clone(), go_away.clone());
+                    let handler = handler.clone();
+                    let serving = serve(
+                        socket,
+                        builder.clone(),
+                        handler,
+                        calls.clone(),
+                        go_away.clone(),
+                    );
                     let open = open.clone();
                     tokio::spawn(async move {
                         serving.await;
@@ -203,6 +234,7 @@ impl Drop for Wire {
 
 async fn serve<F, A>(
     socket: tokio::net::TcpStream,
+    builder: h2::server::Builder,
     handler: F,
     calls: Arc<AtomicUsize>,
     go_away: CancellationToken,
@@ -210,7 +242,7 @@ async fn serve<F, A>(
     F: Fn(Received) -> A,
     A: Future<Output = ()> + Send + 'static,
 {
-    let mut server = h2::server::handshake(socket).await.unwrap();
+    let mut server = builder.handshake(socket).await.unwrap();
     let mut going = false;
     let cut = CancellationToken::new();
     loop {
@@ -226,9 +258,11 @@ async fn serve<F, A>(
         let Some(Ok((request, respond))) = next else {
             return;
         };
+        let path = request.uri().path().to_owned();
         let (parts, body) = Request::into_parts(request);
         tokio::spawn(handler(Received {
             number: calls.fetch_add(1, Ordering::SeqCst),
+            path,
             headers: parts.headers,
             body,
             respond,

@@ -3,12 +3,12 @@
 
 mod state;
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt as _, future, stream};
+use futures_util::{FutureExt as _, StreamExt as _, future, stream};
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep_until},
+    time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +19,11 @@ use super::{
     health::{self, Verdict},
     settings::Settings,
 };
-use crate::{Connection, connection::Config, telemetry::metrics::ClientMetrics};
+use crate::{
+    Connection,
+    connection::{Config, Freed},
+    telemetry::metrics::ClientMetrics,
+};
 
 /// A change of one connection, for [`members`](super::members).
 #[derive(Debug)]
@@ -50,13 +54,19 @@ impl View {
     };
 }
 
+/// How long after a keeper panicked another one begins.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
 /// A connection's task.
+#[derive(Clone)]
 pub(super) struct Keeper {
     pub(super) authority: Arc<str>,
     pub(super) id: u64,
     pub(super) settings: watch::Receiver<Arc<Settings>>,
     pub(super) changes: mpsc::Sender<Change>,
     pub(super) metrics: Arc<ClientMetrics>,
+    /// Whom its connections tell of free streams.
+    pub(super) freed: Arc<Freed>,
 }
 
 /// Counts a connection as open for as long as its task holds it.
@@ -79,8 +89,38 @@ impl Drop for Counted {
 struct Deserted;
 
 impl Keeper {
+    /// Keeps the instance connected until `gone`, also when a defect makes its task panic.
+    pub(super) async fn supervise(self, gone: CancellationToken) {
+        loop {
+            let kept = AssertUnwindSafe(self.clone().keep(gone.clone())).catch_unwind();
+            if kept.await.is_ok() {
+                return;
+            }
+            tracing::error!(
+                instance = %self.authority,
+                "the task that keeps it connected panicked, a defect; it is begun again"
+            );
+            let view = View {
+                state: State::Backoff,
+                failed: true,
+                connection: None,
+                error: Some("the task that keeps it connected panicked".into()),
+            };
+            tokio::select! {
+                () = gone.cancelled() => return,
+                told = self.tell(&view) => if told.is_err() {
+                    return;
+                }
+            }
+            tokio::select! {
+                () = gone.cancelled() => return,
+                () = sleep(AGAIN_AFTER) => {}
+            }
+        }
+    }
+
     /// Keeps the instance connected until `gone`.
-    pub(super) async fn keep(self, gone: CancellationToken) {
+    async fn keep(self, gone: CancellationToken) {
         let mut link = Link::new();
         tokio::select! {
             () = gone.cancelled() => {
@@ -120,7 +160,7 @@ impl Keeper {
         }
     }
 
-    async fn connect(&self, link: &Link, view: &mut View, within: std::time::Duration) -> Event {
+    async fn connect(&self, link: &Link, view: &mut View, within: Duration) -> Event {
         let settings = self.settings.borrow().clone();
         let config = Config {
             connect_timeout: within,
@@ -130,7 +170,9 @@ impl Keeper {
                 .map(|interval| link.keep_alive(interval)),
             ..settings.connection.clone()
         };
-        match Connection::open_with(&self.authority, &config, &*settings.connector).await {
+        let freed = self.freed.clone();
+        let connector = &*settings.connector;
+        match Connection::open_among(&self.authority, &config, connector, freed).await {
             Ok(connection) => {
                 view.connection = Some(connection);
                 Event::Settled {

@@ -234,6 +234,29 @@ fn a_late_result_of_an_earlier_phase_is_ignored() {
 }
 
 #[test]
+fn an_excluded_probe_frees_its_slot_and_the_others_are_still_waited_for() {
+    let timeout = 5 * SECOND;
+    let (mut state, now) = start_with(Config {
+        probes_max: 2,
+        probe_timeout: Some(timeout),
+        ..Config::gobreaker()
+    });
+    open(&mut state, now);
+    let now = now + 31 * SECOND;
+    let slow = state.admit(now).unwrap();
+    let dropped = state.admit(now).unwrap();
+    assert!(state.admit(now).is_err(), "full");
+    state.exclude(dropped);
+    // It is not full any more, so the time that a full one waits does not run.
+    let later = now + timeout + SECOND;
+    let third = state.admit(later).unwrap();
+    assert!(state.admit(later).is_err(), "one slot was free, not two");
+    record(&mut state, slow, Success, later);
+    record(&mut state, third, Success, later);
+    assert_eq!(state.phase(), Phase::Closed);
+}
+
+#[test]
 fn an_excluded_probe_frees_its_slot() {
     let (mut state, now) = start();
     open(&mut state, now);

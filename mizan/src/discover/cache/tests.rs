@@ -169,3 +169,29 @@ async fn a_folder_that_is_not_there_costs_only_the_cache() {
     assert_eq!(first(&discovery).await, Known::Instances(list(&[1])));
     assert!(!path.exists());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_does_not_change_is_written_again_within_its_time() {
+    let (_folder, path) = folder();
+    let (tell, _discovery) = start(&path);
+    tell.send(Ok(list(&[1]))).unwrap();
+    until_written(&path, &list(&[1])).await;
+    // As if it were long ago: what is written again is there again.
+    fs::remove_file(&path).unwrap();
+    let renewed = async {
+        while !path.exists() {
+            tell.send(Ok(list(&[1]))).unwrap();
+            advance(Duration::from_secs(1)).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let begun = Instant::now();
+    let within = timeout(RENEWAL * 100, renewed).await;
+    assert!(within.is_ok(), "never");
+    // Writing is done by other threads, while virtual time runs on: only the other side is exact.
+    assert!(
+        begun.elapsed() >= RENEWAL - WRITE_PAUSE * 2,
+        "not at every word"
+    );
+    assert_eq!(written(&path), Some(list(&[1])));
+}

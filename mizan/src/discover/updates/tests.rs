@@ -113,3 +113,29 @@ async fn many_asks_to_refresh_are_one() {
     let again = tokio::time::timeout(Duration::ZERO, updates.refresh_asked()).await;
     assert!(again.is_err());
 }
+
+#[test]
+fn a_list_over_its_limit_is_cut_and_the_rest_counted_however_lists_alternate() {
+    let (updates, discovery) = channel();
+    let list = |length: usize| -> Vec<Endpoint> {
+        let authority = |n: usize| format!("h{}:{}", n / 60_000, n % 60_000 + 1);
+        (0..length)
+            .map(|n| Endpoint::new(authority(n)).unwrap())
+            .collect()
+    };
+    for _ in 0..2 {
+        for (length, used, left_out) in [
+            (INSTANCES_MAX + 1, INSTANCES_MAX, 1),
+            (2, 2, 0),
+            (100_000, INSTANCES_MAX, 100_000 - INSTANCES_MAX),
+            (0, 0, 0),
+            (INSTANCES_MAX, INSTANCES_MAX, 0),
+        ] {
+            // Named twice, it is one.
+            let named_twice = [list(length), list(length)].concat();
+            updates.instances(named_twice);
+            assert_eq!(updates.latest().unwrap(), list(used));
+            assert_eq!(discovery.status().left_out, left_out);
+        }
+    }
+}
