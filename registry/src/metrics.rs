@@ -90,6 +90,7 @@ impl From<Api> for ByApi {
 pub(crate) struct Metrics {
     checks: Family<ByKind, Histogram, fn() -> Histogram>,
     store: Histogram,
+    takeovers: Counter,
     watchers: Family<ByApi, Gauge>,
     wakes: Family<ByApi, Counter>,
     filters: Family<ByEnd, Counter>,
@@ -102,6 +103,7 @@ impl Default for Metrics {
         let metrics = Self {
             checks: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             store: Histogram::new(SECONDS),
+            takeovers: Counter::default(),
             watchers: Family::default(),
             wakes: Family::default(),
             filters: Family::default(),
@@ -131,6 +133,11 @@ impl Metrics {
     /// A group of changes became durable.
     pub(crate) fn stored(&self, took: Duration) {
         self.store.observe(took.as_secs_f64());
+    }
+
+    /// A process took an instance id from another that lives.
+    pub(crate) fn taken_over(&self) {
+        self.takeovers.inc();
     }
 
     /// A watcher was told something.
@@ -175,6 +182,11 @@ impl Metrics {
             "How long writing a group of changes took, until it was durable",
             seconds(),
             self.store.clone(),
+        );
+        page.register(
+            "mizan_registry_takeovers",
+            "Instance ids that a process took over from another that was still beating",
+            self.takeovers.clone(),
         );
         page.register(
             "mizan_registry_watchers",

@@ -6,28 +6,31 @@
 //!
 //! What changes what was registered answers once it is durable; see [`Registry::register`].
 
+mod lives;
 mod read;
 mod wait;
 
 use std::{
     collections::HashMap,
     net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
 };
 
+use dashmap::DashMap;
 use parking_lot::Mutex;
-use tokio::{sync::watch, time::interval};
+use tokio::{
+    sync::{Notify, watch},
+    time::interval,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     board::{Board, Subscription},
     catalogue::{
-        Bounds, Catalogue, CheckDefinition, CheckRef, Effects, Entry, Full, Indexes, Instance, Key,
-        Node, NotAdded, NotReported, Owner, Polling, SWEEP, Snapshot, Status, StreamId,
+        Bounds, Catalogue, CheckDefinition, CheckRef, Effects, Entry, Full, Held, Indexes,
+        Instance, Node, NotAdded, NotReported, Owner, Polling, SWEEP, Snapshot, Status, StreamId,
+        Takeover,
     },
     check::{Networks, Outcome, Polled, Poller},
     clock,
@@ -35,6 +38,7 @@ use crate::{
     metrics::Metrics,
 };
 
+pub(crate) use lives::{Known, Left, Stream};
 pub(crate) use wait::Watched;
 
 /// A clonable handle; clones share the registry.
@@ -52,6 +56,8 @@ struct Shared {
     poller: Poller,
     metrics: Metrics,
     last_stream: AtomicU64,
+    /// The heartbeat streams that are open: how each is told to look again whose its instance is.
+    streams: DashMap<StreamId, Arc<Notify>>,
     /// Names this life: revisions of another one mean nothing in this.
     epoch: String,
     /// The node of instances that name none.
@@ -83,6 +89,9 @@ pub(crate) enum Refused {
     /// The registry holds as much as it may.
     #[error(transparent)]
     Full(#[from] Full),
+    /// The id is that of another service's process, which lives.
+    #[error(transparent)]
+    Held(Held),
     /// There is no such instance or node.
     #[error("is not registered")]
     Unknown,
@@ -137,6 +146,7 @@ impl Registry {
             poller: Poller::new(networks, metrics.clone()),
             metrics,
             last_stream: AtomicU64::new(0),
+            streams: DashMap::new(),
             epoch,
             local_node: local_node.to_owned(),
             stop,
@@ -161,30 +171,6 @@ impl Registry {
         node.id = Uuid::new_v5(&Uuid::NAMESPACE_DNS, node.name.as_bytes()).to_string();
         node.address = host;
         self.register_node(node).await
-    }
-
-    /// Makes an instance known or replaces what was known of it. Watchers may see it a moment
-    /// before it is durable; the caller is answered after.
-    pub(crate) async fn register(&self, instance: Instance) -> Result<Arc<Entry>, Refused> {
-        if let Some(ip) = self.0.poller.networks().forbidden(&instance) {
-            return Err(Refused::Forbidden(ip));
-        }
-        let (entry, pending) = {
-            let mut state = self.0.state.lock();
-            let (entry, effects) = state.catalogue.register(instance, clock::now())?;
-            self.carry_out(&mut state, effects);
-            (entry, state.pending())
-        };
-        durable(pending, entry).await
-    }
-
-    /// Removes an instance. Answers whether it was there.
-    pub(crate) async fn deregister(&self, key: &Key) -> Result<bool, Refused> {
-        let (known, pending) = self.change(|catalogue| catalogue.deregister(key, clock::now()));
-        if known {
-            tracing::info!(node = %key.node, instance = %key.id, "deregistered");
-        }
-        durable(pending, known).await
     }
 
     /// Makes a node known or replaces what was known of it, its checks included.
@@ -269,29 +255,6 @@ impl Registry {
         let effects = catalogue.report(check, (status, output), now)?;
         self.carry_out(&mut state, effects);
         Ok(())
-    }
-
-    /// Names a new heartbeat stream.
-    pub(crate) fn open_heartbeat(&self) -> StreamId {
-        self.0.last_stream.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Takes a heartbeat. Answers whether the instance is known.
-    pub(crate) fn heartbeat(&self, key: &Key, stream: StreamId) -> bool {
-        let mut state = self.0.state.lock();
-        let effects = state.catalogue.heartbeat(key, stream, clock::now());
-        self.carry_out_some(&mut state, effects)
-    }
-
-    /// Takes the end of a heartbeat stream. When it is the registry that stops, it says nothing
-    /// about the instance.
-    pub(crate) fn heartbeat_ended(&self, key: &Key, stream: StreamId) {
-        if self.0.stop.is_cancelled() {
-            return;
-        }
-        let mut state = self.0.state.lock();
-        let effects = state.catalogue.heartbeat_ended(key, stream, clock::now());
-        self.carry_out_some(&mut state, effects);
     }
 
     /// The slots of these services; see [`Subscription`].
@@ -390,6 +353,14 @@ impl Registry {
         for polling in effects.polling {
             self.poll(state, polling);
         }
+        self.tell(&effects.told);
+        for Takeover { key, before, after } in effects.takeovers {
+            self.0.metrics.taken_over();
+            tracing::warn!(node = %key.node, instance = %key.id,
+                service = %after.service, before = %place(&before), after = %place(&after),
+                "taken over from a process that is alive: two processes have one instance id; \
+                 give each its own (--instance-id)");
+        }
         for entry in effects.reaped {
             let instance = &entry.instance;
             tracing::warn!(service = %instance.service, instance = %instance.instance_id,
@@ -424,6 +395,10 @@ impl Registry {
     }
 }
 
+fn place(instance: &Instance) -> String {
+    format!("{}:{}", instance.address, instance.port)
+}
+
 async fn durable<T>(pending: Pending, answer: T) -> Result<T, Refused> {
     if pending.durable().await {
         Ok(answer)
@@ -446,7 +421,7 @@ fn tell(entry: &Entry) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::{Candidate, CandidateCheck, CheckKind};
+    use crate::catalogue::{Candidate, CandidateCheck, CheckKind, Key};
 
     #[tokio::test]
     async fn nothing_is_kept_of_a_check_that_is_over() {
@@ -475,15 +450,16 @@ mod tests {
             candidate.validate().unwrap()
         };
         let tcp = || CheckKind::Tcp { target: None };
-        registry.register(instance(tcp())).await.unwrap();
+        registry.register(instance(tcp()), None).await.unwrap();
         assert_eq!(polled(), 1);
         registry
-            .register(instance(CheckKind::Standing))
+            .register(instance(CheckKind::Standing), None)
             .await
             .unwrap();
         assert_eq!(polled(), 0);
-        registry.register(instance(tcp())).await.unwrap();
-        assert!(registry.deregister(&Key::new("here", "a")).await.unwrap());
+        registry.register(instance(tcp()), None).await.unwrap();
+        let left = registry.deregister(&Key::new("here", "a"), None).await;
+        assert!(left.unwrap().removed);
         assert_eq!(polled(), 0);
         registry.close().await;
     }

@@ -268,12 +268,13 @@ impl Server {
             .unwrap_or_else(|| ServerArgs::with_registry(Vec::new()));
         let reporter = serving::Reporter::new();
         let state = health::State::new(!args.registry.is_empty(), reporter.clone());
-        let routers = self.routers(&reporter, &state)?;
+        let identity = register::Identity::new(&self.name);
+        let routers = self.routers(&reporter, &state, identity.health())?;
 
         let stop_registering = CancellationToken::new();
         // Both end with this future, should it be dropped: then nothing is drained.
         let registration = AbortOnDropHandle::new(tokio::spawn(register::keep_registered(
-            register::instance(&self.name, address, &args),
+            register::registration(&self.name, &identity, address, &args),
             register::Registries {
                 authorities: args.registry.clone(),
                 connector: args.connector.clone(),
@@ -322,6 +323,7 @@ impl Server {
         &self,
         reporter: &serving::Reporter,
         state: &health::State,
+        own_name: &str,
     ) -> Result<calls::Routers, ServeError> {
         let reflection = || {
             let mut builder = tonic_reflection::server::Builder::configure()
@@ -342,7 +344,7 @@ impl Server {
         let services = self
             .routes
             .clone()
-            .add_service(serving::health(&self.services, reporter))
+            .add_service(serving::health(&self.services, own_name, reporter))
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
             .prepare()

@@ -51,6 +51,8 @@ pub(crate) fn instance(entry: &Entry, view: View) -> pb::Instance {
         status: status(entry.status).into(),
         status_reason: entry.reason.clone(),
         flapping: entry.flapping,
+        takeovers: entry.takeovers,
+        takeover_time: entry.takeover_time.map(timestamp),
         register_time: Some(timestamp(entry.register_time)),
         status_time: Some(timestamp(entry.status_time)),
     }

@@ -193,6 +193,8 @@ impl Catalogue {
             status: Status::Passing,
             reason: String::new(),
             flapping: false,
+            takeovers: record.holder.takeovers,
+            takeover_time: record.holder.takeover_time,
             register_time: record.register_time,
             status_time: now,
             create_revision: held.map_or(next, |held| held.create_revision),

@@ -1,10 +1,10 @@
 //! What goes into the catalogue beside registrations, and what comes out of a change.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use crate::catalogue::{
     CheckDefinition, Counts, Entry, Holding, Instance, Node, Owner, Snapshot, UnixMillis,
-    check::Said, limits,
+    check::Said, holder::Takeover, limits,
 };
 
 /// Names one heartbeat stream.
@@ -77,6 +77,10 @@ pub(crate) struct Effects {
     pub(crate) turned: Vec<Arc<Entry>>,
     /// Instances that were removed by time.
     pub(crate) reaped: Vec<Arc<Entry>>,
+    /// Instances that went from one living process to another.
+    pub(crate) takeovers: Vec<Takeover>,
+    /// Heartbeat streams whose instance is no longer theirs, or may be theirs again.
+    pub(crate) told: BTreeSet<StreamId>,
     /// What is kept over a restart and changed; see [`Catalogue::stored`](super::Catalogue::stored).
     pub(crate) stale: Vec<Owner>,
 }
@@ -169,6 +173,9 @@ pub(crate) struct StoredInstance {
     pub(crate) maintenance: Option<String>,
     /// Whether it held a heartbeat stream.
     pub(crate) bound: bool,
+    /// Of the process that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) life: Option<String>,
     pub(crate) said: Vec<Said>,
 }
 

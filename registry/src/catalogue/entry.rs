@@ -48,6 +48,11 @@ pub(crate) struct Entry {
     pub(crate) reason: String,
     /// Whether it is held as warning because it fell too often.
     pub(crate) flapping: bool,
+    /// How often a process took its id over from another that was still beating, and when last. Not
+    /// part of the answer: it moves no revision.
+    pub(crate) takeovers: u32,
+    /// See `takeovers`.
+    pub(crate) takeover_time: Option<UnixMillis>,
     /// When the instance was first registered.
     pub(crate) register_time: UnixMillis,
     /// When `status` last changed.
@@ -96,13 +101,16 @@ impl Entry {
         self.instance == other.instance && self.node.node == other.node.node
     }
 
-    /// Whether it reads the same in everything, its checks' output included.
+    /// Whether it reads the same in everything, its checks' output and takeovers included.
     pub(crate) fn same(&self, other: &Self) -> bool {
         let outputs = |entry: &Self| {
             let checks = entry.all_checks();
             checks.map(|check| check.output.clone()).collect::<Vec<_>>()
         };
-        self.same_answer(other) && outputs(self) == outputs(other)
+        self.same_answer(other)
+            && self.takeovers == other.takeovers
+            && self.takeover_time == other.takeover_time
+            && outputs(self) == outputs(other)
     }
 
     /// What its checks and its node's say, maintenance and flapping left out.

@@ -76,7 +76,7 @@ impl Catalogue {
     /// Takes a message of a heartbeat stream and binds the instance to that stream; nothing when
     /// the instance is not known. A new stream is a sign of life: critical checks run at once, and
     /// standing ones pass.
-    pub(crate) fn heartbeat(
+    pub(super) fn heartbeat(
         &mut self,
         key: &Key,
         stream: StreamId,
@@ -113,6 +113,7 @@ impl Catalogue {
         stream: StreamId,
         now: UnixMillis,
     ) -> Option<Effects> {
+        self.waits_no_more(key, stream);
         let record = self.records.get_mut(key)?;
         if !record.heartbeats.remove(&stream) || !record.heartbeats.is_empty() {
             return None;
@@ -135,5 +136,6 @@ impl Catalogue {
         let owner = Owner::Instance(key.clone());
         self.start(&owner, effects);
         self.changed(&owner, now, effects);
+        self.tell_waiting(key, effects);
     }
 }

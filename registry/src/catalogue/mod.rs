@@ -21,6 +21,7 @@ mod effects;
 mod entry;
 mod flap;
 mod guard;
+mod holder;
 mod life;
 pub(crate) mod limits;
 mod node;
@@ -45,6 +46,7 @@ pub(crate) use effects::{
 };
 pub(crate) use entry::{Entry, NodeView};
 pub(crate) use guard::Holding;
+pub(crate) use holder::{Beat, Held, NotRegistered, Removal, Takeover};
 pub(crate) use pairs::Pairs;
 pub(crate) use snapshot::{Counts, Form, Snapshot, View};
 pub(crate) use state::Catalogue;

@@ -6,6 +6,7 @@ use crate::catalogue::{
     Catalogue, CheckView, Effects, Instance, Key, Node, Owner, Status, Stored, UnixMillis, View,
     check::{Check, Said},
     effects::{StoredInstance, StoredNode},
+    holder::Holder,
     state::Timer,
 };
 
@@ -21,6 +22,7 @@ impl Catalogue {
                     register_time: record.register_time,
                     maintenance: record.maintenance.clone(),
                     bound: record.bound,
+                    life: record.holder.life.clone(),
                     said: said(&record.checks),
                 }))
             }
@@ -126,6 +128,7 @@ impl Catalogue {
             record.register_time = stored.register_time;
             record.maintenance = stored.maintenance;
             record.bound = stored.bound;
+            record.holder = Holder::kept(stored.life.as_deref());
             record.raw = Status::worst(record.checks.iter().map(|c| c.view.status));
         }
         if stored.bound {

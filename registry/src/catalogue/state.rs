@@ -17,8 +17,11 @@ use std::{
 
 use crate::catalogue::{
     Bounds, CheckDefinition, CheckKind, CheckRef, Effects, Entry, Full, Indexes, Instance, Key,
-    NodeView, Owner, Polling, Snapshot, Status, StreamId, Target, UnixMillis, check::Check,
-    flap::Flap, guard::Guard,
+    NodeView, Owner, Polling, Snapshot, Status, StreamId, Target, UnixMillis,
+    check::Check,
+    flap::Flap,
+    guard::Guard,
+    holder::{Claim, Holder},
 };
 
 /// Where to find an instance, and what of it nobody is told.
@@ -30,6 +33,8 @@ pub(super) struct Record {
     pub(super) heartbeats: BTreeSet<StreamId>,
     /// Whether it held a heartbeat stream, in this life of the registry or the one before.
     pub(super) bound: bool,
+    /// Whose it is.
+    pub(super) holder: Holder,
     pub(super) flap: Flap,
     /// What its checks and its node's said when it was last looked at.
     pub(super) raw: Status,
@@ -119,10 +124,20 @@ impl Catalogue {
         }
     }
 
-    /// Makes an instance known or replaces what was known of it.
+    /// Makes an instance known or replaces what was known of it. It stays whose it is.
     pub(crate) fn register(
         &mut self,
         instance: Instance,
+        now: UnixMillis,
+    ) -> Result<(Arc<Entry>, Effects), Full> {
+        self.register_claimed(instance, None, Claim::Same, now)
+    }
+
+    pub(super) fn register_claimed(
+        &mut self,
+        instance: Instance,
+        life: Option<&str>,
+        claim: Claim,
         now: UnixMillis,
     ) -> Result<(Arc<Entry>, Effects), Full> {
         let key = instance.key();
@@ -138,8 +153,14 @@ impl Catalogue {
         let mut effects = Effects::default();
         self.ensure_node(&key, &mut effects);
         match known {
-            None => self.register_new(instance, now, &mut effects),
-            Some(held) => self.register_again(&key, &held, instance, now, &mut effects),
+            None => self.register_new(instance, life, now, &mut effects),
+            Some(held) => {
+                self.register_again(&key, &held, instance, now, &mut effects);
+                let after = self.records.get(&key).map(|one| Arc::clone(&one.instance));
+                let after = after.unwrap_or_else(|| Arc::clone(&held));
+                self.claim(&key, life, claim, (&held, &after), now, &mut effects);
+                self.start(&Owner::Instance(key.clone()), &mut effects);
+            }
         }
         let entry = self.changed(&Owner::Instance(key.clone()), now, &mut effects);
         let entry = entry.or_else(|| self.entry(&key).cloned());
@@ -184,7 +205,13 @@ impl Catalogue {
         Some(effects)
     }
 
-    fn register_new(&mut self, instance: Instance, now: UnixMillis, effects: &mut Effects) {
+    fn register_new(
+        &mut self,
+        instance: Instance,
+        life: Option<&str>,
+        now: UnixMillis,
+        effects: &mut Effects,
+    ) {
         let (key, instance) = (instance.key(), Arc::new(instance));
         let owner = Owner::Instance(key.clone());
         let checks = self.begin_checks(&owner, &instance.checks, now);
@@ -194,6 +221,7 @@ impl Catalogue {
             maintenance: None,
             heartbeats: BTreeSet::new(),
             bound: false,
+            holder: Holder::new(life, now),
             flap: Flap::default(),
             register_time: now,
             instance: Arc::clone(&instance),
@@ -231,7 +259,6 @@ impl Catalogue {
         if let Some(record) = self.records.get_mut(key) {
             record.instance = Arc::clone(&instance);
         }
-        self.start(&owner, effects);
     }
 
     /// Replaces an owner's checks. Those that still ask the same of the same target keep what they
@@ -335,7 +362,8 @@ impl Catalogue {
         effects: &mut Effects,
     ) -> Option<Arc<Entry>> {
         let entry = self.entry(key).cloned();
-        let record = self.records.remove(key)?;
+        let mut record = self.records.remove(key)?;
+        Self::tell_all(&mut record, effects);
         let owner = Owner::Instance(key.clone());
         for check in &record.checks {
             self.unlink(&owner, &check.view.definition, effects);

@@ -1,6 +1,7 @@
 //! The catalogue's promises, one by one; and all of them against naive models.
 
 mod heartbeats;
+mod holders;
 mod model;
 mod nodes;
 mod restarts;

@@ -46,7 +46,7 @@ impl GrpcProbe {
                 Err(status) if broke(&status) => {}
                 answer => {
                     self.connection = Some(connection);
-                    return answer.map_err(|status| words(authority, &status));
+                    return answer.map_err(|status| words(authority, service, &status));
                 }
             }
         }
@@ -62,7 +62,7 @@ impl GrpcProbe {
         if !matches!(&answer, Err(status) if broke(status)) {
             self.connection = Some(connection);
         }
-        answer.map_err(|status| words(authority, &status))
+        answer.map_err(|status| words(authority, service, &status))
     }
 }
 
@@ -103,7 +103,7 @@ impl Connector for Way<'_> {
     }
 }
 
-fn words(authority: &str, status: &Status) -> String {
+fn words(authority: &str, service: &str, status: &Status) -> String {
     let message = status.message();
     let cause = message
         .strip_prefix(authority)
@@ -112,6 +112,12 @@ fn words(authority: &str, status: &Status) -> String {
         (Some(cause), _) => readable(cause),
         (None, Code::FailedPrecondition) if SERVING_WORDS.contains(&message) => message.to_owned(),
         (None, Code::Unimplemented) => "does not serve grpc.health.v1.Health".to_owned(),
+        (None, Code::NotFound) if !service.is_empty() => {
+            let code = Code::NotFound;
+            format!(
+                "health check answered {code:?}: {authority} does not serve {service}, so it may be another process"
+            )
+        }
         (None, code) if message.is_empty() => format!("health check answered {code:?}"),
         (None, code) => format!("health check answered {code:?}: {message}"),
     }

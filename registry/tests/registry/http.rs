@@ -185,6 +185,7 @@ async fn checks_go_only_where_they_may() {
     let tcp = || Some(Kind::Tcp(TcpCheck::default()));
     let request = RegisterRequest {
         instance: Some(checked("a", 1, tcp(), OFTEN)),
+        ..RegisterRequest::default()
     };
     let refused = soon(client.register(request)).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);

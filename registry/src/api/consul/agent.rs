@@ -59,14 +59,14 @@ impl Consul {
         if !replace && let Some(held) = self.registry.entry(&instance.key()) {
             keep(&mut instance.checks, &held.instance.checks);
         }
-        self.registry.register(instance).await?;
+        self.registry.register(instance, None).await?;
         Ok(done())
     }
 
     /// `PUT /v1/agent/service/deregister/:id`.
     pub(super) async fn deregister_service(&self, id: &str) -> Result<Response<Body>, Refusal> {
         let key = self.find_service(id)?;
-        if self.registry.deregister(&key).await? {
+        if self.registry.deregister(&key, None).await?.removed {
             Ok(done())
         } else {
             Err(unknown(id))
@@ -201,8 +201,9 @@ impl Consul {
         })
     }
 
+    /// On the registry's own node: an agent knows of no other.
     pub(super) fn find_service(&self, id: &str) -> Result<Key, Refusal> {
-        self.registry.find("", id).ok_or_else(|| unknown(id))
+        self.registry.find_on("", id).ok_or_else(|| unknown(id))
     }
 }
 

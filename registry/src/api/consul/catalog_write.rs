@@ -103,7 +103,7 @@ impl Consul {
         self.write_node(node, fields.flag("SkipNodeUpdate")?)
             .await?;
         if let Some(instance) = instance {
-            self.registry.register(instance).await?;
+            self.registry.register(instance, None).await?;
         }
         for Said { owner, check, .. } in &of_others {
             let check = CheckDefinition::clone(check);
@@ -145,7 +145,8 @@ impl Consul {
                 }
             }
             (_, "") => {
-                self.registry.deregister(&Key::new(node, service)).await?;
+                let key = Key::new(node, service);
+                self.registry.deregister(&key, None).await?;
             }
             (..) => {
                 let owner = Owner::Instance(Key::new(node, service));

@@ -21,7 +21,7 @@ impl Consul {
         let (owner, has_port) = match fields.given("ServiceID")? {
             None => (Owner::Node(local.to_owned()), false),
             Some(id) => {
-                let key = self.registry.find("", &id);
+                let key = self.registry.find_on("", &id);
                 let entry = key.and_then(|key| self.registry.entry(&key));
                 let entry = entry.ok_or_else(|| {
                     Refusal::not_found(format!("ServiceID \"{id}\" does not exist"))

@@ -53,6 +53,7 @@ impl From<Refused> for Refusal {
         let (status, text) = match &why {
             Refused::Full(_) => (StatusCode::TOO_MANY_REQUESTS, why.to_string()),
             Refused::Unknown => (StatusCode::NOT_FOUND, why.to_string()),
+            Refused::Held(_) => (StatusCode::CONFLICT, why.to_string()),
             Refused::Checks(_) | Refused::Forbidden(_) => {
                 (StatusCode::BAD_REQUEST, format!("Invalid check: {why}"))
             }
