@@ -51,6 +51,17 @@ pub struct Config {
     )]
     pub probe_allow: Vec<IpNet>,
 
+    /// An address, or a network, that checks may go to whatever it is; may be given again. Link-local
+    /// addresses and those of a cloud's metadata are not checked otherwise.
+    #[arg(
+        long,
+        env = "MIZAN_ALLOW_CHECK_ADDRESS",
+        value_name = "IP|CIDR",
+        value_delimiter = ',',
+        value_parser = network
+    )]
+    pub allow_check_address: Vec<IpNet>,
+
     /// Names by which its pages and Consul's API may be called on a loopback address,
     /// comma-separated, beside addresses, localhost and names without a dot: for a proxy on this
     /// machine that passes on the name it was called by.
@@ -61,6 +72,13 @@ pub struct Config {
     /// otherwise.
     #[arg(skip = tcp())]
     pub connector: Arc<dyn Connector>,
+}
+
+fn network(word: &str) -> Result<IpNet, String> {
+    let address = word.parse::<IpAddr>().map(IpNet::from);
+    address
+        .or_else(|_| word.parse())
+        .map_err(|_| "is neither an IP address nor a network such as 10.0.0.0/8".to_owned())
 }
 
 fn host(word: &str) -> Result<String, String> {
@@ -83,6 +101,7 @@ impl Default for Config {
             node: "mizan".to_owned(),
             advertise: None,
             probe_allow: Vec::new(),
+            allow_check_address: Vec::new(),
             allow_host: Vec::new(),
             connector: tcp(),
         }

@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::{Registry as Page, Unit},
 };
 
-use crate::{catalogue::Census, registry::Registry};
+use crate::{catalogue::Census, check::Trouble, registry::Registry};
 
 /// Seconds: from a check on the same machine to the longest timeout; from a quick disk to one that
 /// stands still.
@@ -85,10 +85,23 @@ impl From<Api> for ByApi {
     }
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByLack {
+    lacks: &'static str,
+}
+
+impl From<Trouble> for ByLack {
+    fn from(trouble: Trouble) -> Self {
+        let lacks = trouble.word();
+        Self { lacks }
+    }
+}
+
 /// What is counted when it happens. Clones count together.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     checks: Family<ByKind, Histogram, fn() -> Histogram>,
+    unknown: Family<ByLack, Counter>,
     store: Histogram,
     takeovers: Counter,
     watchers: Family<ByApi, Gauge>,
@@ -102,6 +115,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
             checks: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            unknown: Family::default(),
             store: Histogram::new(SECONDS),
             takeovers: Counter::default(),
             watchers: Family::default(),
@@ -114,6 +128,9 @@ impl Default for Metrics {
             // Shown from the start: a rate needs a first value.
             drop(metrics.watchers.get_or_create(&api.into()));
             drop(metrics.wakes.get_or_create(&api.into()));
+        }
+        for trouble in Trouble::ALL {
+            drop(metrics.unknown.get_or_create(&trouble.into()));
         }
         use FilterEnd::{Answered, Busy, Expensive, Late, Left, Wrong};
         for end in [Answered, Wrong, Expensive, Late, Busy, Left] {
@@ -128,6 +145,11 @@ impl Metrics {
     pub(crate) fn checked(&self, kind: &'static str, took: Duration) {
         let by = ByKind { kind };
         self.checks.get_or_create(&by).observe(took.as_secs_f64());
+    }
+
+    /// A check had no result, since the registry lacked something.
+    pub(crate) fn unknown(&self, trouble: Trouble) {
+        self.unknown.get_or_create(&trouble.into()).inc();
     }
 
     /// A group of changes became durable.
@@ -176,6 +198,11 @@ impl Metrics {
             "How long one run of a check took",
             seconds(),
             self.checks.clone(),
+        );
+        page.register(
+            "mizan_registry_checks_unknown",
+            "Runs of checks without a result, by what the registry itself lacked",
+            self.unknown.clone(),
         );
         page.register_with_unit(
             "mizan_registry_store_duration",

@@ -8,11 +8,11 @@
 
 mod lives;
 mod read;
+mod trouble;
 mod wait;
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
     sync::{Arc, atomic::AtomicU64},
 };
 
@@ -32,13 +32,14 @@ use crate::{
         Instance, Node, NotAdded, NotReported, Owner, Polling, SWEEP, Snapshot, Status, StreamId,
         Takeover,
     },
-    check::{Networks, Outcome, Polled, Poller},
+    check::{Forbidden, Networks, Outcome, Polled, Poller},
     clock,
     keep::{Journal, Kept, Pending},
     metrics::Metrics,
 };
 
 pub(crate) use lives::{Known, Left, Stream};
+use trouble::Troubles;
 pub(crate) use wait::Watched;
 
 /// A clonable handle; clones share the registry.
@@ -55,6 +56,7 @@ struct Shared {
     moved: watch::Sender<u64>,
     poller: Poller,
     metrics: Metrics,
+    troubles: Troubles,
     last_stream: AtomicU64,
     /// The heartbeat streams that are open: how each is told to look again whose its instance is.
     streams: DashMap<StreamId, Arc<Notify>>,
@@ -99,8 +101,8 @@ pub(crate) enum Refused {
     #[error(transparent)]
     Checks(NotAdded),
     /// A check would go where checks may not go.
-    #[error("{0} is outside of the networks that may be checked")]
-    Forbidden(IpAddr),
+    #[error(transparent)]
+    Forbidden(Forbidden),
     /// It is not durable: the store cannot be written now.
     #[error("the registry's store cannot be written")]
     Unavailable,
@@ -145,6 +147,7 @@ impl Registry {
             }),
             poller: Poller::new(networks, metrics.clone()),
             metrics,
+            troubles: Troubles::default(),
             last_stream: AtomicU64::new(0),
             streams: DashMap::new(),
             epoch,
@@ -300,8 +303,18 @@ impl Registry {
 
     /// Takes the result of a check. Answers whether running it is to go on.
     fn ran(&self, check: &CheckRef, epoch: u64, outcome: &Outcome) -> bool {
+        let status = match outcome.status {
+            Ok(status) => status,
+            // Nobody is any worse for what the registry lacks: it is as if it had not looked.
+            Err(trouble) => {
+                self.0
+                    .troubles
+                    .tell(&self.0.metrics, trouble, &outcome.output);
+                return true;
+            }
+        };
         let mut state = self.0.state.lock();
-        let said = (outcome.status, outcome.output.as_str());
+        let said = (status, outcome.output.as_str());
         let effects = state.catalogue.ran(check, epoch, said, clock::now());
         self.carry_out_some(&mut state, effects)
     }
