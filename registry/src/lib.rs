@@ -99,7 +99,7 @@ pub async fn serve(
     page.with(|page| registry.metrics().show(page, registry.clone()));
     let address = listener.local_addr().map_err(ServeError::from)?;
     let host = config.host(address.ip());
-    if let Err(error) = registry.begin_local_node(host).await {
+    if let Err(error) = registry.begin_local_node(host, &config.node_meta).await {
         tracing::warn!(%error, "the registry's own node is not durable");
     }
     let served = Server::builder("registry")

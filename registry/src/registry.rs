@@ -164,8 +164,13 @@ impl Registry {
         &self.0.local_node
     }
 
-    /// Makes the registry's own node known, at this host; what else is known of it stays.
-    pub(crate) async fn begin_local_node(&self, host: String) -> Result<(), Refused> {
+    /// Makes the registry's own node known, at this host and with these pairs; what else is known of it
+    /// stays.
+    pub(crate) async fn begin_local_node(
+        &self,
+        host: String,
+        pairs: &[(String, String)],
+    ) -> Result<(), Refused> {
         let known = self
             .node(&self.0.local_node)
             .map(|(view, _)| Node::clone(&view.node));
@@ -173,6 +178,7 @@ impl Registry {
         node.name.clone_from(&self.0.local_node);
         node.id = Uuid::new_v5(&Uuid::NAMESPACE_DNS, node.name.as_bytes()).to_string();
         node.address = host;
+        node.metadata.extend(pairs.iter().cloned());
         self.register_node(node).await
     }
 

@@ -22,11 +22,7 @@ pub(crate) fn instance(entry: &Entry, view: View) -> pb::Instance {
         View::Passing => Vec::new(),
         View::All | View::Registered => {
             let own = entry.checks.iter().map(|check| check_state(check, false));
-            let node = entry
-                .node
-                .checks
-                .iter()
-                .map(|check| check_state(check, true));
+            let node = entry.node.bound().map(|check| check_state(check, true));
             own.chain(node).collect()
         }
     };

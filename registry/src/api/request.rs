@@ -68,6 +68,7 @@ fn candidate_check(check: pb::HealthCheck, local_node: &str) -> CandidateCheck {
         check_id: check.check_id,
         name: check.name,
         notes: String::new(),
+        detached: false,
         kind: check.kind.map(|kind| check_kind(kind, local_node)),
         interval_nanos: check.interval.map(nanos),
         timeout_nanos: check.timeout.map(nanos),

@@ -255,6 +255,11 @@ impl Catalogue {
         if held.is_none_or(|held| !held.same_registration(entry)) {
             self.indexes.registrations = next;
         }
+        if held.is_none_or(|held| held.instance != entry.instance) {
+            // Consul's clients that watch the names learn by it that an instance came, went or is
+            // another one now.
+            self.indexes.services = next;
+        }
         let same = held.is_some_and(|held| {
             said(&held.checks) == said(&entry.checks)
                 && held.maintenance == entry.maintenance
@@ -301,6 +306,7 @@ impl Catalogue {
         };
         self.indexes.newest += 1;
         self.indexes.registrations = self.indexes.newest;
+        self.indexes.services = self.indexes.newest;
         if !entry.checks.is_empty() || entry.maintenance.is_some() {
             self.indexes.checks = self.indexes.newest;
         }

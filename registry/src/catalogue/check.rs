@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use crate::catalogue::{CheckDefinition, CheckKind, Status, UnixMillis, limits::OUTPUT_CHARS_MAX};
 
 /// Why a check without a result is critical.
-const NOT_CHECKED: &str = "not checked yet";
+pub(crate) const NOT_CHECKED: &str = "not checked yet";
 
 /// Why the checks of an instance whose last heartbeat stream broke are critical.
 const HEARTBEAT_LOST: &str = "heartbeat lost";

@@ -153,7 +153,8 @@ pub(crate) struct Summary {
 /// changes, and is never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Indexes {
-    /// Of the map of services' names to their tags.
+    /// Of the map of services' names to their tags. It also moves for each instance that comes, goes or
+    /// is registered differently, as Consul's does.
     pub(crate) services: u64,
     /// Of what instances and nodes registered, of all services.
     pub(crate) registrations: u64,

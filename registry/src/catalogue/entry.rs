@@ -23,11 +23,18 @@ pub(crate) struct NodeView {
 }
 
 impl NodeView {
-    /// Whether an answer that holds this one reads the same with `other`.
+    /// Whether an answer about an instance that holds this one reads the same with `other`.
     pub(crate) fn same_answer(&self, other: &Self) -> bool {
-        self.node == other.node
+        let bound = |view: &Self| view.bound().cloned().collect::<Vec<_>>();
+        self.node.same_for_instances(&other.node)
             && self.maintenance == other.maintenance
-            && same_checks(&self.checks, &other.checks)
+            && same_checks(&bound(self), &bound(other))
+    }
+
+    /// Its checks that count for the instances on it.
+    pub(crate) fn bound(&self) -> impl Iterator<Item = &Arc<CheckView>> {
+        let checks = self.checks.iter();
+        checks.filter(|check| !check.definition.detached)
     }
 }
 
@@ -78,9 +85,9 @@ impl Entry {
         }
     }
 
-    /// Its own checks, then those of its node.
+    /// Its own checks, then those of its node that count for it.
     pub(crate) fn all_checks(&self) -> impl Iterator<Item = &Arc<CheckView>> {
-        self.checks.iter().chain(&self.node.checks)
+        self.checks.iter().chain(self.node.bound())
     }
 
     /// Whether an answer that holds this one reads the same with `other`. The output of checks is
@@ -98,7 +105,7 @@ impl Entry {
 
     /// Whether what its owner and its node's owner said is the same.
     pub(crate) fn same_registration(&self, other: &Self) -> bool {
-        self.instance == other.instance && self.node.node == other.node.node
+        self.instance == other.instance && self.node.node.same_for_instances(&other.node.node)
     }
 
     /// Whether it reads the same in everything, its checks' output and takeovers included.

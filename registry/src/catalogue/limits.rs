@@ -49,6 +49,9 @@ pub(crate) const METADATA_KEY_CHARS_MAX: usize = 128;
 /// Characters of a metadata value.
 pub(crate) const METADATA_VALUE_CHARS_MAX: usize = 512;
 
+/// Ports of an instance that comes through Consul's API.
+pub(crate) const PORTS_MAX: usize = 64;
+
 /// The greatest weight of an instance.
 pub(crate) const WEIGHT_MAX: u32 = 1000;
 

@@ -36,9 +36,9 @@ mod tests;
 mod validate;
 
 pub(crate) use census::Census;
-pub(crate) use check::CheckView;
+pub(crate) use check::{CheckView, NOT_CHECKED};
 pub(crate) use definition::{
-    CheckDefinition, CheckKind, Instance, Key, Node, Owner, Tls, UnixMillis,
+    CheckDefinition, CheckKind, Instance, Key, Locality, NamedPort, Node, Owner, Tls, UnixMillis,
 };
 pub(crate) use effects::{
     Bounds, CheckRef, Effects, Full, Indexes, NotAdded, NotReported, Polling, Stored, StreamId,
@@ -54,5 +54,5 @@ pub(crate) use status::Status;
 pub(crate) use sweep::SWEEP;
 pub(crate) use validate::{
     Candidate, CandidateCheck, Naming, Violation, check_address, check_instance_id, check_lookup,
-    validate_checks, validate_node,
+    check_metadata, validate_checks, validate_node,
 };

@@ -27,13 +27,15 @@ impl Catalogue {
         }
         record.explicit = true;
         let moved = record.view.node.address != node.address;
-        if record.view.node != node {
+        if !record.view.node.same_for_instances(&node) {
             // Checks are also asked for by their node's metadata.
             let checks = record.view.node.metadata != node.metadata;
             let view = Arc::make_mut(&mut record.view);
             view.node = Arc::clone(&node);
             view.modify_revision = self.indexes.newest + 1;
             self.node_changed(checks);
+        } else if record.view.node != node {
+            Arc::make_mut(&mut record.view).node = Arc::clone(&node);
         }
         self.replace_checks(&owner, &node.checks, true, now, &mut effects);
         self.start(&owner, &mut effects);

@@ -159,7 +159,7 @@ impl Networks {
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         let usual = IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254));
         let known = METADATA_NAMES.contains(&&*host) && self.judge(usual).is_err();
-        known.then(|| Forbidden::Local(Place::Name(host)))
+        known.then_some(Forbidden::Local(Place::Name(host)))
     }
 
     /// The addresses behind HOST:PORT that checks may go to: at least one.

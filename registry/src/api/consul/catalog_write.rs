@@ -51,7 +51,11 @@ impl Consul {
     ) -> Result<Response<Body>, Refusal> {
         let fields = Fields::parse(body)?;
         query.datacenter(&fields.text("Datacenter")?)?;
-        let mut node = node(&fields)?;
+        let skip = fields.flag("SkipNodeUpdate")?;
+        let mut node = node(&fields, |name| {
+            let held = self.registry.node(name).filter(|_| skip);
+            held.map(|(view, _)| view.node.address.clone())
+        })?;
         let service = fields.object("Service")?;
         let service = service
             .filter(|service| !service.is_empty())
@@ -100,8 +104,7 @@ impl Consul {
             .partition(|said| matches!(said.owner, Owner::Node(_)));
         self.have_room(&of_others)?;
         node.checks = of_node.iter().map(|said| Arc::clone(&said.check)).collect();
-        self.write_node(node, fields.flag("SkipNodeUpdate")?)
-            .await?;
+        self.write_node(node, skip).await?;
         if let Some(instance) = instance {
             self.registry.register(instance, None).await?;
         }
@@ -264,16 +267,27 @@ pub(super) fn keep(checks: &mut Vec<Arc<CheckDefinition>>, held: &[Arc<CheckDefi
     }
 }
 
-fn node(fields: &Fields) -> Result<Node, Refusal> {
-    let node = Node {
+/// The node of a body. One that is not to be updated needs no address, if there is one that is `held`.
+fn node(fields: &Fields, held: impl FnOnce(&str) -> Option<String>) -> Result<Node, Refusal> {
+    let mut node = Node {
         name: fields.text("Node")?,
         id: fields.text("ID")?,
         address: fields.text("Address")?,
         metadata: fields.pairs("NodeMeta")?,
         tagged_addresses: fields.pairs("TaggedAddresses")?,
         checks: Vec::new(),
+        locality: definition::locality(fields)?,
     };
-    if node.name.is_empty() || node.address.is_empty() {
+    let mut complete = !node.address.is_empty();
+    if !complete && let Some(address) = held(&node.name) {
+        // The node may be known and have none: what is not updated is not judged.
+        complete = true;
+        node.address = address;
+        if node.address.is_empty() {
+            node.address = "localhost".to_owned();
+        }
+    }
+    if node.name.is_empty() || !complete {
         let text = "Must provide node and address";
         return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text));
     }
@@ -286,7 +300,7 @@ fn node(fields: &Fields) -> Result<Node, Refusal> {
 /// A whole body read, and forgotten: for the fuzzer.
 #[cfg(any(test, fuzzing))]
 pub(super) fn parse(fields: &Fields) -> Result<(), Refusal> {
-    let node = node(fields)?;
+    let node = node(fields, |_| None)?;
     if let Some(service) = fields.object("Service")? {
         drop(definition::catalog_service(&service, &node.name)?.validate());
     }
