@@ -20,6 +20,37 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// The most characters of a cell: what others wrote may be a page of HTML.
+const CELL_CHARS_MAX: usize = 160;
+
+/// What somebody else wrote, in a line that does nothing to the terminal: no control characters, none
+/// that turn the direction of writing, and no more than fits.
+pub(crate) fn inert(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let mut shown = String::with_capacity(text.len().min(CELL_CHARS_MAX));
+    let mut chars = 0;
+    for c in text.chars() {
+        if chars == CELL_CHARS_MAX {
+            shown.push('…');
+            break;
+        }
+        if c.is_whitespace() {
+            // Line ends and tabs, and those that follow each other, are one space.
+            if shown.ends_with(' ') {
+                continue;
+            }
+            shown.push(' ');
+        } else if c.is_control() || turns(c) {
+            shown.push('\u{fffd}');
+        } else {
+            shown.push(c);
+        }
+        chars += 1;
+    }
+    shown.truncate(shown.trim_end().len());
+    shown
+}
+
 /// Whether standard error takes colours: it is a terminal, and nobody said otherwise
 /// (<https://no-color.org>).
 pub(crate) fn colours() -> bool {
@@ -46,6 +77,24 @@ pub(crate) fn table<const N: usize>(lines: &[[String; N]]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_wrote_does_nothing_to_the_terminal() {
+        for (wrote, shown) in [
+            ("plain words, é and 漢", "plain words, é and 漢"),
+            ("\x1b[2J\x1b[Hgone", "\u{fffd}[2J\u{fffd}[Hgone"),
+            ("\u{9b}31mred", "\u{fffd}31mred"),
+            ("one\ntwo\r\n\tthree  four\n", "one two three four"),
+            ("payment-1\rFORGED", "payment-1 FORGED"),
+            ("\u{202e}live", "\u{fffd}live"),
+            ("bell\x07 \x7f", "bell\u{fffd} \u{fffd}"),
+        ] {
+            assert_eq!(inert(wrote), shown, "{wrote:?}");
+        }
+        let page = inert(&"<p>long</p>\n".repeat(1_000));
+        assert_eq!(page.chars().count(), CELL_CHARS_MAX + 1);
+        assert!(page.ends_with('…'));
+    }
 
     #[test]
     fn columns_are_aligned_and_lines_have_no_trailing_space() {

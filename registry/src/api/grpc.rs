@@ -219,7 +219,14 @@ impl RegistryService for Api {
                     .unwrap_or(own),
             )
         } else {
-            Owner::Instance(self.find(&request.node, &request.instance_id)?)
+            let (node, id) = (&*request.node, &*request.instance_id);
+            let key = match self.registry.find(node, id) {
+                Some(key) => key,
+                // It may be out, and not be there: removed for being dead.
+                None if !request.enabled => self.registry.key(node, id),
+                None => return Err(unknown()),
+            };
+            Owner::Instance(key)
         };
         let reason = request.enabled.then_some(request.reason);
         let set = self.registry.set_maintenance(&owner, reason).await;
@@ -228,6 +235,7 @@ impl RegistryService for Api {
                 let text = "is not the name of a node that is registered";
                 refused_field(Code::NotFound, "NODE_NOT_FOUND", "node", text)
             }
+            (Refused::Unknown, Owner::Instance(_)) => unknown(),
             _ => refuse(why),
         })?;
         Ok(Response::new(SetMaintenanceResponse {}))

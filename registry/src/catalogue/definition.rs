@@ -229,6 +229,12 @@ pub(crate) struct Tls {
 }
 
 impl CheckDefinition {
+    /// Whether it asks at its owner's own address, so that it is another one when that changes.
+    pub(crate) fn asks_its_owner(&self) -> bool {
+        use CheckKind::{Grpc, Tcp};
+        matches!(self.kind, Grpc { target: None, .. } | Tcp { target: None })
+    }
+
     /// Whether the registry runs it, as opposed to being told.
     pub(crate) fn is_run(&self) -> bool {
         use CheckKind::{Grpc, Http, Tcp};

@@ -1,6 +1,10 @@
 //! What goes into the catalogue beside registrations, and what comes out of a change.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::catalogue::{
     CheckDefinition, Counts, Entry, Holding, Instance, Node, Owner, Snapshot, UnixMillis,
@@ -186,6 +190,9 @@ pub(crate) struct StoredNode {
     pub(crate) node: Node,
     pub(crate) explicit: bool,
     pub(crate) maintenance: Option<String>,
+    /// Instances that are out when they come back.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) taken_out: BTreeMap<String, String>,
     pub(crate) said: Vec<Said>,
 }
 

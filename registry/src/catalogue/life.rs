@@ -1,7 +1,5 @@
 //! Signs of life: results of checks, reports and heartbeats.
 
-use std::sync::Arc;
-
 use crate::catalogue::{
     Catalogue, CheckKind, CheckRef, Effects, Key, NotReported, Owner, Polling, Status, StreamId,
     UnixMillis,
@@ -21,8 +19,8 @@ impl Catalogue {
     ) -> Option<Effects> {
         let held = self.running(check, epoch)?;
         let spared = if status == Status::Critical {
-            let view = Arc::clone(&held.view);
-            self.spared(&check.owner, &view, now)
+            let as_kept = held.as_kept && held.view.status != Status::Critical;
+            self.spared(&check.owner, as_kept, now)
         } else {
             None
         };

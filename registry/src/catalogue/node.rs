@@ -1,6 +1,9 @@
 //! Nodes: what instances share.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::catalogue::{
     Catalogue, Effects, Full, Key, Node, NodeView, Owner, UnixMillis, check::said,
@@ -107,6 +110,7 @@ impl Catalogue {
             checks: Vec::new(),
             instances: BTreeSet::new(),
             explicit: false,
+            taken_out: BTreeMap::new(),
         };
         self.nodes.insert(name.to_owned(), record);
         effects.stale.push(Owner::Node(name.to_owned()));
@@ -119,7 +123,8 @@ impl Catalogue {
             return;
         };
         node.instances.remove(&key.id);
-        if node.instances.is_empty() && !node.explicit && node.view.maintenance.is_none() {
+        let said = node.view.maintenance.is_some() || !node.taken_out.is_empty();
+        if node.instances.is_empty() && !node.explicit && !said {
             self.nodes.remove(&key.node);
             self.node_changed(true);
             effects.stale.push(Owner::Node(key.node.clone()));

@@ -50,6 +50,9 @@ pub(super) struct NodeRecord {
     pub(super) instances: BTreeSet<String>,
     /// Whether somebody registered it, rather than an instance on it.
     pub(super) explicit: bool,
+    /// Instances that were in maintenance when they were removed for being dead, and why: they are
+    /// out still when they come back.
+    pub(super) taken_out: BTreeMap<String, String>,
 }
 
 /// What happens by time alone.
@@ -188,6 +191,12 @@ impl Catalogue {
     ) -> Option<Effects> {
         let mut effects = Effects::default();
         let held = match owner {
+            Owner::Instance(key) if reason.is_none() && !self.records.contains_key(key) => {
+                self.nodes.get_mut(&key.node)?.taken_out.remove(&key.id)?;
+                effects.stale.push(Owner::Node(key.node.clone()));
+                self.leave_node(key, &mut effects);
+                return Some(effects);
+            }
             Owner::Instance(key) => &mut self.records.get_mut(key)?.maintenance,
             Owner::Node(name) => {
                 &mut Arc::make_mut(&mut self.nodes.get_mut(name)?.view).maintenance
@@ -214,11 +223,16 @@ impl Catalogue {
     ) {
         let (key, instance) = (instance.key(), Arc::new(instance));
         let owner = Owner::Instance(key.clone());
+        let node = self.nodes.get_mut(&key.node);
+        let maintenance = node.and_then(|node| node.taken_out.remove(&key.id));
+        if maintenance.is_some() {
+            effects.stale.push(Owner::Node(key.node.clone()));
+        }
         let checks = self.begin_checks(&owner, &instance.checks, now);
         let record = Record {
             raw: Status::worst(checks.iter().map(|check| check.view.status)),
             checks,
-            maintenance: None,
+            maintenance,
             heartbeats: BTreeSet::new(),
             bound: false,
             holder: Holder::new(life, now),
@@ -261,8 +275,8 @@ impl Catalogue {
         }
     }
 
-    /// Replaces an owner's checks. Those that still ask the same of the same target keep what they
-    /// said, also when they are to do it in another way (Consul's rule); then they run anew. A
+    /// Replaces an owner's checks. Those that still ask the same of the same target, wherever their owner
+    /// is now, keep what they said, also when they are to do it in another way (Consul's rule); then they run anew. A
     /// standing one passes again: registering is all the evidence that it ever gets.
     pub(super) fn replace_checks(
         &mut self,
@@ -282,13 +296,17 @@ impl Catalogue {
                 let before = &check.view.definition;
                 before.check_id == definition.check_id
                     && before.kind.says_for(&definition.kind)
-                    && (same_host || !definition.is_run())
+                    && (same_host || !definition.asks_its_owner())
             });
             let Some(place) = kept else {
                 fresh.extend(self.begin_checks(owner, std::slice::from_ref(definition), now));
                 continue;
             };
             let mut check = held.swap_remove(place);
+            if !same_host && definition.is_run() {
+                // What is run knows where its owner is; where it asks, it asks as before.
+                check.epoch = 0;
+            }
             if check.view.definition != *definition {
                 check.redefine(definition, now);
             } else if check.view.status == Status::Critical && definition.is_run() {

@@ -2,6 +2,7 @@
 
 mod heartbeats;
 mod holders;
+mod incidents;
 mod model;
 mod nodes;
 mod restarts;

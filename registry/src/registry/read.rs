@@ -95,14 +95,19 @@ impl Registry {
         state.catalogue.find(&self.0.local_node, id)
     }
 
-    /// The instance of this id on this node and no other; without a node, on the registry's own.
-    pub(crate) fn find_on(&self, node: &str, id: &str) -> Option<Key> {
+    /// What an instance of this id is called on this node; without a node, on the registry's own.
+    pub(crate) fn key(&self, node: &str, id: &str) -> Key {
         let node = if node.is_empty() {
             &self.0.local_node
         } else {
             node
         };
-        let key = Key::new(node, id);
+        Key::new(node, id)
+    }
+
+    /// The instance of this id on this node and no other; without a node, on the registry's own.
+    pub(crate) fn find_on(&self, node: &str, id: &str) -> Option<Key> {
+        let key = self.key(node, id);
         let state = self.0.state.lock();
         state.catalogue.entry(&key).map(|_| key)
     }
