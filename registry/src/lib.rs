@@ -110,6 +110,7 @@ pub async fn serve(
         })
         .unregistered()
         .metrics(page)
+        .trouble(registry.trouble())
         .add_service(encoded::Server::new(Api::new(registry.clone())))
         .routes(consul::router(registry.clone(), address))
         .serve(listener, async move {

@@ -103,6 +103,7 @@ pub(crate) struct Metrics {
     checks: Family<ByKind, Histogram, fn() -> Histogram>,
     unknown: Family<ByLack, Counter>,
     store: Histogram,
+    store_failures: Counter,
     takeovers: Counter,
     watchers: Family<ByApi, Gauge>,
     wakes: Family<ByApi, Counter>,
@@ -117,6 +118,7 @@ impl Default for Metrics {
             checks: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             unknown: Family::default(),
             store: Histogram::new(SECONDS),
+            store_failures: Counter::default(),
             takeovers: Counter::default(),
             watchers: Family::default(),
             wakes: Family::default(),
@@ -155,6 +157,11 @@ impl Metrics {
     /// A group of changes became durable.
     pub(crate) fn stored(&self, took: Duration) {
         self.store.observe(took.as_secs_f64());
+    }
+
+    /// A group of changes could not be written.
+    pub(crate) fn store_failed(&self) {
+        self.store_failures.inc();
     }
 
     /// A process took an instance id from another that lives.
@@ -209,6 +216,11 @@ impl Metrics {
             "How long writing a group of changes took, until it was durable",
             seconds(),
             self.store.clone(),
+        );
+        page.register(
+            "mizan_registry_store_failures",
+            "Groups of changes that could not be written; each is tried again",
+            self.store_failures.clone(),
         );
         page.register(
             "mizan_registry_takeovers",

@@ -77,6 +77,14 @@ struct State {
 }
 
 impl State {
+    /// Refuses what would change while nothing can be made durable: what is refused is not kept.
+    fn writable(&self) -> Result<(), Refused> {
+        match &self.journal {
+            Some(journal) if journal.is_failing() => Err(Refused::Unavailable),
+            _ => Ok(()),
+        }
+    }
+
     /// Everything that was changed so far, on its way to the disk.
     fn pending(&self) -> Pending {
         self.journal
@@ -189,6 +197,7 @@ impl Registry {
         }
         let pending = {
             let mut state = self.0.state.lock();
+            state.writable()?;
             let effects = state.catalogue.register_node(node, clock::now())?;
             self.carry_out(&mut state, effects);
             state.pending()
@@ -221,6 +230,7 @@ impl Registry {
         }
         let pending = {
             let mut state = self.0.state.lock();
+            state.writable()?;
             let added = state.catalogue.put_check(owner, check, clock::now());
             let effects = added.map_err(|why| match why {
                 NotAdded::UnknownOwner => Refused::Unknown,
@@ -272,6 +282,13 @@ impl Registry {
         services: Vec<String>,
     ) -> (Subscription<Self>, Vec<watch::Receiver<Arc<Snapshot>>>) {
         Subscription::new(self.clone(), services)
+    }
+
+    /// Why what is registered cannot be made durable, while it cannot.
+    pub(crate) fn trouble(&self) -> watch::Receiver<Option<String>> {
+        let state = self.0.state.lock();
+        let none = || watch::channel(None).1;
+        state.journal.as_ref().map_or_else(none, Journal::trouble)
     }
 
     /// Resolves when the registry stops.

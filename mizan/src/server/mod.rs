@@ -122,6 +122,7 @@ pub struct Server {
     services: Vec<&'static str>,
     descriptors: Vec<&'static [u8]>,
     metrics: Registry,
+    trouble: Option<tokio::sync::watch::Receiver<Option<String>>>,
 }
 
 /// Why a server could not start or ended early.
@@ -151,6 +152,7 @@ impl Server {
             services: Vec::new(),
             descriptors: vec![mizan_contracts::FILE_DESCRIPTOR_SET],
             metrics: Registry::default(),
+            trouble: None,
         }
     }
 
@@ -172,6 +174,14 @@ impl Server {
                 .args
                 .unwrap_or_else(|| ServerArgs::with_registry(Vec::new()))
         });
+        self
+    }
+
+    /// While this holds a reason, `GET /health` is `degraded` and tells it: calls are served, and somebody
+    /// should look.
+    #[must_use]
+    pub fn trouble(mut self, told: tokio::sync::watch::Receiver<Option<String>>) -> Self {
+        self.trouble = Some(told);
         self
     }
 
@@ -267,7 +277,8 @@ impl Server {
             .clone()
             .unwrap_or_else(|| ServerArgs::with_registry(Vec::new()));
         let reporter = serving::Reporter::new();
-        let state = health::State::new(!args.registry.is_empty(), reporter.clone());
+        let registers = !args.registry.is_empty();
+        let state = health::State::with(registers, reporter.clone(), self.trouble.clone());
         let identity = register::Identity::new(&self.name);
         let routers = self.routers(&reporter, &state, identity.health())?;
 

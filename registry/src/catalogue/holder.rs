@@ -68,6 +68,20 @@ pub(crate) struct Held {
     address: String,
 }
 
+/// What was registered, and by whom.
+#[derive(Debug, Clone)]
+pub(crate) struct Before {
+    pub(crate) instance: Arc<Instance>,
+    pub(crate) life: Option<String>,
+}
+
+impl Before {
+    /// Whether registering this changes nothing.
+    pub(crate) fn is(&self, instance: &Instance, life: Option<&str>) -> bool {
+        *self.instance == *instance && self.life.as_deref() == life
+    }
+}
+
 /// Why an instance is not registered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotRegistered {
@@ -125,6 +139,15 @@ impl Catalogue {
     ) -> Result<(Arc<Entry>, Effects), NotRegistered> {
         let claim = self.judge(&instance, life)?;
         Ok(self.register_claimed(instance, life, claim, now)?)
+    }
+
+    /// What is registered of an instance now.
+    pub(crate) fn held(&self, key: &Key) -> Option<Before> {
+        let record = self.records.get(key)?;
+        Some(Before {
+            instance: Arc::clone(&record.instance),
+            life: record.holder.life.clone(),
+        })
     }
 
     /// Removes an instance, if it is that of this life; without one, whoever's it is.

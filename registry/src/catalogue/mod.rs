@@ -46,7 +46,7 @@ pub(crate) use effects::{
 };
 pub(crate) use entry::{Entry, NodeView};
 pub(crate) use guard::Holding;
-pub(crate) use holder::{Beat, Held, NotRegistered, Removal, Takeover};
+pub(crate) use holder::{Beat, Before, Held, NotRegistered, Removal, Takeover};
 pub(crate) use pairs::Pairs;
 pub(crate) use snapshot::{Counts, Form, Snapshot, View};
 pub(crate) use state::Catalogue;

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use super::{Refused, Registry, durable};
 use crate::{
-    catalogue::{Beat, Entry, Instance, Key, NotRegistered, Removal, StreamId},
+    catalogue::{Beat, Before, Entry, Instance, Key, NotRegistered, Removal, StreamId},
     clock,
 };
 
@@ -67,17 +67,51 @@ impl Registry {
         if let Some(ip) = self.0.poller.networks().forbidden(&instance) {
             return Err(Refused::Forbidden(ip));
         }
-        let (entry, pending) = {
+        let key = instance.key();
+        let (entry, before, pending) = {
             let mut state = self.0.state.lock();
+            let before = state.catalogue.held(&key);
+            // The same once more is nothing to write.
+            if !before
+                .as_ref()
+                .is_some_and(|before| before.is(&instance, life))
+            {
+                state.writable()?;
+            }
             let registered = state.catalogue.register_as(instance, life, clock::now());
             let (entry, effects) = registered.map_err(|why| match why {
                 NotRegistered::Full(full) => Refused::Full(full),
                 NotRegistered::Held(held) => Refused::Held(held),
             })?;
             self.carry_out(&mut state, effects);
-            (entry, state.pending())
+            (entry, before, state.pending())
         };
-        durable(pending, entry).await
+        let answer = durable(pending, Arc::clone(&entry)).await;
+        if answer.is_err() {
+            self.undo(&key, &entry, before);
+        }
+        answer
+    }
+
+    /// Takes back a registration that is not durable, unless it was changed again meanwhile: what was
+    /// refused is not to appear when the disk has room again.
+    fn undo(&self, key: &Key, entry: &Entry, before: Option<Before>) {
+        let mut state = self.0.state.lock();
+        let now = clock::now();
+        let current = state.catalogue.entry(key);
+        if !current.is_some_and(|current| Arc::ptr_eq(&current.instance, &entry.instance)) {
+            return;
+        }
+        let effects = match before {
+            Some(before) if Arc::ptr_eq(&before.instance, &entry.instance) => return,
+            Some(Before { instance, life }) => {
+                let instance = Instance::clone(&instance);
+                let again = state.catalogue.register_as(instance, life.as_deref(), now);
+                again.ok().map(|(_, effects)| effects)
+            }
+            None => state.catalogue.deregister(key, now),
+        };
+        self.carry_out_some(&mut state, effects);
     }
 
     /// Removes an instance, if it is that of this life; without one, whoever's it is.
