@@ -1,6 +1,9 @@
 //! Writing to the terminal, or to whatever is in its place.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use tokio::sync::mpsc;
 
 /// Writes to standard output. A reader that went away, as in `mizan services | head -1`, is no
 /// reason to fail.
@@ -49,6 +52,74 @@ pub(crate) fn inert(text: &str) -> String {
     }
     shown.truncate(shown.trim_end().len());
     shown
+}
+
+/// As much of a line as is so wide.
+pub(crate) fn fit(line: &str, columns: usize) -> String {
+    if line.chars().count() <= columns {
+        return line.to_owned();
+    }
+    let kept = line.chars().take(columns.saturating_sub(1));
+    let end = (columns > 0).then_some('…');
+    kept.chain(end).collect()
+}
+
+/// A terminal whose keys are read one by one and not shown, on a page of its own. As it was before when
+/// dropped.
+#[derive(Debug)]
+pub(crate) struct Keys(Option<Termios>);
+
+impl Keys {
+    /// From now on; the page alone when keys come from elsewhere than a terminal.
+    pub(crate) fn begin() -> Self {
+        let input = io::stdin();
+        let before = input
+            .is_terminal()
+            .then(|| tcgetattr(&input).ok())
+            .flatten();
+        if let Some(before) = &before {
+            let mut plain = before.clone();
+            plain.local_modes &= !(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
+            let _ = tcsetattr(&input, OptionalActions::Now, &plain);
+        }
+        print("\x1b[?1049h\x1b[?25l");
+        Self(before)
+    }
+
+    /// What is typed, as it comes, from a thread that ends with the process.
+    pub(crate) fn read(&self) -> mpsc::Receiver<Vec<u8>> {
+        let (typed, keys) = mpsc::channel(16);
+        if self.0.is_some() {
+            std::thread::spawn(move || {
+                let mut bytes = [0; 64];
+                while let Ok(count @ 1..) = io::stdin().lock().read(&mut bytes) {
+                    if typed.blocking_send(bytes[..count].to_vec()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        keys
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        print("\x1b[?25h\x1b[?1049l");
+        if let Some(before) = &self.0 {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+        }
+    }
+}
+
+/// The rows and columns of the terminal that is written to.
+pub(crate) fn size() -> (usize, usize) {
+    match tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => {
+            (usize::from(size.ws_row), usize::from(size.ws_col))
+        }
+        _ => (24, 80),
+    }
 }
 
 /// Whether standard error takes colours: it is a terminal, and nobody said otherwise

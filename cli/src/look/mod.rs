@@ -1,6 +1,7 @@
 //! `mizan services`, `instances`, `watch` and `top`: looking at the registry; `drain`, `maint` and
 //! `deregister`: steering it.
 
+mod screen;
 pub(crate) mod show;
 mod steer;
 mod top;

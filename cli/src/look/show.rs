@@ -214,7 +214,24 @@ pub(super) fn services(services: &[Service]) -> String {
     table(&lines)
 }
 
+/// Those that are not all well first, the worst of them at the top; then by name.
+pub(super) fn sick_first(services: &mut [Service]) {
+    services.sort_by(|one, other| {
+        let worst = |service: &Service| {
+            let held = service.guard_held.unwrap_or(0);
+            (service.critical, held, service.warning, service.maintenance)
+        };
+        let sick = worst(other).cmp(&worst(one));
+        sick.then_with(|| one.service.cmp(&other.service))
+    });
+}
+
 impl Service {
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.service
+    }
+
     fn trouble(&self) -> String {
         let counted = [
             (self.warning, "warning"),

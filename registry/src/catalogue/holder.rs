@@ -4,11 +4,18 @@
 //! The newest has it. What the other says from then on counts for nothing: its beats are no sign of
 //! life, and it cannot remove what is not its own. It waits, and has it back when the newer one is gone.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::catalogue::{
     Catalogue, Effects, Entry, Full, Instance, Key, Owner, StreamId, UnixMillis, state::Record,
 };
+
+/// Lives that are remembered as those that had an instance before.
+const FORMER_MAX: usize = 8;
 
 /// Who has an instance, and who waits for it.
 #[derive(Debug, Default)]
@@ -21,6 +28,8 @@ pub(super) struct Holder {
     pub(super) takeovers: u32,
     /// When that happened last.
     pub(super) takeover_time: Option<UnixMillis>,
+    /// Lives that it was taken from: what they registered late is older than what is known.
+    former: VecDeque<String>,
     /// Heartbeat streams of other lives.
     waiting: BTreeSet<StreamId>,
 }
@@ -58,10 +67,10 @@ pub(super) enum Claim {
     Other { contested: bool },
 }
 
-/// An id is another service's, whose process lives.
+/// An id is that of another process, which lives: of another service, or one that came later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the id is that of a process of {service} at {address}, which is alive; give each process an id of its own"
+    "the id is that of a process of {service} at {address}, which is alive; give each process an id of its own (--instance-id)"
 )]
 pub(crate) struct Held {
     service: String,
@@ -184,7 +193,9 @@ impl Catalogue {
         if record.holder.is(life) || (life.is_none() && same_place) {
             return Ok(Claim::Same);
         }
-        if contested && !same_service && life.is_some() && record.holder.life.is_some() {
+        let late = life.is_some_and(|life| record.holder.former.iter().any(|one| one == life));
+        let other = !same_service && life.is_some() && record.holder.life.is_some();
+        if contested && (late || other) {
             let (address, port) = (&held.address, held.port);
             return Err(Held {
                 service: held.service.clone(),
@@ -212,7 +223,13 @@ impl Catalogue {
         let Claim::Other { contested } = claim else {
             return;
         };
-        record.holder.life = life.map(str::to_owned);
+        let before_life = std::mem::replace(&mut record.holder.life, life.map(str::to_owned));
+        let holder = &mut record.holder;
+        holder.former.retain(|one| Some(&**one) != life);
+        holder.former.extend(before_life);
+        while holder.former.len() > FORMER_MAX {
+            holder.former.pop_front();
+        }
         record.bound = false;
         effects.told.append(&mut record.heartbeats);
         effects.stale.push(Owner::Instance(key.clone()));

@@ -22,6 +22,10 @@ use crate::{
     registry::Refused,
 };
 
+/// How many passing services a node has that is not removed with all of them unless that is meant: an
+/// empty ServiceID, where one was to be, says the same as none.
+const BULK_PASSING_MIN: usize = 5;
+
 /// A check of the body, by whose it is.
 #[derive(Debug)]
 struct Written {
@@ -140,7 +144,24 @@ impl Consul {
                 ));
             }
             ("", "") => {
-                self.registry.deregister_node(&node).await?;
+                let instances = self
+                    .registry
+                    .node(&node)
+                    .map_or_else(Vec::new, |(_, on)| on);
+                let passing = instances.iter().filter(|on| on.status == Status::Passing);
+                let passing = passing.count();
+                if passing >= BULK_PASSING_MIN && !query.has("force") {
+                    let text = format!(
+                        "the node has {} services, {passing} of them passing, which would all be removed: \
+                         name one by ServiceID, or say ?force",
+                        instances.len()
+                    );
+                    return Err(Refusal::new(StatusCode::CONFLICT, text));
+                }
+                if self.registry.deregister_node(&node).await? {
+                    let services = instances.len();
+                    tracing::warn!(%node, services, passing, "node deregistered with all that is on it");
+                }
             }
             ("", _) => {
                 if let Some(check) = self.find_check_on(&node, &check)? {

@@ -130,6 +130,36 @@ fn a_service_does_not_vanish_under_the_id_of_another() {
 }
 
 #[test]
+fn a_registration_that_comes_late_does_not_undo_a_newer_one() {
+    let mut catalogue = taken_over();
+    // What the old process sent before, held up on the way.
+    for port in [1, 3] {
+        let late = catalogue.register_as(at("a", port), OLD, START);
+        let said = late.unwrap_err().to_string();
+        assert!(said.contains("at 10.0.0.1:2"), "{said}");
+    }
+    assert_eq!(port(&catalogue), Some(2));
+    assert!(matches!(beats(&mut catalogue, 2, NEW), Beat::Counts(_)));
+    // A third is newer than both; once that is gone, whoever comes has it.
+    come(&mut catalogue, at("a", 4), Some("third"));
+    beats(&mut catalogue, 3, Some("third"));
+    for late in [OLD, NEW] {
+        assert!(catalogue.register_as(at("a", 2), late, START).is_err());
+    }
+    catalogue.heartbeat_ended(&key("a"), 3, START).unwrap();
+    come(&mut catalogue, at("a", 1), OLD);
+    assert_eq!(port(&catalogue), Some(1));
+    assert!(matches!(beats(&mut catalogue, 1, OLD), Beat::Counts(_)));
+    // Its own, once more.
+    come(&mut catalogue, at("a", 1), OLD);
+    assert!(
+        catalogue
+            .register_as(at("a", 4), Some("third"), START)
+            .is_err()
+    );
+}
+
+#[test]
 fn what_the_one_before_was_found_to_be_is_not_said_of_the_next() {
     let mut catalogue = catalogue();
     let first = come(&mut catalogue, instance("a", "s"), OLD);

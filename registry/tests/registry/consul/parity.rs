@@ -305,3 +305,85 @@ async fn an_agents_calls_mean_its_own_node() {
     assert_eq!(told.instances[0].status(), InstanceStatus::Passing);
     registry.stop().await;
 }
+
+#[tokio::test]
+async fn an_empty_service_id_does_not_remove_all_that_passes_on_a_node_by_mistake() {
+    let registry = Registry::start().await;
+    for (count, refused) in [(4, false), (5, true)] {
+        for n in 0..count {
+            let body = json!({"Node": "n", "Address": "10.0.0.7",
+                "Service": {"ID": format!("web-{n}"), "Service": "web", "Port": 80}});
+            assert_eq!(write(&registry, body).await.status, 200);
+        }
+        let body = json!({"Node": "n", "ServiceID": ""}).to_string();
+        let answer = send(&registry, "PUT", "/v1/catalog/deregister", &body).await;
+        assert_eq!(answer.status, if refused { 409 } else { 200 }, "{answer:?}");
+        let left = read(&registry, "/v1/catalog/service/web").await;
+        let expected = if refused { count } else { 0 };
+        assert_eq!(left.as_array().unwrap().len(), expected);
+    }
+    // One by one, or meant.
+    let one = json!({"Node": "n", "ServiceID": "web-0"}).to_string();
+    let answer = send(&registry, "PUT", "/v1/catalog/deregister", &one).await;
+    assert_eq!(answer.status, 200);
+    let body = json!({"Node": "n"}).to_string();
+    let answer = send(&registry, "PUT", "/v1/catalog/deregister?force", &body).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(read(&registry, "/v1/catalog/node/n").await, json!(null));
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn a_hostile_registration_stops_nobody_who_watches() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let all = mizan_contracts::registry::v1::WatchInstancesRequest {
+        all_services: true,
+        include_unhealthy: true,
+        ..Default::default()
+    };
+    let mut everything = crate::support::Watch::ask(&mut client, all).await;
+    let mut one = crate::support::Watch::open(&mut client, &["web"], true).await;
+    let blocked = get(&registry, "/v1/health/service/web").await.index();
+    // As long as it may be, in characters that take four bytes; names that look like others.
+    let long = "\u{1f4a3}".repeat(512);
+    let meta: serde_json::Map<_, _> = (0..64).map(|n| (format!("k{n}"), json!(long))).collect();
+    let tags: Vec<_> = (0..15)
+        .map(|n| format!("{n}{}", "\u{1f4a3}".repeat(1_000)))
+        .collect();
+    for name in [
+        "\u{202e}web",
+        "web\u{200b}",
+        "..",
+        "%2e%2e",
+        "a?b#c",
+        "\u{1f4a3}",
+    ] {
+        let body = json!({"ID": name, "Name": name, "Port": 1, "Meta": meta, "Tags": tags});
+        let path = "/v1/agent/service/register";
+        let answer = send(&registry, "PUT", path, &body.to_string()).await;
+        assert!([200, 400].contains(&answer.status), "{name}: {answer:?}");
+    }
+    for wrong in [
+        "{\"Name\": \"\\ud800\"}".to_owned(),
+        "[".repeat(10_000),
+        json!({"Name": "x".repeat(300_000)}).to_string(),
+        json!({"Name": "x", "Port": 4_294_967_296_u64}).to_string(),
+    ] {
+        let answer = send(&registry, "PUT", "/v1/agent/service/register", &wrong).await;
+        assert_eq!(answer.status, 400, "{answer:?}");
+    }
+    register(&registry, "a", "web").await;
+    let found = |m: &mizan_contracts::registry::v1::WatchInstancesResponse| {
+        m.service == "web" && m.instances.len() == 1
+    };
+    one.until(found).await;
+    everything.until(found).await;
+    let woken = get(
+        &registry,
+        &format!("/v1/health/service/web?index={blocked}&wait=10m"),
+    )
+    .await;
+    assert_eq!(woken.json().as_array().unwrap().len(), 1);
+    registry.stop().await;
+}
