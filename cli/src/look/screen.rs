@@ -106,12 +106,17 @@ impl Screen {
             Key::Home => self.above = 0,
             Key::End => self.scroll(isize::MAX),
             Key::Escape => {
+                self.above = 0;
                 self.filter.clear();
                 self.typing = false;
             }
             Key::Enter => self.typing = false,
-            Key::Backspace if self.typing => drop(self.filter.pop()),
+            Key::Backspace if self.typing => {
+                self.above = 0;
+                self.filter.pop();
+            }
             Key::Char(c) if self.typing => {
+                self.above = 0;
                 if self.filter.chars().count() < FILTER_CHARS_MAX {
                     self.filter.push(c);
                 }
@@ -265,7 +270,7 @@ mod tests {
             names(&screen)
         };
         // Letters that mean something else are letters while typing.
-        assert_eq!(press(b"/qj"), Vec::<String>::new());
+        assert_eq!(press(b"j/qj"), Vec::<String>::new());
         assert_eq!(press(b"\x7f\x7fS150"), ["s1500", "s1501"]);
         assert_eq!(press(b"\rj"), ["s1500", "s1501"]);
         assert_eq!(press(b"\x1b").len(), 20);
