@@ -35,6 +35,7 @@ enum Command {
     Top(look::TopArgs),
     Drain(look::DrainArgs),
     Maint(look::MaintArgs),
+    Deregister(look::DeregisterArgs),
     /// Runs the registry.
     Registry(registry::Args),
     Zakat(zakat::ZakatArgs),
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         Command::Top(args) => block_on(look::top(args)),
         Command::Drain(args) => block_on(look::drain(args)),
         Command::Maint(args) => block_on(look::maint(args)),
+        Command::Deregister(args) => block_on(look::deregister(args)),
         Command::Registry(args) => registry::run(args),
         Command::Zakat(args) => zakat::run(args),
         Command::Invoice(args) => invoice_svc::run(args),

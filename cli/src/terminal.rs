@@ -1,6 +1,9 @@
 //! Writing to the terminal, or to whatever is in its place.
 
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
+
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use tokio::sync::mpsc;
 
 /// Writes to standard output. A reader that went away, as in `mizan services | head -1`, is no
 /// reason to fail.
@@ -18,6 +21,105 @@ pub(crate) fn try_print(text: &str) -> io::Result<()> {
 /// Writes one line to standard error.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+/// The most characters of a cell: what others wrote may be a page of HTML.
+const CELL_CHARS_MAX: usize = 160;
+
+/// What somebody else wrote, in a line that does nothing to the terminal: no control characters, none
+/// that turn the direction of writing, and no more than fits.
+pub(crate) fn inert(text: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let mut shown = String::with_capacity(text.len().min(CELL_CHARS_MAX));
+    let mut chars = 0;
+    for c in text.chars() {
+        if chars == CELL_CHARS_MAX {
+            shown.push('…');
+            break;
+        }
+        if c.is_whitespace() {
+            // Line ends and tabs, and those that follow each other, are one space.
+            if shown.ends_with(' ') {
+                continue;
+            }
+            shown.push(' ');
+        } else if c.is_control() || turns(c) {
+            shown.push('\u{fffd}');
+        } else {
+            shown.push(c);
+        }
+        chars += 1;
+    }
+    shown.truncate(shown.trim_end().len());
+    shown
+}
+
+/// As much of a line as is so wide.
+pub(crate) fn fit(line: &str, columns: usize) -> String {
+    if line.chars().count() <= columns {
+        return line.to_owned();
+    }
+    let kept = line.chars().take(columns.saturating_sub(1));
+    let end = (columns > 0).then_some('…');
+    kept.chain(end).collect()
+}
+
+/// A terminal whose keys are read one by one and not shown, on a page of its own. As it was before when
+/// dropped.
+#[derive(Debug)]
+pub(crate) struct Keys(Option<Termios>);
+
+impl Keys {
+    /// From now on; the page alone when keys come from elsewhere than a terminal.
+    pub(crate) fn begin() -> Self {
+        let input = io::stdin();
+        let before = input
+            .is_terminal()
+            .then(|| tcgetattr(&input).ok())
+            .flatten();
+        if let Some(before) = &before {
+            let mut plain = before.clone();
+            plain.local_modes &= !(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
+            let _ = tcsetattr(&input, OptionalActions::Now, &plain);
+        }
+        print("\x1b[?1049h\x1b[?25l");
+        Self(before)
+    }
+
+    /// What is typed, as it comes, from a thread that ends with the process.
+    pub(crate) fn read(&self) -> mpsc::Receiver<Vec<u8>> {
+        let (typed, keys) = mpsc::channel(16);
+        if self.0.is_some() {
+            std::thread::spawn(move || {
+                let mut bytes = [0; 64];
+                while let Ok(count @ 1..) = io::stdin().lock().read(&mut bytes) {
+                    if typed.blocking_send(bytes[..count].to_vec()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        keys
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        print("\x1b[?25h\x1b[?1049l");
+        if let Some(before) = &self.0 {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Now, before);
+        }
+    }
+}
+
+/// The rows and columns of the terminal that is written to.
+pub(crate) fn size() -> (usize, usize) {
+    match tcgetwinsize(io::stdout()) {
+        Ok(size) if size.ws_row > 0 && size.ws_col > 0 => {
+            (usize::from(size.ws_row), usize::from(size.ws_col))
+        }
+        _ => (24, 80),
+    }
 }
 
 /// Whether standard error takes colours: it is a terminal, and nobody said otherwise
@@ -46,6 +148,24 @@ pub(crate) fn table<const N: usize>(lines: &[[String; N]]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_others_wrote_does_nothing_to_the_terminal() {
+        for (wrote, shown) in [
+            ("plain words, é and 漢", "plain words, é and 漢"),
+            ("\x1b[2J\x1b[Hgone", "\u{fffd}[2J\u{fffd}[Hgone"),
+            ("\u{9b}31mred", "\u{fffd}31mred"),
+            ("one\ntwo\r\n\tthree  four\n", "one two three four"),
+            ("payment-1\rFORGED", "payment-1 FORGED"),
+            ("\u{202e}live", "\u{fffd}live"),
+            ("bell\x07 \x7f", "bell\u{fffd} \u{fffd}"),
+        ] {
+            assert_eq!(inert(wrote), shown, "{wrote:?}");
+        }
+        let page = inert(&"<p>long</p>\n".repeat(1_000));
+        assert_eq!(page.chars().count(), CELL_CHARS_MAX + 1);
+        assert!(page.ends_with('…'));
+    }
 
     #[test]
     fn columns_are_aligned_and_lines_have_no_trailing_space() {

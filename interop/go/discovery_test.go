@@ -216,8 +216,14 @@ func TestMaintenanceTakesOutAndPutsBack(t *testing.T) {
 	}
 	must(t, c.Agent().DisableServiceMaintenance("out-1"))
 	untilPassing(t, c, "out", 1)
+	// Of every client's agent: it is shown, and takes nobody's services out.
 	must(t, c.Agent().EnableNodeMaintenance("moving"))
-	untilPassing(t, c, "out", 0)
+	checks, err := c.Agent().Checks()
+	must(t, err)
+	if checks["_node_maintenance"].Status != api.HealthCritical {
+		t.Fatalf("%+v", checks)
+	}
+	untilPassing(t, c, "out", 1)
 	must(t, c.Agent().DisableNodeMaintenance())
 	untilPassing(t, c, "out", 1)
 	must(t, c.Agent().ServiceDeregister("out-1"))
@@ -275,8 +281,8 @@ func TestTheAgentKnowsItself(t *testing.T) {
 	if name == "" || leader == "" || len(datacenters) != 1 || len(members) != 1 {
 		t.Fatal(name, leader, datacenters, members)
 	}
-	if _, _, err := c.KV().Get("key", nil); err != nil {
-		// 404 is "no such key" to this client.
-		t.Fatal(err)
+	// Not 404, which is "no such key" to this client.
+	if _, _, err := c.KV().Get("key", nil); err == nil {
+		t.Fatal("there is no key-value store, and that is said")
 	}
 }

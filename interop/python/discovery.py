@@ -77,8 +77,10 @@ def maintenance_takes_out_and_puts_back():
     passing("py-out", 0)
     assert c.agent.service.maintenance("py-out", "false")
     passing("py-out", 1)
+    # Of every client's agent: it is shown, and takes nobody's services out.
     assert c.agent.maintenance("true", "moving")
-    passing("py-out", 0)
+    assert c.agent.checks()["_node_maintenance"]["Status"] == "critical"
+    passing("py-out", 1)
     assert c.agent.maintenance("false")
     passing("py-out", 1)
     assert c.agent.service.deregister("py-out")

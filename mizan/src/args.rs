@@ -4,6 +4,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::connection::{Connector, Tcp};
 
+/// An hour: crashed instances on ports that nobody will use again do not pile up, and one that a person
+/// is looking into is still there.
+const DEREGISTER_AFTER_SECONDS: u64 = 3600;
+
 /// Flags of a server, for `#[command(flatten)]` in a service's own.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServerArgs {
@@ -36,6 +40,11 @@ pub struct ServerArgs {
     #[arg(long, env = "MIZAN_DRAIN_SECONDS", default_value_t = 30)]
     pub drain_seconds: u64,
 
+    /// How long the registry keeps an instance that is critical before it removes it, in seconds; 0 for
+    /// ever. One that lives registers again by itself.
+    #[arg(long, env = "MIZAN_DEREGISTER_AFTER_SECONDS", default_value_t = DEREGISTER_AFTER_SECONDS)]
+    pub deregister_after_seconds: u64,
+
     /// Names by which plain HTTP may be called on a loopback address, comma-separated, beside addresses,
     /// localhost and names without a dot: for a proxy on this machine that passes on the name it was
     /// called by.
@@ -63,9 +72,17 @@ impl ServerArgs {
             zone: String::new(),
             weight: 1,
             drain_seconds: 30,
+            deregister_after_seconds: DEREGISTER_AFTER_SECONDS,
             allow_host: Vec::new(),
             connector: tcp(),
         }
+    }
+
+    /// How long the registry keeps an instance that is critical; nothing for ever.
+    #[must_use]
+    pub fn deregister_after(&self) -> Option<Duration> {
+        (self.deregister_after_seconds > 0)
+            .then(|| Duration::from_secs(self.deregister_after_seconds))
     }
 
     /// The longest a drain may take.

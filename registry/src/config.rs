@@ -13,7 +13,10 @@ use mizan::{
     connection::{Connector, Tcp},
 };
 
-use crate::{DEFAULT_PORT, catalogue::check_address};
+use crate::{
+    DEFAULT_PORT,
+    catalogue::{check_address, check_metadata},
+};
 
 /// What the registry itself can be told.
 #[derive(Debug, Clone, clap::Args)]
@@ -41,8 +44,18 @@ pub struct Config {
     #[arg(long, env = "MIZAN_REGISTRY_ADVERTISE", value_name = "HOST", value_parser = host)]
     pub advertise: Option<String>,
 
+    /// A pair that the node has, such as rack:7; may be given again.
+    #[arg(
+        long,
+        env = "MIZAN_NODE_META",
+        value_name = "KEY:VALUE",
+        value_delimiter = ',',
+        value_parser = pair
+    )]
+    pub node_meta: Vec<(String, String)>,
+
     /// A network, such as 10.0.0.0/8, that checks may go to; may be given again. Without any, they
-    /// may go everywhere that a registration names.
+    /// may go everywhere that a registration names, but to the machine's own: see --allow-check-address.
     #[arg(
         long,
         env = "MIZAN_PROBE_ALLOW",
@@ -50,6 +63,17 @@ pub struct Config {
         value_delimiter = ','
     )]
     pub probe_allow: Vec<IpNet>,
+
+    /// An address, or a network, that checks may go to whatever it is; may be given again. Link-local
+    /// addresses and those of a cloud's metadata are not checked otherwise.
+    #[arg(
+        long,
+        env = "MIZAN_ALLOW_CHECK_ADDRESS",
+        value_name = "IP|CIDR",
+        value_delimiter = ',',
+        value_parser = network
+    )]
+    pub allow_check_address: Vec<IpNet>,
 
     /// Names by which its pages and Consul's API may be called on a loopback address,
     /// comma-separated, beside addresses, localhost and names without a dot: for a proxy on this
@@ -61,6 +85,24 @@ pub struct Config {
     /// otherwise.
     #[arg(skip = tcp())]
     pub connector: Arc<dyn Connector>,
+}
+
+fn network(word: &str) -> Result<IpNet, String> {
+    let address = word.parse::<IpAddr>().map(IpNet::from);
+    address
+        .or_else(|_| word.parse())
+        .map_err(|_| "is neither an IP address nor a network such as 10.0.0.0/8".to_owned())
+}
+
+fn pair(word: &str) -> Result<(String, String), String> {
+    let (key, value) = word.split_once(':').ok_or("is not KEY:VALUE")?;
+    let pairs = [(key.to_owned(), value.to_owned())].into();
+    let mut found = Vec::new();
+    check_metadata("KEY:VALUE", &pairs, &mut found);
+    match found.pop() {
+        None => Ok((key.to_owned(), value.to_owned())),
+        Some(wrong) => Err(wrong.description),
+    }
 }
 
 fn host(word: &str) -> Result<String, String> {
@@ -82,7 +124,9 @@ impl Default for Config {
             data: PathBuf::new(),
             node: "mizan".to_owned(),
             advertise: None,
+            node_meta: Vec::new(),
             probe_allow: Vec::new(),
+            allow_check_address: Vec::new(),
             allow_host: Vec::new(),
             connector: tcp(),
         }

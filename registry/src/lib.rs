@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 pub use crate::api::consul::fuzz;
 use crate::{
     api::{consul, encoded, grpc::Api},
-    check::Networks,
+    check::{KEPT_SHARE, Networks},
     metrics::Metrics,
     registry::Registry,
 };
@@ -50,6 +50,10 @@ pub const DEFAULT_PORT: u16 = 8500;
 
 /// The most connections at once: each watch and each heartbeat stream may come on its own.
 const CONNECTIONS_MAX: usize = api::WATCHES_MAX + api::HEARTBEATS_MAX;
+
+/// Files of the process that are neither connections nor checks: the store's, the logs, the listener,
+/// what asks about names.
+const OTHER_FILES: usize = 48;
 
 /// Why the registry could not run.
 #[derive(Debug, thiserror::Error)]
@@ -77,7 +81,9 @@ pub async fn serve(
     let listener = listener.into();
     let stop = CancellationToken::new();
     let metrics = Metrics::default();
-    let networks = Networks::new(&config.probe_allow).over(config.connector.clone());
+    let networks = Networks::new(&config.probe_allow)
+        .and(&config.allow_check_address)
+        .over(config.connector.clone());
     let kept = if config.data.as_os_str().is_empty() {
         tracing::info!("nothing is kept over a restart: no folder to keep it in");
         None
@@ -92,17 +98,18 @@ pub async fn serve(
     page.with(|page| registry.metrics().show(page, registry.clone()));
     let address = listener.local_addr().map_err(ServeError::from)?;
     let host = config.host(address.ip());
-    if let Err(error) = registry.begin_local_node(host).await {
+    if let Err(error) = registry.begin_local_node(host, &config.node_meta).await {
         tracing::warn!(%error, "the registry's own node is not durable");
     }
     let served = Server::builder("registry")
         .args(&config.server())
         .limits(Limits {
-            connections_max: CONNECTIONS_MAX,
+            connections_max: connections_max(getrlimit(Resource::Nofile).current),
             ..Limits::default()
         })
         .unregistered()
         .metrics(page)
+        .trouble(registry.trouble())
         .add_service(encoded::Server::new(Api::new(registry.clone())))
         .routes(consul::router(registry.clone(), address))
         .serve(listener, async move {
@@ -125,4 +132,37 @@ pub fn run(args: Args) -> ExitCode {
     mizan::process::run("registry", listen, &process, |listener, shutdown| {
         serve(listener, config, shutdown)
     })
+}
+
+/// The most connections that leave the checks their files, and the store and the logs theirs.
+fn connections_max(files: Option<u64>) -> usize {
+    let all = files.map_or(usize::MAX, |files| {
+        usize::try_from(files).unwrap_or(usize::MAX)
+    });
+    let kept = files.map_or(0, |files| {
+        usize::try_from(files / KEPT_SHARE).unwrap_or(usize::MAX)
+    });
+    let kept = kept.min(catalogue::limits::INSTANCES_MAX);
+    let others = check::files_of_checks(files) + kept + OTHER_FILES;
+    all.saturating_sub(others).clamp(1, CONNECTIONS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_the_checks_their_files() {
+        for files in [160, 1024, 4096, 65_536, 1_048_576] {
+            let kept = usize::try_from(files / KEPT_SHARE).unwrap();
+            let most = connections_max(Some(files))
+                + check::files_of_checks(Some(files))
+                + kept.min(catalogue::limits::INSTANCES_MAX)
+                + OTHER_FILES;
+            assert!(most <= usize::try_from(files).unwrap(), "{files}");
+        }
+        assert_eq!(connections_max(Some(1_048_576)), CONNECTIONS_MAX);
+        assert_eq!(connections_max(None), CONNECTIONS_MAX);
+        assert_eq!(connections_max(Some(10)), 1);
+    }
 }

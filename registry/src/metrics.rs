@@ -12,7 +12,7 @@ use prometheus_client::{
     registry::{Registry as Page, Unit},
 };
 
-use crate::{catalogue::Census, registry::Registry};
+use crate::{catalogue::Census, check::Trouble, registry::Registry};
 
 /// Seconds: from a check on the same machine to the longest timeout; from a quick disk to one that
 /// stands still.
@@ -85,11 +85,26 @@ impl From<Api> for ByApi {
     }
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByLack {
+    lacks: &'static str,
+}
+
+impl From<Trouble> for ByLack {
+    fn from(trouble: Trouble) -> Self {
+        let lacks = trouble.word();
+        Self { lacks }
+    }
+}
+
 /// What is counted when it happens. Clones count together.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     checks: Family<ByKind, Histogram, fn() -> Histogram>,
+    unknown: Family<ByLack, Counter>,
     store: Histogram,
+    store_failures: Counter,
+    takeovers: Counter,
     watchers: Family<ByApi, Gauge>,
     wakes: Family<ByApi, Counter>,
     filters: Family<ByEnd, Counter>,
@@ -101,7 +116,10 @@ impl Default for Metrics {
     fn default() -> Self {
         let metrics = Self {
             checks: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            unknown: Family::default(),
             store: Histogram::new(SECONDS),
+            store_failures: Counter::default(),
+            takeovers: Counter::default(),
             watchers: Family::default(),
             wakes: Family::default(),
             filters: Family::default(),
@@ -112,6 +130,9 @@ impl Default for Metrics {
             // Shown from the start: a rate needs a first value.
             drop(metrics.watchers.get_or_create(&api.into()));
             drop(metrics.wakes.get_or_create(&api.into()));
+        }
+        for trouble in Trouble::ALL {
+            drop(metrics.unknown.get_or_create(&trouble.into()));
         }
         use FilterEnd::{Answered, Busy, Expensive, Late, Left, Wrong};
         for end in [Answered, Wrong, Expensive, Late, Busy, Left] {
@@ -128,9 +149,24 @@ impl Metrics {
         self.checks.get_or_create(&by).observe(took.as_secs_f64());
     }
 
+    /// A check had no result, since the registry lacked something.
+    pub(crate) fn unknown(&self, trouble: Trouble) {
+        self.unknown.get_or_create(&trouble.into()).inc();
+    }
+
     /// A group of changes became durable.
     pub(crate) fn stored(&self, took: Duration) {
         self.store.observe(took.as_secs_f64());
+    }
+
+    /// A group of changes could not be written.
+    pub(crate) fn store_failed(&self) {
+        self.store_failures.inc();
+    }
+
+    /// A process took an instance id from another that lives.
+    pub(crate) fn taken_over(&self) {
+        self.takeovers.inc();
     }
 
     /// A watcher was told something.
@@ -170,11 +206,26 @@ impl Metrics {
             seconds(),
             self.checks.clone(),
         );
+        page.register(
+            "mizan_registry_checks_unknown",
+            "Runs of checks without a result, by what the registry itself lacked",
+            self.unknown.clone(),
+        );
         page.register_with_unit(
             "mizan_registry_store_duration",
             "How long writing a group of changes took, until it was durable",
             seconds(),
             self.store.clone(),
+        );
+        page.register(
+            "mizan_registry_store_failures",
+            "Groups of changes that could not be written; each is tried again",
+            self.store_failures.clone(),
+        );
+        page.register(
+            "mizan_registry_takeovers",
+            "Instance ids that a process took over from another that was still beating",
+            self.takeovers.clone(),
         );
         page.register(
             "mizan_registry_watchers",

@@ -6,35 +6,40 @@
 //!
 //! What changes what was registered answers once it is durable; see [`Registry::register`].
 
+mod lives;
 mod read;
+mod trouble;
 mod wait;
 
 use std::{
     collections::HashMap,
-    net::IpAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::AtomicU64},
 };
 
+use dashmap::DashMap;
 use parking_lot::Mutex;
-use tokio::{sync::watch, time::interval};
+use tokio::{
+    sync::{Notify, watch},
+    time::interval,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
     board::{Board, Subscription},
     catalogue::{
-        Bounds, Catalogue, CheckDefinition, CheckRef, Effects, Entry, Full, Indexes, Instance, Key,
-        Node, NotAdded, NotReported, Owner, Polling, SWEEP, Snapshot, Status, StreamId,
+        Bounds, Catalogue, CheckDefinition, CheckRef, Effects, Entry, Full, Held, Indexes,
+        Instance, Node, NotAdded, NotReported, Owner, Polling, SWEEP, Snapshot, Status, StreamId,
+        Takeover,
     },
-    check::{Networks, Outcome, Polled, Poller},
+    check::{Forbidden, Networks, Outcome, Polled, Poller},
     clock,
     keep::{Journal, Kept, Pending},
     metrics::Metrics,
 };
 
+pub(crate) use lives::{Known, Left, Stream};
+use trouble::Troubles;
 pub(crate) use wait::Watched;
 
 /// A clonable handle; clones share the registry.
@@ -51,7 +56,10 @@ struct Shared {
     moved: watch::Sender<u64>,
     poller: Poller,
     metrics: Metrics,
+    troubles: Troubles,
     last_stream: AtomicU64,
+    /// The heartbeat streams that are open: how each is told to look again whose its instance is.
+    streams: DashMap<StreamId, Arc<Notify>>,
     /// Names this life: revisions of another one mean nothing in this.
     epoch: String,
     /// The node of instances that name none.
@@ -69,6 +77,14 @@ struct State {
 }
 
 impl State {
+    /// Refuses what would change while nothing can be made durable: what is refused is not kept.
+    fn writable(&self) -> Result<(), Refused> {
+        match &self.journal {
+            Some(journal) if journal.is_failing() => Err(Refused::Unavailable),
+            _ => Ok(()),
+        }
+    }
+
     /// Everything that was changed so far, on its way to the disk.
     fn pending(&self) -> Pending {
         self.journal
@@ -83,6 +99,9 @@ pub(crate) enum Refused {
     /// The registry holds as much as it may.
     #[error(transparent)]
     Full(#[from] Full),
+    /// The id is that of another service's process, which lives.
+    #[error(transparent)]
+    Held(Held),
     /// There is no such instance or node.
     #[error("is not registered")]
     Unknown,
@@ -90,8 +109,8 @@ pub(crate) enum Refused {
     #[error(transparent)]
     Checks(NotAdded),
     /// A check would go where checks may not go.
-    #[error("{0} is outside of the networks that may be checked")]
-    Forbidden(IpAddr),
+    #[error(transparent)]
+    Forbidden(Forbidden),
     /// It is not durable: the store cannot be written now.
     #[error("the registry's store cannot be written")]
     Unavailable,
@@ -136,7 +155,9 @@ impl Registry {
             }),
             poller: Poller::new(networks, metrics.clone()),
             metrics,
+            troubles: Troubles::default(),
             last_stream: AtomicU64::new(0),
+            streams: DashMap::new(),
             epoch,
             local_node: local_node.to_owned(),
             stop,
@@ -151,8 +172,13 @@ impl Registry {
         &self.0.local_node
     }
 
-    /// Makes the registry's own node known, at this host; what else is known of it stays.
-    pub(crate) async fn begin_local_node(&self, host: String) -> Result<(), Refused> {
+    /// Makes the registry's own node known, at this host and with these pairs; what else is known of it
+    /// stays.
+    pub(crate) async fn begin_local_node(
+        &self,
+        host: String,
+        pairs: &[(String, String)],
+    ) -> Result<(), Refused> {
         let known = self
             .node(&self.0.local_node)
             .map(|(view, _)| Node::clone(&view.node));
@@ -160,31 +186,8 @@ impl Registry {
         node.name.clone_from(&self.0.local_node);
         node.id = Uuid::new_v5(&Uuid::NAMESPACE_DNS, node.name.as_bytes()).to_string();
         node.address = host;
+        node.metadata.extend(pairs.iter().cloned());
         self.register_node(node).await
-    }
-
-    /// Makes an instance known or replaces what was known of it. Watchers may see it a moment
-    /// before it is durable; the caller is answered after.
-    pub(crate) async fn register(&self, instance: Instance) -> Result<Arc<Entry>, Refused> {
-        if let Some(ip) = self.0.poller.networks().forbidden(&instance) {
-            return Err(Refused::Forbidden(ip));
-        }
-        let (entry, pending) = {
-            let mut state = self.0.state.lock();
-            let (entry, effects) = state.catalogue.register(instance, clock::now())?;
-            self.carry_out(&mut state, effects);
-            (entry, state.pending())
-        };
-        durable(pending, entry).await
-    }
-
-    /// Removes an instance. Answers whether it was there.
-    pub(crate) async fn deregister(&self, key: &Key) -> Result<bool, Refused> {
-        let (known, pending) = self.change(|catalogue| catalogue.deregister(key, clock::now()));
-        if known {
-            tracing::info!(node = %key.node, instance = %key.id, "deregistered");
-        }
-        durable(pending, known).await
     }
 
     /// Makes a node known or replaces what was known of it, its checks included.
@@ -194,6 +197,7 @@ impl Registry {
         }
         let pending = {
             let mut state = self.0.state.lock();
+            state.writable()?;
             let effects = state.catalogue.register_node(node, clock::now())?;
             self.carry_out(&mut state, effects);
             state.pending()
@@ -226,6 +230,7 @@ impl Registry {
         }
         let pending = {
             let mut state = self.0.state.lock();
+            state.writable()?;
             let added = state.catalogue.put_check(owner, check, clock::now());
             let effects = added.map_err(|why| match why {
                 NotAdded::UnknownOwner => Refused::Unknown,
@@ -271,35 +276,19 @@ impl Registry {
         Ok(())
     }
 
-    /// Names a new heartbeat stream.
-    pub(crate) fn open_heartbeat(&self) -> StreamId {
-        self.0.last_stream.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Takes a heartbeat. Answers whether the instance is known.
-    pub(crate) fn heartbeat(&self, key: &Key, stream: StreamId) -> bool {
-        let mut state = self.0.state.lock();
-        let effects = state.catalogue.heartbeat(key, stream, clock::now());
-        self.carry_out_some(&mut state, effects)
-    }
-
-    /// Takes the end of a heartbeat stream. When it is the registry that stops, it says nothing
-    /// about the instance.
-    pub(crate) fn heartbeat_ended(&self, key: &Key, stream: StreamId) {
-        if self.0.stop.is_cancelled() {
-            return;
-        }
-        let mut state = self.0.state.lock();
-        let effects = state.catalogue.heartbeat_ended(key, stream, clock::now());
-        self.carry_out_some(&mut state, effects);
-    }
-
     /// The slots of these services; see [`Subscription`].
     pub(crate) fn subscribe(
         &self,
         services: Vec<String>,
     ) -> (Subscription<Self>, Vec<watch::Receiver<Arc<Snapshot>>>) {
         Subscription::new(self.clone(), services)
+    }
+
+    /// Why what is registered cannot be made durable, while it cannot.
+    pub(crate) fn trouble(&self) -> watch::Receiver<Option<String>> {
+        let state = self.0.state.lock();
+        let none = || watch::channel(None).1;
+        state.journal.as_ref().map_or_else(none, Journal::trouble)
     }
 
     /// Resolves when the registry stops.
@@ -337,8 +326,18 @@ impl Registry {
 
     /// Takes the result of a check. Answers whether running it is to go on.
     fn ran(&self, check: &CheckRef, epoch: u64, outcome: &Outcome) -> bool {
+        let status = match outcome.status {
+            Ok(status) => status,
+            // Nobody is any worse for what the registry lacks: it is as if it had not looked.
+            Err(trouble) => {
+                self.0
+                    .troubles
+                    .tell(&self.0.metrics, trouble, &outcome.output);
+                return true;
+            }
+        };
         let mut state = self.0.state.lock();
-        let said = (outcome.status, outcome.output.as_str());
+        let said = (status, outcome.output.as_str());
         let effects = state.catalogue.ran(check, epoch, said, clock::now());
         self.carry_out_some(&mut state, effects)
     }
@@ -390,6 +389,14 @@ impl Registry {
         for polling in effects.polling {
             self.poll(state, polling);
         }
+        self.tell(&effects.told);
+        for Takeover { key, before, after } in effects.takeovers {
+            self.0.metrics.taken_over();
+            tracing::warn!(node = %key.node, instance = %key.id,
+                service = %after.service, before = %place(&before), after = %place(&after),
+                "taken over from a process that is alive: two processes have one instance id; \
+                 give each its own (--instance-id)");
+        }
         for entry in effects.reaped {
             let instance = &entry.instance;
             tracing::warn!(service = %instance.service, instance = %instance.instance_id,
@@ -424,6 +431,10 @@ impl Registry {
     }
 }
 
+fn place(instance: &Instance) -> String {
+    format!("{}:{}", instance.address, instance.port)
+}
+
 async fn durable<T>(pending: Pending, answer: T) -> Result<T, Refused> {
     if pending.durable().await {
         Ok(answer)
@@ -446,7 +457,7 @@ fn tell(entry: &Entry) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::{Candidate, CandidateCheck, CheckKind};
+    use crate::catalogue::{Candidate, CandidateCheck, CheckKind, Key};
 
     #[tokio::test]
     async fn nothing_is_kept_of_a_check_that_is_over() {
@@ -475,15 +486,16 @@ mod tests {
             candidate.validate().unwrap()
         };
         let tcp = || CheckKind::Tcp { target: None };
-        registry.register(instance(tcp())).await.unwrap();
+        registry.register(instance(tcp()), None).await.unwrap();
         assert_eq!(polled(), 1);
         registry
-            .register(instance(CheckKind::Standing))
+            .register(instance(CheckKind::Standing), None)
             .await
             .unwrap();
         assert_eq!(polled(), 0);
-        registry.register(instance(tcp())).await.unwrap();
-        assert!(registry.deregister(&Key::new("here", "a")).await.unwrap());
+        registry.register(instance(tcp()), None).await.unwrap();
+        let left = registry.deregister(&Key::new("here", "a"), None).await;
+        assert!(left.unwrap().removed);
         assert_eq!(polled(), 0);
         registry.close().await;
     }

@@ -112,6 +112,7 @@ async fn register(
             check: Some(check),
             ..pb::Instance::default()
         }),
+        ..pb::RegisterRequest::default()
     };
     client.clone().register(request).await?;
     Ok(())

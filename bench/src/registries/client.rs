@@ -98,6 +98,7 @@ impl Client {
                 };
                 let request = pb::RegisterRequest {
                     instance: Some(instance),
+                    ..pb::RegisterRequest::default()
                 };
                 let path = "/mizan.registry.v1.RegistryService/Register";
                 let _: Ignored = wire::unary(&self.channel, path, request).await?;

@@ -152,12 +152,14 @@ pub async fn instance(port: u16, heartbeat: bool) -> Result<(), Error> {
             check: Some(check),
             ..pb::Instance::default()
         }),
+        ..pb::RegisterRequest::default()
     };
     let mut client = connect(port).await?;
     client.register(request).await?;
     if heartbeat {
         let beat = pb::HeartbeatRequest {
             instance_id: "dying".to_owned(),
+            ..pb::HeartbeatRequest::default()
         };
         let beats = futures_util::stream::iter([beat]).chain(futures_util::stream::pending());
         let mut answers = client.heartbeat(beats).await?.into_inner();

@@ -1,6 +1,7 @@
-//! `mizan services`, `instances`, `watch` and `top`: looking at the registry; `drain` and `maint`:
-//! steering it.
+//! `mizan services`, `instances`, `watch` and `top`: looking at the registry; `drain`, `maint` and
+//! `deregister`: steering it.
 
+mod screen;
 pub(crate) mod show;
 mod steer;
 mod top;
@@ -22,7 +23,7 @@ use crate::{
     terminal::{print, say},
 };
 
-pub(crate) use steer::{DrainArgs, MaintArgs, drain, maint};
+pub(crate) use steer::{DeregisterArgs, DrainArgs, MaintArgs, deregister, drain, maint};
 pub(crate) use top::{TopArgs, top};
 pub(crate) use watch::{WatchArgs, watch};
 
@@ -102,11 +103,22 @@ enum LookError {
     Away(Box<Status>),
     #[error("the registry refuses: {}", .0.message())]
     Refused(Box<Status>),
+    #[error("no instance {instance_id} is registered on {}", node_words(node))]
+    NoInstance { instance_id: String, node: String },
     #[error("cannot write JSON")]
     Json(#[from] serde_json::Error),
     /// Nobody reads any more, as in `mizan watch payment | head -1`.
     #[error("cannot write")]
     Write(#[from] io::Error),
+}
+
+fn node_words(node: &str) -> String {
+    if node.is_empty() {
+        "the registry's own node; name another with --node, as `mizan instances` shows it"
+            .to_owned()
+    } else {
+        format!("node {node}")
+    }
 }
 
 impl From<Status> for LookError {

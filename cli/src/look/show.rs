@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mizan_contracts::registry::v1 as pb;
 use serde::Serialize;
 
-use crate::terminal::table;
+use crate::terminal::{inert, table};
 
 /// A service, as shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -49,17 +49,66 @@ pub(super) struct Instance {
     node: String,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     flapping: bool,
+    /// How often another process took its id while it was beating.
+    #[serde(skip_serializing_if = "is_zero")]
+    takeovers: u32,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     checks: Vec<Check>,
 }
 
-/// What a check says, as shown. Not its output, which is no change worth a line.
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+impl Instance {
+    /// Why it has its status, and what else a person should know of it.
+    fn why(&self) -> String {
+        let taken = match self.takeovers {
+            0 => String::new(),
+            1 => "its id was taken over by another process".to_owned(),
+            times => format!("its id was taken over {times} times by another process"),
+        };
+        let words = [&*self.status_reason, &*taken];
+        let words: Vec<_> = words
+            .into_iter()
+            .filter(|words| !words.is_empty())
+            .collect();
+        words.join("; ")
+    }
+}
+
+/// The output of a check's last run. It is no change worth a line: all are equal.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(transparent)]
+pub(super) struct Output(String);
+
+impl Output {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl PartialEq for Output {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Output {}
+
+/// What a check says, as shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Check {
     check_id: String,
     status: &'static str,
     #[serde(skip_serializing_if = "String::is_empty")]
     reason: String,
+    #[serde(skip_serializing_if = "Output::is_empty")]
+    output: Output,
 }
 
 impl From<pb::CheckState> for Check {
@@ -68,6 +117,7 @@ impl From<pb::CheckState> for Check {
             status: status(state.status()),
             check_id: state.check_id,
             reason: state.reason,
+            output: Output(state.output),
         }
     }
 }
@@ -110,6 +160,7 @@ impl From<pb::Instance> for Instance {
             metadata: instance.metadata,
             node: instance.node,
             flapping: instance.flapping,
+            takeovers: instance.takeovers,
             checks: instance.check_states.into_iter().map(Check::from).collect(),
         }
     }
@@ -154,7 +205,7 @@ pub(super) fn services(services: &[Service]) -> String {
     let mut lines = vec![head.map(str::to_owned)];
     lines.extend(services.iter().map(|service| {
         [
-            service.service.clone(),
+            inert(&service.service),
             service.passing.to_string(),
             service.instances.to_string(),
             service.trouble(),
@@ -163,7 +214,24 @@ pub(super) fn services(services: &[Service]) -> String {
     table(&lines)
 }
 
+/// Those that are not all well first, the worst of them at the top; then by name.
+pub(super) fn sick_first(services: &mut [Service]) {
+    services.sort_by(|one, other| {
+        let worst = |service: &Service| {
+            let held = service.guard_held.unwrap_or(0);
+            (service.critical, held, service.warning, service.maintenance)
+        };
+        let sick = worst(other).cmp(&worst(one));
+        sick.then_with(|| one.service.cmp(&other.service))
+    });
+}
+
 impl Service {
+    /// Its name.
+    pub(super) fn name(&self) -> &str {
+        &self.service
+    }
+
     fn trouble(&self) -> String {
         let counted = [
             (self.warning, "warning"),
@@ -184,14 +252,16 @@ pub(super) fn instances(listing: &Listing) -> String {
     if listing.instances.is_empty() {
         return format!("no instances of {}\n", listing.service);
     }
-    let mut lines = vec![["INSTANCE", "ADDRESS", "STATUS", "ZONE", "WHY"].map(str::to_owned)];
+    let head = ["INSTANCE", "NODE", "ADDRESS", "STATUS", "ZONE", "WHY"];
+    let mut lines = vec![head.map(str::to_owned)];
     lines.extend(listing.instances.iter().map(|instance| {
         [
-            instance.instance_id.clone(),
-            instance.address.clone(),
+            inert(&instance.instance_id),
+            inert(&instance.node),
+            inert(&instance.address),
             instance.status.to_owned(),
-            instance.zone.clone(),
-            instance.status_reason.clone(),
+            inert(&instance.zone),
+            inert(&instance.why()),
         ]
     }));
     table(&lines)
@@ -202,7 +272,8 @@ pub(super) fn changes(before: &[Instance], after: &[Instance]) -> Vec<String> {
     let mut lines = Vec::new();
     for instance in before {
         if find(after, instance).is_none() {
-            lines.push(format!("- {} {}", instance.instance_id, instance.address));
+            let line = format!("- {} {}", instance.instance_id, instance.address);
+            lines.push(inert(&line));
         }
     }
     for instance in after {
@@ -213,9 +284,12 @@ pub(super) fn changes(before: &[Instance], after: &[Instance]) -> Vec<String> {
         };
         let line = format!(
             "{sign} {} {} {} {}",
-            instance.instance_id, instance.address, instance.status, instance.status_reason
+            instance.instance_id,
+            instance.address,
+            instance.status,
+            instance.why()
         );
-        lines.push(line.trim_end().to_owned());
+        lines.push(inert(&line));
     }
     lines
 }
@@ -262,6 +336,49 @@ mod tests {
             ]
         );
         assert!(changes(&after, &after).is_empty());
+    }
+
+    #[test]
+    fn what_a_check_was_answered_moves_no_cursor_and_is_whole_in_json() {
+        let page = format!("\x1b[2J<html>\n{}", "x".repeat(400));
+        let one = Instance {
+            status_reason: page.clone(),
+            node: "mizan".to_owned(),
+            takeovers: 2,
+            ..instance("a", pb::InstanceStatus::Critical)
+        };
+        let listing = Listing {
+            service: "s".to_owned(),
+            revision: 1,
+            instances: vec![one.clone()],
+        };
+        let shown = instances(&listing);
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!(lines.len(), 2, "{shown}");
+        assert!(
+            !shown.contains('\x1b') && lines[0].contains("NODE"),
+            "{shown}"
+        );
+        assert!(
+            lines[1].contains("mizan") && lines[1].contains('…'),
+            "{shown}"
+        );
+        let told = changes(&[], std::slice::from_ref(&one));
+        assert!(
+            !told[0].contains('\x1b') && !told[0].contains('\n'),
+            "{told:?}"
+        );
+        let json = serde_json::to_value(&one).unwrap();
+        assert_eq!(json["status_reason"], page);
+        assert_eq!(json["takeovers"], 2);
+        let calm = Instance {
+            status_reason: String::new(),
+            ..one
+        };
+        assert_eq!(
+            calm.why(),
+            "its id was taken over 2 times by another process"
+        );
     }
 
     #[test]

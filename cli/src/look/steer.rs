@@ -1,8 +1,9 @@
-//! `mizan drain` and `mizan maint`: taking instances and nodes out, and putting them back.
+//! `mizan drain`, `mizan maint` and `mizan deregister`: taking instances and nodes out, putting them
+//! back, and removing what is dead.
 
 use std::process::ExitCode;
 
-use mizan_contracts::registry::v1::SetMaintenanceRequest;
+use mizan_contracts::registry::v1::{DeregisterRequest, SetMaintenanceRequest};
 use serde::Serialize;
 
 use super::{Common, LookError, client, exit, put};
@@ -55,6 +56,21 @@ pub(crate) struct MaintArgs {
     common: Common,
 }
 
+/// Removes an instance that is dead. One that lives registers again at once: `mizan drain` takes it out.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DeregisterArgs {
+    /// The instance's id, such as payment-1.
+    #[arg(value_name = "ID")]
+    instance_id: String,
+
+    /// Its node, when it is not the registry's own.
+    #[arg(long, default_value = "")]
+    node: String,
+
+    #[command(flatten)]
+    common: Common,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Switch {
     On,
@@ -71,6 +87,58 @@ struct Done {
     maintenance: bool,
     #[serde(skip_serializing_if = "String::is_empty")]
     reason: String,
+}
+
+/// What was removed, as shown.
+#[derive(Debug, Serialize)]
+struct Gone {
+    instance_id: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    node: String,
+    removed: bool,
+    /// Its process lives, and registers again.
+    beating: bool,
+}
+
+/// Runs `mizan deregister`.
+pub(crate) async fn deregister(args: DeregisterArgs) -> ExitCode {
+    exit(remove(args).await)
+}
+
+async fn remove(args: DeregisterArgs) -> Result<(), LookError> {
+    let DeregisterArgs {
+        instance_id,
+        node,
+        common,
+    } = args;
+    let request = DeregisterRequest {
+        instance_id: instance_id.clone(),
+        node: node.clone(),
+        ..DeregisterRequest::default()
+    };
+    let left = client(&common).await?.deregister(request).await?;
+    let left = left.into_inner();
+    if !left.removed {
+        return Err(LookError::NoInstance { instance_id, node });
+    }
+    let gone = Gone {
+        instance_id,
+        node,
+        removed: left.removed,
+        beating: left.beating,
+    };
+    put(&common, &gone, words)
+}
+
+fn words(gone: &Gone) -> String {
+    let id = &gone.instance_id;
+    if gone.beating {
+        format!(
+            "{id} is removed, but it lives and registers again; `mizan drain {id}` takes it out\n"
+        )
+    } else {
+        format!("{id} is removed\n")
+    }
 }
 
 /// Runs `mizan drain`.

@@ -126,6 +126,7 @@ pub(super) async fn prepare(registry: &str) {
                 }),
                 ..Instance::default()
             }),
+            ..RegisterRequest::default()
         };
         client.register(request).await.unwrap();
     }

@@ -109,6 +109,7 @@ mod tests {
             };
             RegisterRequest {
                 instance: Some(instance),
+                ..RegisterRequest::default()
             }
             .encode_to_vec()
         };

@@ -10,7 +10,7 @@ use std::{
 
 use axum::{Router, response::IntoResponse, routing::get};
 use http::{StatusCode, header::CONTENT_TYPE};
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
 use super::serving::Reporter;
 
@@ -25,15 +25,27 @@ struct Shared {
     reporter: Reporter,
     /// Whether the registry knows this instance; true for ever when there is nothing to register.
     registered: AtomicBool,
+    trouble: Option<watch::Receiver<Option<String>>>,
 }
 
 impl State {
+    #[cfg(test)]
     pub(super) fn new(registers: bool, reporter: Reporter) -> Self {
+        Self::with(registers, reporter, None)
+    }
+
+    /// Of a server that is in trouble while `trouble` holds a reason.
+    pub(super) fn with(
+        registers: bool,
+        reporter: Reporter,
+        trouble: Option<watch::Receiver<Option<String>>>,
+    ) -> Self {
         Self(Arc::new(Shared {
             started: Instant::now(),
             draining: AtomicBool::new(false),
             reporter,
             registered: AtomicBool::new(!registers),
+            trouble,
         }))
     }
 
@@ -46,12 +58,17 @@ impl State {
         self.0.registered.store(registered, Ordering::Relaxed);
     }
 
-    /// Healthy; degraded while the registry does not know us, though calls are served; unhealthy
-    /// while draining, or while every call is refused.
+    /// Why it is in trouble, though calls are served.
+    fn trouble(&self) -> Option<String> {
+        self.0.trouble.as_ref()?.borrow().clone()
+    }
+
+    /// Healthy; degraded while the registry does not know us, or while the service itself says that it
+    /// is in trouble, though calls are served; unhealthy while draining, or while every call is refused.
     fn status(&self) -> (&'static str, StatusCode) {
         if self.0.draining.load(Ordering::Relaxed) || !self.0.reporter.standing().serves() {
             ("unhealthy", StatusCode::SERVICE_UNAVAILABLE)
-        } else if self.0.registered.load(Ordering::Relaxed) {
+        } else if self.0.registered.load(Ordering::Relaxed) && self.trouble().is_none() {
             ("healthy", StatusCode::OK)
         } else {
             ("degraded", StatusCode::OK)
@@ -68,11 +85,14 @@ fn answer(state: &State) -> impl IntoResponse + use<> {
     let timestamp = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_secs());
-    let body = serde_json::json!({
+    let mut body = serde_json::json!({
         "status": status,
         "uptime": words(state.0.started.elapsed()),
         "timestamp": timestamp,
     });
+    if let Some(trouble) = state.trouble() {
+        body["reason"] = trouble.into();
+    }
     (code, [(CONTENT_TYPE, "application/json")], body.to_string())
 }
 
@@ -118,5 +138,17 @@ mod tests {
         assert_eq!(state.status(), ("healthy", StatusCode::OK));
         state.drain();
         assert_eq!(state.status(), unhealthy);
+    }
+
+    #[test]
+    fn a_service_in_trouble_is_degraded_until_it_is_not() {
+        let (trouble, told) = watch::channel(None);
+        let state = State::with(false, Reporter::new(), Some(told));
+        assert_eq!(state.status(), ("healthy", StatusCode::OK));
+        trouble.send_replace(Some("the disk is full".to_owned()));
+        assert_eq!(state.status(), ("degraded", StatusCode::OK));
+        assert_eq!(state.trouble().as_deref(), Some("the disk is full"));
+        trouble.send_replace(None);
+        assert_eq!(state.status(), ("healthy", StatusCode::OK));
     }
 }

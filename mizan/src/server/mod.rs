@@ -126,6 +126,7 @@ pub struct Server {
     services: Vec<&'static str>,
     descriptors: Vec<&'static [u8]>,
     metrics: Registry,
+    trouble: Option<tokio::sync::watch::Receiver<Option<String>>>,
 }
 
 /// Why a server could not start or ended early.
@@ -155,6 +156,7 @@ impl Server {
             services: Vec::new(),
             descriptors: vec![mizan_contracts::FILE_DESCRIPTOR_SET],
             metrics: Registry::default(),
+            trouble: None,
         }
     }
 
@@ -176,6 +178,14 @@ impl Server {
                 .args
                 .unwrap_or_else(|| ServerArgs::with_registry(Vec::new()))
         });
+        self
+    }
+
+    /// While this holds a reason, `GET /health` is `degraded` and tells it: calls are served, and somebody
+    /// should look.
+    #[must_use]
+    pub fn trouble(mut self, told: tokio::sync::watch::Receiver<Option<String>>) -> Self {
+        self.trouble = Some(told);
         self
     }
 
@@ -271,13 +281,15 @@ impl Server {
             .clone()
             .unwrap_or_else(|| ServerArgs::with_registry(Vec::new()));
         let reporter = serving::Reporter::new();
-        let state = health::State::new(!args.registry.is_empty(), reporter.clone());
-        let routers = self.routers(&reporter, &state)?;
+        let registers = !args.registry.is_empty();
+        let state = health::State::with(registers, reporter.clone(), self.trouble.clone());
+        let identity = register::Identity::new(&self.name);
+        let routers = self.routers(&reporter, &state, identity.health())?;
 
         let stop_registering = CancellationToken::new();
         // Both end with this future, should it be dropped: then nothing is drained.
         let registration = AbortOnDropHandle::new(tokio::spawn(register::keep_registered(
-            register::instance(&self.name, address, &args),
+            register::registration(&self.name, &identity, address, &args),
             register::Registries {
                 authorities: args.registry.clone(),
                 connector: args.connector.clone(),
@@ -326,6 +338,7 @@ impl Server {
         &self,
         reporter: &serving::Reporter,
         state: &health::State,
+        own_name: &str,
     ) -> Result<calls::Routers, ServeError> {
         let reflection = || {
             let mut builder = tonic_reflection::server::Builder::configure()
@@ -346,7 +359,7 @@ impl Server {
         let services = self
             .routes
             .clone()
-            .add_service(serving::health(&self.services, reporter))
+            .add_service(serving::health(&self.services, own_name, reporter))
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
             .prepare()

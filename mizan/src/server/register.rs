@@ -7,8 +7,8 @@ use std::{
 };
 
 use mizan_contracts::registry::v1::{
-    DeregisterRequest, HeartbeatRequest, Instance, RegisterRequest,
-    registry_service_client::RegistryServiceClient,
+    DeregisterRequest, DeregisterResponse, GrpcCheck, HealthCheck, HeartbeatRequest, Instance,
+    RegisterRequest, health_check::Kind, registry_service_client::RegistryServiceClient,
 };
 use tokio::{
     sync::mpsc,
@@ -32,9 +32,45 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long one registry may take to answer before the next one is tried.
 const ANSWER: Duration = Duration::from_secs(2);
 
+/// How the reason begins when the id is that of another service's process.
+const TAKEN: &str = "AlreadyExists";
+
 /// The pause between two tries: short at first, because a registry usually starts beside us.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// This life of the server, by which the registry tells it from every other process.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    /// Random, and named in every call to the registry.
+    life: String,
+    /// What the server's health answers to beside its services' names, and what the registry asks
+    /// for: whoever listens at this address later does not know it.
+    health: String,
+}
+
+impl Identity {
+    /// Of a server of this service that begins now.
+    pub(super) fn new(service: &str) -> Self {
+        let life = format!("{:032x}", fastrand::u128(..));
+        Self {
+            health: format!("{service}/{life}"),
+            life,
+        }
+    }
+
+    /// The name under which its health is asked for.
+    pub(super) fn health(&self) -> &str {
+        &self.health
+    }
+}
+
+/// What is registered, and whose it is.
+#[derive(Debug, Clone)]
+pub(super) struct Registration {
+    instance: Instance,
+    life: String,
+}
 
 /// Where to register, and what the way there is made of.
 pub(super) struct Registries {
@@ -52,11 +88,28 @@ impl Registries {
     }
 }
 
-/// What this server registers as.
-pub(super) fn instance(service: &str, address: SocketAddr, args: &ServerArgs) -> Instance {
+/// What this server registers as. It is checked under the name of this life, and removed when it was
+/// away for so long that nobody will bring it back.
+pub(super) fn registration(
+    service: &str,
+    identity: &Identity,
+    address: SocketAddr,
+    args: &ServerArgs,
+) -> Registration {
     let (host, port) = super::advertised(address, args);
     let id = args.instance_id.clone();
-    Instance {
+    let check = HealthCheck {
+        kind: Some(Kind::Grpc(GrpcCheck {
+            service: identity.health.clone(),
+            ..GrpcCheck::default()
+        })),
+        deregister_critical_after: args
+            .deregister_after()
+            .and_then(|after| after.try_into().ok()),
+        ..HealthCheck::default()
+    };
+    let instance = Instance {
+        check: Some(check),
         instance_id: id
             .unwrap_or_else(|| format!("{service}-{}:{port}", host.trim_matches(['[', ']']))),
         service: service.to_owned(),
@@ -65,6 +118,10 @@ pub(super) fn instance(service: &str, address: SocketAddr, args: &ServerArgs) ->
         weight: args.weight,
         zone: args.zone.clone(),
         ..Instance::default()
+    };
+    Registration {
+        instance,
+        life: identity.life.clone(),
     }
 }
 
@@ -95,7 +152,7 @@ fn route_to(target: &str) -> Option<IpAddr> {
 /// Registers and stays registered until `stop`, then deregisters. Answers whether it was
 /// registered at the end, so that there is something for watchers to see.
 pub(super) async fn keep_registered(
-    instance: Instance,
+    registration: Registration,
     registries: Registries,
     state: State,
     stop: CancellationToken,
@@ -108,7 +165,7 @@ pub(super) async fn keep_registered(
     let mut pause = PAUSE_MIN;
     let mut complained = false;
     for registry in registries.authorities.iter().cycle() {
-        let session = hold(&registries, registry, &instance, &state, &stop);
+        let session = hold(&registries, registry, &registration, &state, &stop);
         match session.await {
             Ended::Stopped { deregistered } => return deregistered,
             Ended::Lost {
@@ -122,7 +179,11 @@ pub(super) async fn keep_registered(
                 // Said once, not at every try.
                 if !complained {
                     complained = true;
-                    tracing::warn!(%registry, %reason, "registry unreachable, retrying");
+                    if reason.starts_with(TAKEN) {
+                        tracing::error!(%registry, %reason, "not registered, retrying");
+                    } else {
+                        tracing::warn!(%registry, %reason, "registry unreachable, retrying");
+                    }
                 }
             }
         }
@@ -148,7 +209,7 @@ enum Ended {
 async fn hold(
     registries: &Registries,
     registry: &str,
-    instance: &Instance,
+    registration: &Registration,
     state: &State,
     stop: &CancellationToken,
 ) -> Ended {
@@ -156,7 +217,7 @@ async fn hold(
     let mut session = Box::pin(beat(
         registries,
         registry,
-        instance,
+        registration,
         state,
         &mut was_registered,
     ));
@@ -165,7 +226,7 @@ async fn hold(
         // The session is still open here: were it dropped first, the registry would take us for
         // dead before it learns that we leave.
         () = stop.cancelled() => {
-            let deregistered = deregister(registries, registry, instance).await;
+            let deregistered = deregister(registries, registry, registration).await;
             return Ended::Stopped { deregistered };
         }
     };
@@ -183,7 +244,7 @@ async fn hold(
 async fn beat(
     registries: &Registries,
     registry: &str,
-    instance: &Instance,
+    registration: &Registration,
     state: &State,
     was_registered: &mut bool,
 ) -> Result<(), String> {
@@ -192,14 +253,17 @@ async fn beat(
         .await
         .map_err(|e| e.reason().to_owned())?;
     let mut client = RegistryServiceClient::new(connection);
-    register(&mut client, instance).await?;
+    register(&mut client, registration).await?;
     state.set_registered(true);
     *was_registered = true;
-    tracing::info!(%registry, instance = %instance.instance_id, "registered");
+    let id = &registration.instance.instance_id;
+    tracing::info!(%registry, instance = %id, "registered");
 
     let (beats, outgoing) = mpsc::channel(1);
     let message = HeartbeatRequest {
-        instance_id: instance.instance_id.clone(),
+        instance_id: id.clone(),
+        life: registration.life.clone(),
+        node: String::new(),
     };
     beats.try_send(message.clone()).map_err(|e| e.to_string())?;
     let call = client.heartbeat(ReceiverStream::new(outgoing));
@@ -210,6 +274,7 @@ async fn beat(
         .into_inner();
     let mut ticks = interval(HEARTBEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut superseded = false;
     loop {
         tokio::select! {
             _ = ticks.tick() => {
@@ -219,10 +284,24 @@ async fn beat(
             answer = answers.next() => match answer {
                 None => return Ok(()),
                 Some(Err(status)) => return Err(said(status)),
-                Some(Ok(answer)) if answer.registered => {}
+                Some(Ok(answer)) if answer.superseded => {
+                    state.set_registered(false);
+                    if !std::mem::replace(&mut superseded, true) {
+                        tracing::error!(%registry, instance = %id,
+                            "another process registered under this instance id: nobody discovers \
+                             this one while that one lives; give each its own (--instance-id)");
+                    }
+                }
+                Some(Ok(answer)) if answer.registered => {
+                    state.set_registered(true);
+                }
                 Some(Ok(_)) => {
-                    register(&mut client, instance).await?;
-                    tracing::info!(%registry, instance = %instance.instance_id, "registered again");
+                    register(&mut client, registration).await?;
+                    state.set_registered(true);
+                    superseded = false;
+                    tracing::info!(%registry, instance = %id, "registered again");
+                    // Bound again at once.
+                    let _ = beats.try_send(message.clone());
                 }
             },
         }
@@ -231,10 +310,11 @@ async fn beat(
 
 async fn register(
     client: &mut RegistryServiceClient<Connection>,
-    instance: &Instance,
+    registration: &Registration,
 ) -> Result<(), String> {
     let request = RegisterRequest {
-        instance: Some(instance.clone()),
+        instance: Some(registration.instance.clone()),
+        life: registration.life.clone(),
     };
     timeout(ANSWER, client.register(request))
         .await
@@ -243,9 +323,11 @@ async fn register(
     Ok(())
 }
 
-async fn deregister(registries: &Registries, registry: &str, instance: &Instance) -> bool {
+async fn deregister(registries: &Registries, registry: &str, registration: &Registration) -> bool {
     let request = DeregisterRequest {
-        instance_id: instance.instance_id.clone(),
+        instance_id: registration.instance.instance_id.clone(),
+        life: registration.life.clone(),
+        node: String::new(),
     };
     let call = async {
         let connection = registries.open(registry).await.ok()?;
@@ -254,12 +336,20 @@ async fn deregister(registries: &Registries, registry: &str, instance: &Instance
             .await
             .ok()
     };
-    let removed =
-        matches!(timeout(ANSWER, call).await, Ok(Some(answer)) if answer.get_ref().removed);
-    if !removed {
-        tracing::warn!(%registry, "not deregistered: the registry will notice by itself");
+    let answer = timeout(ANSWER, call).await.ok().flatten();
+    match answer.map(tonic::Response::into_inner) {
+        Some(DeregisterResponse { removed: true, .. }) => true,
+        Some(DeregisterResponse {
+            superseded: true, ..
+        }) => {
+            tracing::info!(%registry, "not deregistered: another process has this instance id");
+            false
+        }
+        _ => {
+            tracing::warn!(%registry, "not deregistered: the registry will notice by itself");
+            false
+        }
     }
-    removed
 }
 
 fn slow(_: tokio::time::error::Elapsed) -> String {

@@ -67,9 +67,15 @@ impl Reporter {
     }
 }
 
-/// The health of `services` and, under the empty name, of the server: all that `reporter` says.
-pub(super) fn health(services: &[&'static str], reporter: &Reporter) -> HealthServer<Serving> {
-    let services = services.iter().copied().chain([""]).collect();
+/// The health of `services` and, under the empty name and its own, of the server: all that `reporter`
+/// says.
+pub(super) fn health(
+    services: &[&'static str],
+    own_name: &str,
+    reporter: &Reporter,
+) -> HealthServer<Serving> {
+    let services = services.iter().copied().chain(["", own_name]);
+    let services = services.map(Box::from).collect();
     let standing = reporter.0.subscribe();
     HealthServer::new(Serving { services, standing })
 }
@@ -77,13 +83,13 @@ pub(super) fn health(services: &[&'static str], reporter: &Reporter) -> HealthSe
 /// The service.
 #[derive(Debug)]
 pub(super) struct Serving {
-    services: Arc<[&'static str]>,
+    services: Arc<[Box<str>]>,
     standing: watch::Receiver<Standing>,
 }
 
 impl Serving {
     fn knows(&self, service: &str) -> bool {
-        self.services.contains(&service)
+        self.services.iter().any(|known| **known == *service)
     }
 }
 

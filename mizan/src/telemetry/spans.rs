@@ -96,6 +96,7 @@ mod tests {
     };
 
     use tonic::Code;
+    use tracing::{Level, level_filters::LevelFilter};
     use tracing_subscriber::{fmt::MakeWriter, prelude::*};
 
     use super::*;
@@ -149,7 +150,18 @@ mod tests {
     #[test]
     fn a_span_that_is_off_is_nothing() {
         let trace = TraceContext::root();
-        assert!(sent("/a.B/C", &trace).is_disabled());
-        assert!(attempt("/a.B/C", &trace, 0, false).is_disabled());
+        let off = |level: Level| {
+            let layer = tracing_subscriber::fmt::layer().with_writer(Lines::default());
+            let layer = layer.with_filter(LevelFilter::from_level(level));
+            let _guard = tracing_subscriber::registry().with(layer).set_default();
+            [
+                sent("/a.B/C", &trace).is_disabled(),
+                attempt("/a.B/C", &trace, 0, false).is_disabled(),
+                recv("/a.B/C", &trace, "r-1").is_disabled(),
+            ]
+        };
+        assert_eq!(off(Level::DEBUG), [false, false, false]);
+        assert_eq!(off(Level::INFO), [true, true, false]);
+        assert_eq!(off(Level::WARN), [true, true, true]);
     }
 }

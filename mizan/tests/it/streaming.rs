@@ -25,6 +25,7 @@ fn client(server: &Wire) -> Client {
 fn beat(id: usize) -> HeartbeatRequest {
     HeartbeatRequest {
         instance_id: id.to_string(),
+        ..HeartbeatRequest::default()
     }
 }
 

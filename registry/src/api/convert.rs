@@ -22,11 +22,7 @@ pub(crate) fn instance(entry: &Entry, view: View) -> pb::Instance {
         View::Passing => Vec::new(),
         View::All | View::Registered => {
             let own = entry.checks.iter().map(|check| check_state(check, false));
-            let node = entry
-                .node
-                .checks
-                .iter()
-                .map(|check| check_state(check, true));
+            let node = entry.node.bound().map(|check| check_state(check, true));
             own.chain(node).collect()
         }
     };
@@ -51,6 +47,8 @@ pub(crate) fn instance(entry: &Entry, view: View) -> pb::Instance {
         status: status(entry.status).into(),
         status_reason: entry.reason.clone(),
         flapping: entry.flapping,
+        takeovers: entry.takeovers,
+        takeover_time: entry.takeover_time.map(timestamp),
         register_time: Some(timestamp(entry.register_time)),
         status_time: Some(timestamp(entry.status_time)),
     }

@@ -36,7 +36,7 @@ use crate::{
         limits::MAINTENANCE_CHARS_MAX,
     },
     metrics::Api as Counted,
-    registry::{Refused, Registry},
+    registry::{Left, Refused, Registry},
 };
 
 /// Services of a page when nobody says.
@@ -95,16 +95,16 @@ impl RegistryService for Api {
         &self,
         request: Request<RegisterRequest>,
     ) -> Result<Response<RegisterResponse>, Status> {
-        let instance = request
-            .into_inner()
-            .instance
-            .ok_or_else(|| invalid("instance", "is required"))?;
+        let RegisterRequest { instance, life } = request.into_inner();
+        let instance = instance.ok_or_else(|| invalid("instance", "is required"))?;
+        allow(request::check_life("life", &life))?;
         let candidate = request::candidate(instance, self.registry.local_node());
         let instance = match candidate.validate() {
             Ok(instance) => instance,
             Err(violations) => return Err(refusal("instance.", violations)),
         };
-        let entry = self.registry.register(instance).await.map_err(refuse)?;
+        let registered = self.registry.register(instance, request::life(&life));
+        let entry = registered.await.map_err(refuse)?;
         Ok(Response::new(RegisterResponse {
             instance: Some(convert::instance(&entry, View::All)),
         }))
@@ -114,13 +114,30 @@ impl RegistryService for Api {
         &self,
         request: Request<DeregisterRequest>,
     ) -> Result<Response<DeregisterResponse>, Status> {
-        let id = request.into_inner().instance_id;
-        allow(check_instance_id("instance_id", &id))?;
-        let removed = match self.registry.find("", &id) {
-            Some(key) => self.registry.deregister(&key).await.map_err(refuse)?,
-            None => false,
+        let DeregisterRequest {
+            instance_id,
+            life,
+            node,
+        } = request.into_inner();
+        allow(check_instance_id("instance_id", &instance_id))?;
+        allow(request::check_life("life", &life))?;
+        let left = match self.registry.find_on(&node, &instance_id) {
+            Some(key) => {
+                let left = self.registry.deregister(&key, request::life(&life));
+                left.await.map_err(refuse)?
+            }
+            None => Left::default(),
         };
-        Ok(Response::new(DeregisterResponse { removed }))
+        let Left {
+            removed,
+            superseded,
+            beating,
+        } = left;
+        Ok(Response::new(DeregisterResponse {
+            removed,
+            superseded,
+            beating,
+        }))
     }
 
     async fn heartbeat(
@@ -129,13 +146,10 @@ impl RegistryService for Api {
     ) -> Result<Response<Self::HeartbeatStream>, Status> {
         let admission = admit(&self.heartbeats, "heartbeat streams")?;
         // A stream that broke and one that ended mean the same: the instance is gone.
-        let ids = request.into_inner().scan((), |(), message| {
-            ready(message.ok().map(|beat| beat.instance_id))
-        });
-        let answers = heartbeat::beats(self.registry.clone(), ids, admission).map(|beat| {
-            beat.map(|registered| HeartbeatResponse { registered })
-                .map_err(|violation| refusal("", [violation]))
-        });
+        let beats = request.into_inner();
+        let beats = beats.scan((), |(), message| ready(message.ok()));
+        let answers = heartbeat::beats(self.registry.clone(), beats, admission)
+            .map(|answer| answer.map_err(|violation| refusal("", [violation])));
         Ok(Response::new(answers.boxed()))
     }
 
@@ -205,7 +219,14 @@ impl RegistryService for Api {
                     .unwrap_or(own),
             )
         } else {
-            Owner::Instance(self.find(&request.node, &request.instance_id)?)
+            let (node, id) = (&*request.node, &*request.instance_id);
+            let key = match self.registry.find(node, id) {
+                Some(key) => key,
+                // It may be out, and not be there: removed for being dead.
+                None if !request.enabled => self.registry.key(node, id),
+                None => return Err(unknown()),
+            };
+            Owner::Instance(key)
         };
         let reason = request.enabled.then_some(request.reason);
         let set = self.registry.set_maintenance(&owner, reason).await;
@@ -214,6 +235,7 @@ impl RegistryService for Api {
                 let text = "is not the name of a node that is registered";
                 refused_field(Code::NotFound, "NODE_NOT_FOUND", "node", text)
             }
+            (Refused::Unknown, Owner::Instance(_)) => unknown(),
             _ => refuse(why),
         })?;
         Ok(Response::new(SetMaintenanceResponse {}))
@@ -364,6 +386,12 @@ fn refuse(why: Refused) -> Status {
         Refused::Full(_) | Refused::Checks(_) => {
             refused(Code::ResourceExhausted, "REGISTRY_FULL", text)
         }
+        Refused::Held(_) => refused_field(
+            Code::AlreadyExists,
+            "INSTANCE_HELD",
+            "instance.instance_id",
+            &text,
+        ),
         Refused::Unknown => refused(Code::NotFound, "INSTANCE_NOT_FOUND", text),
         Refused::Unavailable => {
             retry_later(Code::Unavailable, "STORE_UNAVAILABLE", text, STORE_RETRY)

@@ -6,11 +6,28 @@ use mizan::status::Violations;
 use mizan_contracts::registry::v1::{self as pb, InstanceStatus};
 
 use crate::catalogue::{
-    Candidate, CandidateCheck, CheckKind, Entry, Naming, Status, Tls, View, limits,
+    Candidate, CandidateCheck, CheckKind, Entry, Naming, Status, Tls, View, Violation, limits,
 };
 
 /// Nanoseconds of a second.
 const NANOS: i128 = 1_000_000_000;
+
+/// Characters of the name of a process's life.
+const LIFE_CHARS_MAX: usize = 64;
+
+/// A life, if one is named.
+pub(crate) fn life(life: &str) -> Option<&str> {
+    Some(life).filter(|life| !life.is_empty())
+}
+
+/// What is wrong with the name of a life.
+pub(crate) fn check_life(field: &str, life: &str) -> Option<Violation> {
+    let plain = life.len() <= LIFE_CHARS_MAX && life.chars().all(|c| c.is_ascii_graphic());
+    (!plain).then(|| {
+        let rule = format!("must be at most {LIFE_CHARS_MAX} visible ASCII characters");
+        Violation::new(field, rule)
+    })
+}
 
 /// A registration as it came. Without a check it has the contract's default one; without a node,
 /// the registry's own.
@@ -51,6 +68,7 @@ fn candidate_check(check: pb::HealthCheck, local_node: &str) -> CandidateCheck {
         check_id: check.check_id,
         name: check.name,
         notes: String::new(),
+        detached: false,
         kind: check.kind.map(|kind| check_kind(kind, local_node)),
         interval_nanos: check.interval.map(nanos),
         timeout_nanos: check.timeout.map(nanos),

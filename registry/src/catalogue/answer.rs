@@ -193,6 +193,8 @@ impl Catalogue {
             status: Status::Passing,
             reason: String::new(),
             flapping: false,
+            takeovers: record.holder.takeovers,
+            takeover_time: record.holder.takeover_time,
             register_time: record.register_time,
             status_time: now,
             create_revision: held.map_or(next, |held| held.create_revision),
@@ -253,6 +255,11 @@ impl Catalogue {
         if held.is_none_or(|held| !held.same_registration(entry)) {
             self.indexes.registrations = next;
         }
+        if held.is_none_or(|held| held.instance != entry.instance) {
+            // Consul's clients that watch the names learn by it that an instance came, went or is
+            // another one now.
+            self.indexes.services = next;
+        }
         let same = held.is_some_and(|held| {
             said(&held.checks) == said(&entry.checks)
                 && held.maintenance == entry.maintenance
@@ -299,6 +306,7 @@ impl Catalogue {
         };
         self.indexes.newest += 1;
         self.indexes.registrations = self.indexes.newest;
+        self.indexes.services = self.indexes.newest;
         if !entry.checks.is_empty() || entry.maintenance.is_some() {
             self.indexes.checks = self.indexes.newest;
         }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use crate::catalogue::{CheckDefinition, CheckKind, Status, UnixMillis, limits::OUTPUT_CHARS_MAX};
 
 /// Why a check without a result is critical.
-const NOT_CHECKED: &str = "not checked yet";
+pub(crate) const NOT_CHECKED: &str = "not checked yet";
 
 /// Why the checks of an instance whose last heartbeat stream broke are critical.
 const HEARTBEAT_LOST: &str = "heartbeat lost";
@@ -64,6 +64,8 @@ pub(crate) struct Check {
     /// When a report stops counting.
     pub(crate) ttl_due: Option<UnixMillis>,
     pub(crate) critical_since: Option<UnixMillis>,
+    /// Whether it says what it said before the registry restarted.
+    pub(crate) as_kept: bool,
     /// When a timer was set for it; the one that fires looks at what is due.
     pub(crate) armed: Option<UnixMillis>,
 }
@@ -92,6 +94,7 @@ impl Check {
             failures: 0,
             ttl_due: None,
             critical_since: (status == Status::Critical).then_some(now),
+            as_kept: false,
             armed: None,
             epoch,
             view: Arc::new(view),
@@ -108,6 +111,7 @@ impl Check {
         if let CheckKind::Ttl { ttl } = self.view.definition.kind {
             self.ttl_due = Some(now.after(ttl.max(grace)));
         }
+        self.as_kept = true;
         if said.checked {
             (self.successes, self.failures) = (0, 0);
         }
@@ -221,6 +225,7 @@ impl Check {
         } else if self.critical_since.is_none() {
             self.critical_since = Some(now);
         }
+        self.as_kept = false;
         let view = Arc::make_mut(&mut self.view);
         if view.status != status {
             view.status_time = now;

@@ -29,6 +29,8 @@ pub(crate) struct CandidateCheck {
     pub(crate) initial: Option<Status>,
     /// Set: TLS is spoken, by kinds that can. An HTTP check does by its URL's scheme; this is how.
     pub(crate) tls: Option<Tls>,
+    /// Counts for nobody, and is only shown.
+    pub(crate) detached: bool,
 }
 
 /// The rules for one check, and where violations go.
@@ -113,6 +115,7 @@ impl<'a> CheckRules<'a> {
             deregister_critical_after: reap.flatten(),
             initial: check.initial,
             tls,
+            detached: check.detached,
         })
     }
 

@@ -68,8 +68,50 @@ pub(crate) struct Node {
     pub(crate) metadata: BTreeMap<String, String>,
     /// Further addresses, by what they are for, such as `wan`.
     pub(crate) tagged_addresses: BTreeMap<String, String>,
-    /// Checks that count for each of its instances.
+    /// Checks that count for each of its instances, unless they are detached.
     pub(crate) checks: Vec<Arc<CheckDefinition>>,
+    /// Where it is, as Consul's clients say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) locality: Option<Locality>,
+}
+
+/// Where something is, in Consul's words.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Locality {
+    pub(crate) region: String,
+    pub(crate) zone: String,
+}
+
+/// One of several ports of an instance, in Consul's words.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NamedPort {
+    pub(crate) name: String,
+    pub(crate) port: u16,
+    pub(crate) default: bool,
+}
+
+impl Node {
+    /// Whether instances on it are told the same of both: what counts for none is left out.
+    pub(crate) fn same_for_instances(&self, other: &Self) -> bool {
+        let bound = |node: &Self| {
+            let checks = node.checks.iter().filter(|check| !check.detached);
+            checks.cloned().collect::<Vec<_>>()
+        };
+        let Self {
+            name,
+            id,
+            address,
+            metadata,
+            tagged_addresses,
+            checks: _,
+            locality,
+        } = self;
+        (name, id, address) == (&other.name, &other.id, &other.address)
+            && *metadata == other.metadata
+            && *tagged_addresses == other.tagged_addresses
+            && *locality == other.locality
+            && bound(self) == bound(other)
+    }
 }
 
 /// A valid registration.
@@ -100,6 +142,12 @@ pub(crate) struct Instance {
     pub(crate) tagged_addresses: BTreeMap<String, (String, u16)>,
     /// Kept for Consul's clients, which read back what they wrote; it has no effect here.
     pub(crate) enable_tag_override: bool,
+    /// Where it is, as Consul's clients say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) locality: Option<Locality>,
+    /// All its ports, when it has several (Consul's API alone).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ports: Vec<NamedPort>,
     /// How it is checked; each id once. Without any it is passing for as long as it is registered.
     pub(crate) checks: Vec<Arc<CheckDefinition>>,
 }
@@ -140,6 +188,9 @@ pub(crate) struct CheckDefinition {
     /// How TLS is spoken with what is asked. Nothing: it is not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tls: Option<Tls>,
+    /// Of a node: whether it counts for no instance on it, and is only shown.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) detached: bool,
 }
 
 impl CheckKind {
@@ -178,6 +229,12 @@ pub(crate) struct Tls {
 }
 
 impl CheckDefinition {
+    /// Whether it asks at its owner's own address, so that it is another one when that changes.
+    pub(crate) fn asks_its_owner(&self) -> bool {
+        use CheckKind::{Grpc, Tcp};
+        matches!(self.kind, Grpc { target: None, .. } | Tcp { target: None })
+    }
+
     /// Whether the registry runs it, as opposed to being told.
     pub(crate) fn is_run(&self) -> bool {
         use CheckKind::{Grpc, Http, Tcp};

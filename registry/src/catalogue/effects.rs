@@ -1,10 +1,14 @@
 //! What goes into the catalogue beside registrations, and what comes out of a change.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::catalogue::{
     CheckDefinition, Counts, Entry, Holding, Instance, Node, Owner, Snapshot, UnixMillis,
-    check::Said, limits,
+    check::Said, holder::Takeover, limits,
 };
 
 /// Names one heartbeat stream.
@@ -77,6 +81,10 @@ pub(crate) struct Effects {
     pub(crate) turned: Vec<Arc<Entry>>,
     /// Instances that were removed by time.
     pub(crate) reaped: Vec<Arc<Entry>>,
+    /// Instances that went from one living process to another.
+    pub(crate) takeovers: Vec<Takeover>,
+    /// Heartbeat streams whose instance is no longer theirs, or may be theirs again.
+    pub(crate) told: BTreeSet<StreamId>,
     /// What is kept over a restart and changed; see [`Catalogue::stored`](super::Catalogue::stored).
     pub(crate) stale: Vec<Owner>,
 }
@@ -149,7 +157,8 @@ pub(crate) struct Summary {
 /// changes, and is never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Indexes {
-    /// Of the map of services' names to their tags.
+    /// Of the map of services' names to their tags. It also moves for each instance that comes, goes or
+    /// is registered differently, as Consul's does.
     pub(crate) services: u64,
     /// Of what instances and nodes registered, of all services.
     pub(crate) registrations: u64,
@@ -169,6 +178,9 @@ pub(crate) struct StoredInstance {
     pub(crate) maintenance: Option<String>,
     /// Whether it held a heartbeat stream.
     pub(crate) bound: bool,
+    /// Of the process that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) life: Option<String>,
     pub(crate) said: Vec<Said>,
 }
 
@@ -178,6 +190,9 @@ pub(crate) struct StoredNode {
     pub(crate) node: Node,
     pub(crate) explicit: bool,
     pub(crate) maintenance: Option<String>,
+    /// Instances that are out when they come back.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) taken_out: BTreeMap<String, String>,
     pub(crate) said: Vec<Said>,
 }
 

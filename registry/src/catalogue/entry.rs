@@ -23,11 +23,18 @@ pub(crate) struct NodeView {
 }
 
 impl NodeView {
-    /// Whether an answer that holds this one reads the same with `other`.
+    /// Whether an answer about an instance that holds this one reads the same with `other`.
     pub(crate) fn same_answer(&self, other: &Self) -> bool {
-        self.node == other.node
+        let bound = |view: &Self| view.bound().cloned().collect::<Vec<_>>();
+        self.node.same_for_instances(&other.node)
             && self.maintenance == other.maintenance
-            && same_checks(&self.checks, &other.checks)
+            && same_checks(&bound(self), &bound(other))
+    }
+
+    /// Its checks that count for the instances on it.
+    pub(crate) fn bound(&self) -> impl Iterator<Item = &Arc<CheckView>> {
+        let checks = self.checks.iter();
+        checks.filter(|check| !check.definition.detached)
     }
 }
 
@@ -48,6 +55,11 @@ pub(crate) struct Entry {
     pub(crate) reason: String,
     /// Whether it is held as warning because it fell too often.
     pub(crate) flapping: bool,
+    /// How often a process took its id over from another that was still beating, and when last. Not
+    /// part of the answer: it moves no revision.
+    pub(crate) takeovers: u32,
+    /// See `takeovers`.
+    pub(crate) takeover_time: Option<UnixMillis>,
     /// When the instance was first registered.
     pub(crate) register_time: UnixMillis,
     /// When `status` last changed.
@@ -73,9 +85,9 @@ impl Entry {
         }
     }
 
-    /// Its own checks, then those of its node.
+    /// Its own checks, then those of its node that count for it.
     pub(crate) fn all_checks(&self) -> impl Iterator<Item = &Arc<CheckView>> {
-        self.checks.iter().chain(&self.node.checks)
+        self.checks.iter().chain(self.node.bound())
     }
 
     /// Whether an answer that holds this one reads the same with `other`. The output of checks is
@@ -93,16 +105,19 @@ impl Entry {
 
     /// Whether what its owner and its node's owner said is the same.
     pub(crate) fn same_registration(&self, other: &Self) -> bool {
-        self.instance == other.instance && self.node.node == other.node.node
+        self.instance == other.instance && self.node.node.same_for_instances(&other.node.node)
     }
 
-    /// Whether it reads the same in everything, its checks' output included.
+    /// Whether it reads the same in everything, its checks' output and takeovers included.
     pub(crate) fn same(&self, other: &Self) -> bool {
         let outputs = |entry: &Self| {
             let checks = entry.all_checks();
             checks.map(|check| check.output.clone()).collect::<Vec<_>>()
         };
-        self.same_answer(other) && outputs(self) == outputs(other)
+        self.same_answer(other)
+            && self.takeovers == other.takeovers
+            && self.takeover_time == other.takeover_time
+            && outputs(self) == outputs(other)
     }
 
     /// What its checks and its node's say, maintenance and flapping left out.

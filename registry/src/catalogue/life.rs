@@ -1,7 +1,5 @@
 //! Signs of life: results of checks, reports and heartbeats.
 
-use std::sync::Arc;
-
 use crate::catalogue::{
     Catalogue, CheckKind, CheckRef, Effects, Key, NotReported, Owner, Polling, Status, StreamId,
     UnixMillis,
@@ -21,8 +19,8 @@ impl Catalogue {
     ) -> Option<Effects> {
         let held = self.running(check, epoch)?;
         let spared = if status == Status::Critical {
-            let view = Arc::clone(&held.view);
-            self.spared(&check.owner, &view, now)
+            let as_kept = held.as_kept && held.view.status != Status::Critical;
+            self.spared(&check.owner, as_kept, now)
         } else {
             None
         };
@@ -76,7 +74,7 @@ impl Catalogue {
     /// Takes a message of a heartbeat stream and binds the instance to that stream; nothing when
     /// the instance is not known. A new stream is a sign of life: critical checks run at once, and
     /// standing ones pass.
-    pub(crate) fn heartbeat(
+    pub(super) fn heartbeat(
         &mut self,
         key: &Key,
         stream: StreamId,
@@ -113,6 +111,7 @@ impl Catalogue {
         stream: StreamId,
         now: UnixMillis,
     ) -> Option<Effects> {
+        self.waits_no_more(key, stream);
         let record = self.records.get_mut(key)?;
         if !record.heartbeats.remove(&stream) || !record.heartbeats.is_empty() {
             return None;
@@ -135,5 +134,6 @@ impl Catalogue {
         let owner = Owner::Instance(key.clone());
         self.start(&owner, effects);
         self.changed(&owner, now, effects);
+        self.tell_waiting(key, effects);
     }
 }

@@ -49,6 +49,12 @@ pub(crate) const METADATA_KEY_CHARS_MAX: usize = 128;
 /// Characters of a metadata value.
 pub(crate) const METADATA_VALUE_CHARS_MAX: usize = 512;
 
+/// Instances of a node that are remembered as taken out after they were removed for being dead.
+pub(crate) const TAKEN_OUT_MAX: usize = 1_000;
+
+/// Ports of an instance that comes through Consul's API.
+pub(crate) const PORTS_MAX: usize = 64;
+
 /// The greatest weight of an instance.
 pub(crate) const WEIGHT_MAX: u32 = 1000;
 

@@ -21,6 +21,7 @@ mod effects;
 mod entry;
 mod flap;
 mod guard;
+mod holder;
 mod life;
 pub(crate) mod limits;
 mod node;
@@ -35,9 +36,9 @@ mod tests;
 mod validate;
 
 pub(crate) use census::Census;
-pub(crate) use check::CheckView;
+pub(crate) use check::{CheckView, NOT_CHECKED};
 pub(crate) use definition::{
-    CheckDefinition, CheckKind, Instance, Key, Node, Owner, Tls, UnixMillis,
+    CheckDefinition, CheckKind, Instance, Key, Locality, NamedPort, Node, Owner, Tls, UnixMillis,
 };
 pub(crate) use effects::{
     Bounds, CheckRef, Effects, Full, Indexes, NotAdded, NotReported, Polling, Stored, StreamId,
@@ -45,6 +46,7 @@ pub(crate) use effects::{
 };
 pub(crate) use entry::{Entry, NodeView};
 pub(crate) use guard::Holding;
+pub(crate) use holder::{Beat, Before, Held, NotRegistered, Removal, Takeover};
 pub(crate) use pairs::Pairs;
 pub(crate) use snapshot::{Counts, Form, Snapshot, View};
 pub(crate) use state::Catalogue;
@@ -52,5 +54,5 @@ pub(crate) use status::Status;
 pub(crate) use sweep::SWEEP;
 pub(crate) use validate::{
     Candidate, CandidateCheck, Naming, Violation, check_address, check_instance_id, check_lookup,
-    validate_checks, validate_node,
+    check_metadata, validate_checks, validate_node,
 };

@@ -1,6 +1,9 @@
 //! Nodes: what instances share.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::catalogue::{
     Catalogue, Effects, Full, Key, Node, NodeView, Owner, UnixMillis, check::said,
@@ -27,13 +30,15 @@ impl Catalogue {
         }
         record.explicit = true;
         let moved = record.view.node.address != node.address;
-        if record.view.node != node {
+        if !record.view.node.same_for_instances(&node) {
             // Checks are also asked for by their node's metadata.
             let checks = record.view.node.metadata != node.metadata;
             let view = Arc::make_mut(&mut record.view);
             view.node = Arc::clone(&node);
             view.modify_revision = self.indexes.newest + 1;
             self.node_changed(checks);
+        } else if record.view.node != node {
+            Arc::make_mut(&mut record.view).node = Arc::clone(&node);
         }
         self.replace_checks(&owner, &node.checks, true, now, &mut effects);
         self.start(&owner, &mut effects);
@@ -105,6 +110,7 @@ impl Catalogue {
             checks: Vec::new(),
             instances: BTreeSet::new(),
             explicit: false,
+            taken_out: BTreeMap::new(),
         };
         self.nodes.insert(name.to_owned(), record);
         effects.stale.push(Owner::Node(name.to_owned()));
@@ -117,7 +123,8 @@ impl Catalogue {
             return;
         };
         node.instances.remove(&key.id);
-        if node.instances.is_empty() && !node.explicit && node.view.maintenance.is_none() {
+        let said = node.view.maintenance.is_some() || !node.taken_out.is_empty();
+        if node.instances.is_empty() && !node.explicit && !said {
             self.nodes.remove(&key.node);
             self.node_changed(true);
             effects.stale.push(Owner::Node(key.node.clone()));

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::catalogue::{
-    Catalogue, CheckView, Effects, Instance, Key, Node, Owner, Status, Stored, UnixMillis, View,
+    Catalogue, Effects, Instance, Key, Node, Owner, Status, Stored, UnixMillis, View,
     check::{Check, Said},
     effects::{StoredInstance, StoredNode},
+    holder::Holder,
     state::Timer,
 };
 
@@ -21,6 +22,7 @@ impl Catalogue {
                     register_time: record.register_time,
                     maintenance: record.maintenance.clone(),
                     bound: record.bound,
+                    life: record.holder.life.clone(),
                     said: said(&record.checks),
                 }))
             }
@@ -30,6 +32,7 @@ impl Catalogue {
                     node: Node::clone(&record.view.node),
                     explicit: record.explicit,
                     maintenance: record.view.maintenance.clone(),
+                    taken_out: record.taken_out.clone(),
                     said: said(&record.checks),
                 }))
             }
@@ -60,18 +63,17 @@ impl Catalogue {
         effects
     }
 
-    /// Until when a failing check of this owner does not count: for the grace period, while it is
-    /// only the registry that is new, and the failure would leave a service with nobody. A registry
+    /// Until when a failing check of this owner does not count that says what it said before (`as_kept`,
+    /// by no clock: that of the machine may have been set back): for the grace period, while it is only
+    /// the registry that is new, and the failure would leave a service with nobody. A registry
     /// whose own network comes up after it would else empty every service.
     pub(super) fn spared(
         &self,
         owner: &Owner,
-        check: &CheckView,
+        as_kept: bool,
         now: UnixMillis,
     ) -> Option<UnixMillis> {
-        let restored = self.restored?;
-        let until = restored.after(self.bounds.grace);
-        let as_kept = check.status_time < restored && check.status != Status::Critical;
+        let until = self.restored?.after(self.bounds.grace);
         (now < until && as_kept && self.holds_one_up(owner)).then_some(until)
     }
 
@@ -108,6 +110,7 @@ impl Catalogue {
             && let Some(record) = self.nodes.get_mut(name)
         {
             record.explicit = stored.explicit;
+            record.taken_out = stored.taken_out;
             Arc::make_mut(&mut record.view).maintenance = stored.maintenance;
         }
         self.recall(&owner, &stored.said, now);
@@ -126,6 +129,7 @@ impl Catalogue {
             record.register_time = stored.register_time;
             record.maintenance = stored.maintenance;
             record.bound = stored.bound;
+            record.holder = Holder::kept(stored.life.as_deref());
             record.raw = Status::worst(record.checks.iter().map(|c| c.view.status));
         }
         if stored.bound {

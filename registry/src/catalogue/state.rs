@@ -17,8 +17,11 @@ use std::{
 
 use crate::catalogue::{
     Bounds, CheckDefinition, CheckKind, CheckRef, Effects, Entry, Full, Indexes, Instance, Key,
-    NodeView, Owner, Polling, Snapshot, Status, StreamId, Target, UnixMillis, check::Check,
-    flap::Flap, guard::Guard,
+    NodeView, Owner, Polling, Snapshot, Status, StreamId, Target, UnixMillis,
+    check::Check,
+    flap::Flap,
+    guard::Guard,
+    holder::{Claim, Holder},
 };
 
 /// Where to find an instance, and what of it nobody is told.
@@ -30,6 +33,8 @@ pub(super) struct Record {
     pub(super) heartbeats: BTreeSet<StreamId>,
     /// Whether it held a heartbeat stream, in this life of the registry or the one before.
     pub(super) bound: bool,
+    /// Whose it is.
+    pub(super) holder: Holder,
     pub(super) flap: Flap,
     /// What its checks and its node's said when it was last looked at.
     pub(super) raw: Status,
@@ -45,6 +50,9 @@ pub(super) struct NodeRecord {
     pub(super) instances: BTreeSet<String>,
     /// Whether somebody registered it, rather than an instance on it.
     pub(super) explicit: bool,
+    /// Instances that were in maintenance when they were removed for being dead, and why: they are
+    /// out still when they come back.
+    pub(super) taken_out: BTreeMap<String, String>,
 }
 
 /// What happens by time alone.
@@ -119,10 +127,20 @@ impl Catalogue {
         }
     }
 
-    /// Makes an instance known or replaces what was known of it.
+    /// Makes an instance known or replaces what was known of it. It stays whose it is.
     pub(crate) fn register(
         &mut self,
         instance: Instance,
+        now: UnixMillis,
+    ) -> Result<(Arc<Entry>, Effects), Full> {
+        self.register_claimed(instance, None, Claim::Same, now)
+    }
+
+    pub(super) fn register_claimed(
+        &mut self,
+        instance: Instance,
+        life: Option<&str>,
+        claim: Claim,
         now: UnixMillis,
     ) -> Result<(Arc<Entry>, Effects), Full> {
         let key = instance.key();
@@ -138,8 +156,14 @@ impl Catalogue {
         let mut effects = Effects::default();
         self.ensure_node(&key, &mut effects);
         match known {
-            None => self.register_new(instance, now, &mut effects),
-            Some(held) => self.register_again(&key, &held, instance, now, &mut effects),
+            None => self.register_new(instance, life, now, &mut effects),
+            Some(held) => {
+                self.register_again(&key, &held, instance, now, &mut effects);
+                let after = self.records.get(&key).map(|one| Arc::clone(&one.instance));
+                let after = after.unwrap_or_else(|| Arc::clone(&held));
+                self.claim(&key, life, claim, (&held, &after), now, &mut effects);
+                self.start(&Owner::Instance(key.clone()), &mut effects);
+            }
         }
         let entry = self.changed(&Owner::Instance(key.clone()), now, &mut effects);
         let entry = entry.or_else(|| self.entry(&key).cloned());
@@ -167,6 +191,12 @@ impl Catalogue {
     ) -> Option<Effects> {
         let mut effects = Effects::default();
         let held = match owner {
+            Owner::Instance(key) if reason.is_none() && !self.records.contains_key(key) => {
+                self.nodes.get_mut(&key.node)?.taken_out.remove(&key.id)?;
+                effects.stale.push(Owner::Node(key.node.clone()));
+                self.leave_node(key, &mut effects);
+                return Some(effects);
+            }
             Owner::Instance(key) => &mut self.records.get_mut(key)?.maintenance,
             Owner::Node(name) => {
                 &mut Arc::make_mut(&mut self.nodes.get_mut(name)?.view).maintenance
@@ -184,16 +214,28 @@ impl Catalogue {
         Some(effects)
     }
 
-    fn register_new(&mut self, instance: Instance, now: UnixMillis, effects: &mut Effects) {
+    fn register_new(
+        &mut self,
+        instance: Instance,
+        life: Option<&str>,
+        now: UnixMillis,
+        effects: &mut Effects,
+    ) {
         let (key, instance) = (instance.key(), Arc::new(instance));
         let owner = Owner::Instance(key.clone());
+        let node = self.nodes.get_mut(&key.node);
+        let maintenance = node.and_then(|node| node.taken_out.remove(&key.id));
+        if maintenance.is_some() {
+            effects.stale.push(Owner::Node(key.node.clone()));
+        }
         let checks = self.begin_checks(&owner, &instance.checks, now);
         let record = Record {
             raw: Status::worst(checks.iter().map(|check| check.view.status)),
             checks,
-            maintenance: None,
+            maintenance,
             heartbeats: BTreeSet::new(),
             bound: false,
+            holder: Holder::new(life, now),
             flap: Flap::default(),
             register_time: now,
             instance: Arc::clone(&instance),
@@ -231,11 +273,10 @@ impl Catalogue {
         if let Some(record) = self.records.get_mut(key) {
             record.instance = Arc::clone(&instance);
         }
-        self.start(&owner, effects);
     }
 
-    /// Replaces an owner's checks. Those that still ask the same of the same target keep what they
-    /// said, also when they are to do it in another way (Consul's rule); then they run anew. A
+    /// Replaces an owner's checks. Those that still ask the same of the same target, wherever their owner
+    /// is now, keep what they said, also when they are to do it in another way (Consul's rule); then they run anew. A
     /// standing one passes again: registering is all the evidence that it ever gets.
     pub(super) fn replace_checks(
         &mut self,
@@ -255,13 +296,17 @@ impl Catalogue {
                 let before = &check.view.definition;
                 before.check_id == definition.check_id
                     && before.kind.says_for(&definition.kind)
-                    && (same_host || !definition.is_run())
+                    && (same_host || !definition.asks_its_owner())
             });
             let Some(place) = kept else {
                 fresh.extend(self.begin_checks(owner, std::slice::from_ref(definition), now));
                 continue;
             };
             let mut check = held.swap_remove(place);
+            if !same_host && definition.is_run() {
+                // What is run knows where its owner is; where it asks, it asks as before.
+                check.epoch = 0;
+            }
             if check.view.definition != *definition {
                 check.redefine(definition, now);
             } else if check.view.status == Status::Critical && definition.is_run() {
@@ -335,7 +380,8 @@ impl Catalogue {
         effects: &mut Effects,
     ) -> Option<Arc<Entry>> {
         let entry = self.entry(key).cloned();
-        let record = self.records.remove(key)?;
+        let mut record = self.records.remove(key)?;
+        Self::tell_all(&mut record, effects);
         let owner = Owner::Instance(key.clone());
         for check in &record.checks {
             self.unlink(&owner, &check.view.definition, effects);

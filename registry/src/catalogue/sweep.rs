@@ -5,8 +5,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::catalogue::{
-    Catalogue, CheckRef, Effects, Holding, Key, Owner, Polling, UnixMillis, View, guard::Guard,
-    limits::STALL, state::Timer,
+    Catalogue, CheckRef, Effects, Holding, Key, Owner, Polling, UnixMillis, View,
+    guard::Guard,
+    limits::{STALL, TAKEN_OUT_MAX},
+    state::Timer,
 };
 
 /// Something that time alone takes away.
@@ -129,6 +131,7 @@ impl Catalogue {
     fn expire(&mut self, expiry: Expiry, now: UnixMillis, effects: &mut Effects) {
         match expiry {
             Expiry::Instance(key) => {
+                self.keep_out(&key, effects);
                 let gone = self.remove(&key, now, effects);
                 effects.reaped.extend(gone);
             }
@@ -140,6 +143,21 @@ impl Catalogue {
                 }
                 self.changed(&owner, now, effects);
             }
+        }
+    }
+
+    /// Remembers that an instance is in maintenance which is removed for being dead: whoever took it out
+    /// did not put it back.
+    fn keep_out(&mut self, key: &Key, effects: &mut Effects) {
+        let record = self.records.get(key);
+        let Some(reason) = record.and_then(|record| record.maintenance.clone()) else {
+            return;
+        };
+        if let Some(node) = self.nodes.get_mut(&key.node)
+            && node.taken_out.len() < TAKEN_OUT_MAX
+        {
+            node.taken_out.insert(key.id.clone(), reason);
+            effects.stale.push(Owner::Node(key.node.clone()));
         }
     }
 

@@ -1,6 +1,8 @@
 //! The catalogue's promises, one by one; and all of them against naive models.
 
 mod heartbeats;
+mod holders;
+mod incidents;
 mod model;
 mod nodes;
 mod restarts;
@@ -52,6 +54,7 @@ fn definition(check_id: &str, kind: CheckKind) -> CheckDefinition {
         deregister_critical_after: None,
         initial: None,
         tls: None,
+        detached: false,
     }
 }
 
@@ -441,7 +444,7 @@ fn services_are_listed_by_name_in_pages_without_the_empty_ones() {
 }
 
 #[test]
-fn the_map_of_tags_moves_only_when_it_changes() {
+fn the_map_of_tags_moves_with_every_registration_that_changes() {
     let mut catalogue = catalogue();
     let tagged = |id: &str, tags: &[&str]| Instance {
         tags: tags.iter().map(|&tag| tag.to_owned()).collect(),
@@ -464,7 +467,9 @@ fn the_map_of_tags_moves_only_when_it_changes() {
         assert_eq!(map(&catalogue)["s"], tags);
     };
     step(Some(tagged("a", &["x", "y"])), true, &["x", "y"]);
-    step(Some(tagged("a", &["y", "x"])), false, &["x", "y"]);
+    step(Some(tagged("a", &["x", "y"])), false, &["x", "y"]);
+    step(Some(tagged("a", &["y", "x"])), true, &["x", "y"]);
+    step(Some(tagged("b", &["y"])), true, &["x", "y"]);
     step(Some(tagged("b", &["y"])), false, &["x", "y"]);
     step(Some(tagged("b", &["z"])), true, &["x", "y", "z"]);
     step(None, true, &["z"]);

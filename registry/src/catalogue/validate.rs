@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, fmt::Display, net::IpAddr, sync::Arc};
 
 use uuid::Uuid;
 
-use crate::catalogue::{CheckDefinition, Instance, Node, check_rules::CheckRules, limits::*};
+use crate::catalogue::{
+    CheckDefinition, Instance, Locality, NamedPort, Node, check_rules::CheckRules, limits::*,
+};
 
 pub(crate) use crate::catalogue::check_rules::CandidateCheck;
 
@@ -39,6 +41,8 @@ pub(crate) struct Candidate {
     pub(crate) zone: String,
     pub(crate) tagged_addresses: BTreeMap<String, (String, u16)>,
     pub(crate) enable_tag_override: bool,
+    pub(crate) locality: Option<Locality>,
+    pub(crate) ports: Vec<NamedPort>,
     /// Each with the field it came in.
     pub(crate) checks: Vec<(String, CandidateCheck)>,
 }
@@ -98,6 +102,16 @@ impl Candidate {
                 ADDRESS_CHARS_MAX,
             ));
         }
+        check_locality(self.locality.as_ref(), &mut found);
+        if self.ports.len() > PORTS_MAX {
+            found.push(Violation::new(
+                "ports",
+                format!("must be at most {PORTS_MAX}"),
+            ));
+        }
+        for port in self.ports.iter().take(PORTS_MAX) {
+            found.extend(check_chars("ports", &port.name, 0, TAG_CHARS_MAX));
+        }
         // Without a port by our own rules, that is what is told.
         let has_port = !consul || self.port > 0;
         let checks = validate_checks(self.checks, has_port, &mut found);
@@ -115,6 +129,8 @@ impl Candidate {
                 zone: self.zone,
                 tagged_addresses: self.tagged_addresses,
                 enable_tag_override: self.enable_tag_override,
+                locality: self.locality,
+                ports: self.ports,
                 checks,
             }),
             _ => Err(found),
@@ -168,6 +184,7 @@ pub(crate) fn validate_node(node: &Node) -> Vec<Violation> {
     if !node.id.is_empty() && Uuid::parse_str(&node.id).is_err() {
         found.push(Violation::new("id", "must be a UUID"));
     }
+    check_locality(node.locality.as_ref(), &mut found);
     check_metadata("node_meta", &node.metadata, &mut found);
     if node.tagged_addresses.len() > METADATA_MAX {
         let rule = format!("must be at most {METADATA_MAX}");
@@ -282,6 +299,13 @@ fn is_dns_name(name: &str) -> bool {
     relative.len() <= ADDRESS_CHARS_MAX
         && relative.split('.').all(label)
         && relative.chars().any(|c| !c.is_ascii_digit() && c != '.')
+}
+
+/// What is wrong with where something says that it is.
+fn check_locality(locality: Option<&Locality>, found: &mut Vec<Violation>) {
+    for word in locality.iter().flat_map(|one| [&one.region, &one.zone]) {
+        found.extend(check_chars("locality", word, 0, ZONE_CHARS_MAX));
+    }
 }
 
 /// What is wrong with pairs.

@@ -1,6 +1,6 @@
 //! `grpc.health.v1.Health/Check` over a connection that is kept between checks.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use http::uri::Scheme;
 use mizan::{
@@ -8,6 +8,8 @@ use mizan::{
     connection::{Config, Connecting, Connector, Transport},
     status,
 };
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Status};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
@@ -17,19 +19,31 @@ use crate::{
     catalogue::Tls,
     check::{
         Networks,
+        outcome::Fault,
         reason::readable,
+        stage::{Stage, Wait},
         tls::{self, Inside},
     },
 };
 
 /// Asks one instance.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct GrpcProbe {
     /// Kept between checks: opening one is most of a check's cost, on both sides.
-    connection: Option<Connection>,
+    connection: Option<(Connection, OwnedSemaphorePermit)>,
+    /// How many may be kept of all: each is a file.
+    keeping: Arc<Semaphore>,
 }
 
 impl GrpcProbe {
+    /// Nothing is connected yet.
+    pub(crate) fn new(keeping: Arc<Semaphore>) -> Self {
+        Self {
+            connection: None,
+            keeping,
+        }
+    }
+
     /// Whether the instance answers SERVING. When this is dropped midway, so is the connection: one
     /// that did not answer in time is not to be trusted with the next check.
     pub(crate) async fn check(
@@ -38,15 +52,16 @@ impl GrpcProbe {
         authority: &str,
         service: &str,
         limit: Duration,
-    ) -> Result<(), String> {
-        let kept = self.connection.take().filter(|kept| !kept.is_closed());
-        if let Some(connection) = kept {
+    ) -> Result<(), Fault> {
+        let kept = self.connection.take();
+        if let Some((connection, room)) = kept.filter(|(kept, _)| !kept.is_closed()) {
+            way.stage.wait(Wait::Answer);
             match ask(&connection, service).await {
                 // The server may close an idle connection just when we ask. That is no illness.
                 Err(status) if broke(&status) => {}
                 answer => {
-                    self.connection = Some(connection);
-                    return answer.map_err(|status| words(authority, &status));
+                    self.connection = Some((connection, room));
+                    return answer.map_err(|status| words(authority, service, &status).into());
                 }
             }
         }
@@ -57,12 +72,17 @@ impl GrpcProbe {
         };
         let connection = Connection::open_with(authority, &config, way)
             .await
-            .map_err(|error| readable(error.reason()))?;
+            .map_err(|error| {
+                let fault = way.fault.lock().take();
+                fault.unwrap_or_else(|| readable(error.reason()).into())
+            })?;
+        way.stage.wait(Wait::Answer);
         let answer = ask(&connection, service).await;
         if !matches!(&answer, Err(status) if broke(status)) {
-            self.connection = Some(connection);
+            let room = Arc::clone(&self.keeping).try_acquire_owned();
+            self.connection = room.ok().map(|room| (connection, room));
         }
-        answer.map_err(|status| words(authority, &status))
+        answer.map_err(|status| words(authority, service, &status).into())
     }
 }
 
@@ -71,27 +91,37 @@ impl GrpcProbe {
 pub(crate) struct Way<'a> {
     pub(crate) networks: &'a Networks,
     pub(crate) tls: Option<&'a Tls>,
+    pub(crate) stage: &'a Stage,
+    /// Why there was none.
+    pub(crate) fault: Mutex<Option<Fault>>,
+}
+
+impl Way<'_> {
+    async fn open(&self, authority: &str) -> Result<Box<dyn Transport>, Fault> {
+        // What a name stands for is judged there, and connected to as it was judged.
+        let (stream, _) = self.networks.connect(authority, self.stage).await?;
+        let Some(tls) = self.tls else {
+            self.stage.wait(Wait::Answer);
+            return Ok(stream);
+        };
+        self.stage.wait(Wait::Tls);
+        let host = authority
+            .rsplit_once(':')
+            .map_or(authority, |(host, _)| host);
+        let shaken = tls::connect(stream, host, tls, Inside::Http2).await?;
+        self.stage.wait(Wait::Answer);
+        Ok(Box::new(shaken))
+    }
 }
 
 impl Connector for Way<'_> {
     fn connect<'a>(&'a self, authority: &'a str) -> Connecting<'a> {
         Box::pin(async move {
-            // What a name stands for is judged here and connected to as it was judged.
-            let addresses = self.networks.resolve(authority).await;
-            let addresses = addresses.map_err(io::Error::other)?;
-            let mut judged = addresses.first().map(ToString::to_string);
-            let judged = judged.take().filter(|_| self.networks.are_restricted());
-            let target = judged.as_deref().unwrap_or(authority);
-            let stream = self.networks.connector().connect(target).await?;
-            let Some(tls) = self.tls else {
-                return Ok(stream);
-            };
-            let host = authority
-                .rsplit_once(':')
-                .map_or(authority, |(host, _)| host);
-            let shaken = tls::connect(stream, host, tls, Inside::Http2).await;
-            let stream: Box<dyn Transport> = Box::new(shaken.map_err(io::Error::other)?);
-            Ok(stream)
+            let opened = self.open(authority).await;
+            opened.map_err(|fault| {
+                *self.fault.lock() = Some(fault.clone());
+                io::Error::other(fault)
+            })
         })
     }
 
@@ -103,7 +133,7 @@ impl Connector for Way<'_> {
     }
 }
 
-fn words(authority: &str, status: &Status) -> String {
+fn words(authority: &str, service: &str, status: &Status) -> String {
     let message = status.message();
     let cause = message
         .strip_prefix(authority)
@@ -112,6 +142,12 @@ fn words(authority: &str, status: &Status) -> String {
         (Some(cause), _) => readable(cause),
         (None, Code::FailedPrecondition) if SERVING_WORDS.contains(&message) => message.to_owned(),
         (None, Code::Unimplemented) => "does not serve grpc.health.v1.Health".to_owned(),
+        (None, Code::NotFound) if !service.is_empty() => {
+            let code = Code::NotFound;
+            format!(
+                "health check answered {code:?}: {authority} does not serve {service}, so it may be another process"
+            )
+        }
         (None, code) if message.is_empty() => format!("health check answered {code:?}"),
         (None, code) => format!("health check answered {code:?}: {message}"),
     }

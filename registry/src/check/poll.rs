@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    catalogue::{Status, Target},
+    catalogue::{Status, Target, limits},
     check::{
         Networks, Outcome,
         probe::{Probe, Run},
@@ -38,6 +38,18 @@ const CHECKS_MAX: usize = 4096;
 /// too.
 const FILES_SHARE: u64 = 4;
 
+/// The share of them that the connections hold which are kept between gRPC checks.
+pub(crate) const KEPT_SHARE: u64 = 4;
+
+/// How soon a check is run again that had no result, for the registry's own want of something.
+const AGAIN: Duration = Duration::from_secs(5);
+
+/// Files that checks under way may hold, of so many that the process may open.
+pub(crate) fn files_of_checks(files: Option<u64>) -> usize {
+    let share = files.map_or(u64::MAX, |files| files / FILES_SHARE);
+    usize::try_from(share).map_or(CHECKS_MAX, |share| share.clamp(1, CHECKS_MAX))
+}
+
 /// Who may be under way.
 #[derive(Debug)]
 struct Turns {
@@ -48,8 +60,7 @@ struct Turns {
 impl Turns {
     /// By how many files may be open.
     fn new(files: Option<u64>) -> Self {
-        let share = files.map_or(u64::MAX, |files| files / FILES_SHARE);
-        let all = usize::try_from(share).map_or(CHECKS_MAX, |share| share.clamp(1, CHECKS_MAX));
+        let all = files_of_checks(files);
         let prompt = all.min(PROMPT_MAX);
         Self::of(prompt, all - prompt)
     }
@@ -84,6 +95,8 @@ impl Turns {
 #[derive(Debug)]
 pub(crate) struct Poller {
     turns: Arc<Turns>,
+    /// How many connections of gRPC checks may be kept.
+    keeping: Arc<Semaphore>,
     tasks: TaskTracker,
     /// Polls are also started while a connection's streams are dropped, which may be outside any
     /// runtime's context.
@@ -96,8 +109,11 @@ impl Poller {
     /// A poller on the current runtime that goes nowhere but into these networks.
     pub(crate) fn new(networks: Networks, metrics: Metrics) -> Self {
         let files = getrlimit(Resource::Nofile).current;
+        let kept = files.map_or(u64::MAX, |files| files / KEPT_SHARE);
+        let kept = usize::try_from(kept).unwrap_or(usize::MAX);
         Self {
             turns: Arc::new(Turns::new(files)),
+            keeping: Arc::new(Semaphore::new(kept.min(limits::INSTANCES_MAX))),
             tasks: TaskTracker::new(),
             runtime: Handle::current(),
             networks,
@@ -123,7 +139,8 @@ impl Poller {
             metrics.checked(kind, took);
             report(outcome)
         };
-        let probe = Probe::new(target, self.networks.clone());
+        let keeping = Arc::clone(&self.keeping);
+        let probe = Probe::new(target, self.networks.clone(), keeping);
         let task = poll(
             probe,
             interval,
@@ -177,7 +194,8 @@ async fn poll<P, R>(
     let mut hurried = true;
     loop {
         let (outcome, began) = turns.check(&mut probe).await;
-        if outcome.status != Status::Critical {
+        let status = outcome.status;
+        if status.is_ok_and(|status| status != Status::Critical) {
             // Whoever hurried a check that was under way asked for no more than this.
             let _ = hurry.notified().now_or_never();
         }
@@ -188,6 +206,11 @@ async fn poll<P, R>(
             spread(interval, fastrand::u32(..))
         } else {
             interval
+        };
+        // Nobody is better off for waiting an hour until there are files again.
+        let pause = match status {
+            Ok(_) => pause,
+            Err(_) => pause.min(spread(AGAIN, fastrand::u32(..))),
         };
         hurried = tokio::select! {
             () = sleep_until(began + pause) => false,

@@ -1,8 +1,9 @@
 //! One run of one check.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
-use tokio::time::timeout;
+use parking_lot::Mutex;
+use tokio::{sync::Semaphore, time::timeout};
 
 use crate::{
     catalogue::{CheckKind, Target, Tls},
@@ -10,6 +11,8 @@ use crate::{
         Networks, Outcome,
         grpc::{GrpcProbe, Way},
         http,
+        outcome::Fault,
+        stage::{Stage, Wait},
         tls::{self, Inside},
     },
 };
@@ -29,16 +32,17 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
-    /// Of a target that was never checked: nothing is connected yet.
-    pub(crate) fn new(target: Target, networks: Networks) -> Self {
+    /// Of a target that was never checked: nothing is connected yet. Of all connections of gRPC
+    /// checks, so many are kept as there is room for.
+    pub(crate) fn new(target: Target, networks: Networks, keeping: Arc<Semaphore>) -> Self {
         Self {
             target,
             networks,
-            grpc: GrpcProbe::default(),
+            grpc: GrpcProbe::new(keeping),
         }
     }
 
-    async fn attempt(&mut self) -> Outcome {
+    async fn attempt(&mut self, stage: &Stage) -> Result<Outcome, Fault> {
         let Self {
             target,
             networks,
@@ -55,27 +59,26 @@ impl Probe {
             } => {
                 let authority = named.clone().unwrap_or_else(own);
                 let limit = target.definition.timeout;
-                let way = Way { networks, tls };
-                match grpc.check(&way, &authority, service, limit).await {
-                    Ok(()) => Outcome::passing(format!("gRPC check {authority}: success")),
-                    Err(reason) => Outcome::critical(reason),
-                }
+                let way = Way {
+                    networks,
+                    tls,
+                    stage,
+                    fault: Mutex::default(),
+                };
+                grpc.check(&way, &authority, service, limit).await?;
+                Ok(Outcome::passing(format!("gRPC check {authority}: success")))
             }
             CheckKind::Tcp { target: named } => {
                 let authority = named.clone().unwrap_or_else(own);
-                let connected = networks.connect(&authority).await;
-                let spoken = match (connected, tls) {
-                    (Ok(stream), Some(tls)) => {
-                        let host = authority.rsplit_once(':').map_or("", |(host, _)| host);
-                        let shaken = tls::connect(stream, host, tls, Inside::Any).await;
-                        shaken.map(drop)
-                    }
-                    (connected, _) => connected.map(drop),
-                };
-                match spoken {
-                    Ok(()) => Outcome::passing(format!("TCP connect {authority}: Success")),
-                    Err(reason) => Outcome::critical(reason),
+                let (stream, _) = networks.connect(&authority, stage).await?;
+                if let Some(tls) = tls {
+                    stage.wait(Wait::Tls);
+                    let host = authority.rsplit_once(':').map_or("", |(host, _)| host);
+                    tls::connect(stream, host, tls, Inside::Any).await?;
                 }
+                Ok(Outcome::passing(format!(
+                    "TCP connect {authority}: Success"
+                )))
             }
             CheckKind::Http {
                 url,
@@ -90,11 +93,12 @@ impl Probe {
                     body,
                     follow_redirects: *follow_redirects,
                     tls: tls.unwrap_or(&plain),
+                    own_host: &target.address,
                 };
-                http::check(networks, url, &request).await
+                http::check(networks, url, &request, stage).await
             }
             // The catalogue asks for the kinds above alone.
-            other => Outcome::critical(format!("{other:?} is not a check that is run")),
+            other => Err(format!("{other:?} is not a check that is run").into()),
         }
     }
 }
@@ -102,9 +106,18 @@ impl Probe {
 impl Run for Probe {
     async fn check(&mut self) -> Outcome {
         let limit = self.target.definition.timeout;
-        timeout(limit, self.attempt())
-            .await
-            .unwrap_or_else(|_| Outcome::critical(format!("timed out after {limit:?}")))
+        let stage = Stage::default();
+        let names = self.networks.names().clone();
+        let ended = timeout(limit, self.attempt(&stage)).await;
+        let outcome = ended.unwrap_or_else(|_| {
+            let waited = stage.now();
+            let reason = format!("timed out after {limit:?} {}", waited.words());
+            Err(match waited {
+                Wait::Names => names.silent(&reason),
+                _ => reason.into(),
+            })
+        });
+        outcome.unwrap_or_else(Outcome::from)
     }
 }
 

@@ -1,8 +1,9 @@
 //! TLS for checks: rustls, the system's roots, and for who asks for it no verification at all.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use mizan::connection::Transport;
+use sha2::{Digest as _, Sha256};
 use tokio::{sync::OnceCell, task::spawn_blocking};
 use tokio_rustls::{
     TlsConnector,
@@ -10,13 +11,21 @@ use tokio_rustls::{
     rustls::{
         CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore,
         SignatureScheme,
-        client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        client::{
+            WebPkiServerVerifier,
+            danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+            verify_server_name,
+        },
         crypto::{CryptoProvider, ring},
         pki_types::{CertificateDer, ServerName, UnixTime},
+        server::ParsedCertificate,
     },
 };
 
-use crate::{catalogue::Tls, check::reason::readable};
+use crate::{
+    catalogue::Tls,
+    check::outcome::{Fault, Trouble},
+};
 
 /// What is spoken inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,30 +37,48 @@ pub(crate) enum Inside {
 }
 
 /// The roots that the system trusts.
-static ROOTS: OnceCell<Arc<RootCertStore>> = OnceCell::const_new();
-
-/// The roots, read once, beside the tasks that run checks: there are hundreds, from many files.
-/// `SSL_CERT_FILE` and `SSL_CERT_DIR` say where they are, if not in the usual place.
-async fn roots() -> Arc<RootCertStore> {
-    let read = || async {
-        let read = spawn_blocking(read_roots).await;
-        read.unwrap_or_else(|_| Arc::new(RootCertStore::empty()))
-    };
-    Arc::clone(ROOTS.get_or_init(read).await)
+#[derive(Debug)]
+struct Roots {
+    store: Arc<RootCertStore>,
+    /// Of each the SHA-256: a certificate that is among them is trusted by itself.
+    known: HashSet<[u8; 32]>,
 }
 
-fn read_roots() -> Arc<RootCertStore> {
-    let mut roots = RootCertStore::empty();
+static ROOTS: OnceCell<Arc<Roots>> = OnceCell::const_new();
+
+/// The roots, read once, beside the tasks that run checks: there are hundreds, from many files.
+/// `SSL_CERT_FILE` and `SSL_CERT_DIR` say where they are, if not in the usual place. What cannot be
+/// read, for want of files say, is read again by the next who asks.
+async fn roots() -> Result<Arc<Roots>, Fault> {
+    let read = || async {
+        let read = spawn_blocking(read_roots).await;
+        read.unwrap_or_else(|error| Err(Fault::own(Trouble::Roots, error.to_string())))
+    };
+    ROOTS.get_or_try_init(read).await.map(Arc::clone)
+}
+
+fn read_roots() -> Result<Arc<Roots>, Fault> {
+    let mut store = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::warn!(%error, "some of the system's root certificates cannot be read");
     }
-    let (_, ignored) = roots.add_parsable_certificates(found.certs);
-    if roots.is_empty() {
+    if let ([], Some(error)) = (&*found.certs, found.errors.first()) {
+        let reason = format!("the system's root certificates cannot be read: {error}");
+        return Err(Fault::own(Trouble::Roots, reason));
+    }
+    let known = found.certs.iter().map(digest).collect();
+    let (_, ignored) = store.add_parsable_certificates(found.certs);
+    if store.is_empty() {
         tracing::warn!("no root certificates: checks over TLS that verify will fail");
     }
-    tracing::debug!(roots = roots.len(), ignored, "root certificates");
-    Arc::new(roots)
+    tracing::debug!(roots = store.len(), ignored, "root certificates");
+    let store = Arc::new(store);
+    Ok(Arc::new(Roots { store, known }))
+}
+
+fn digest(certificate: &CertificateDer<'_>) -> [u8; 32] {
+    Sha256::digest(certificate).into()
 }
 
 /// Shakes hands on an open stream. `host` is the target's, without a port.
@@ -60,7 +87,7 @@ pub(crate) async fn connect<S: Transport>(
     host: &str,
     tls: &Tls,
     inside: Inside,
-) -> Result<TlsStream<S>, String> {
+) -> Result<TlsStream<S>, Fault> {
     let name = match &*tls.server_name {
         "" => host.trim_start_matches('[').trim_end_matches(']'),
         name => name,
@@ -70,7 +97,7 @@ pub(crate) async fn connect<S: Transport>(
     let roots = if tls.skip_verify {
         None
     } else {
-        Some(roots().await)
+        Some(roots().await?)
     };
     let config = config(roots, inside).map_err(|error| words(&error))?;
     let shaken = TlsConnector::from(Arc::new(config))
@@ -78,22 +105,36 @@ pub(crate) async fn connect<S: Transport>(
         .await;
     let stream = shaken.map_err(|error| {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-        inner.map_or_else(|| readable(&error.to_string()), words)
+        inner.map_or_else(|| Fault::of(&error), |error| words(error).into())
     })?;
     let protocol = stream.get_ref().1.alpn_protocol();
     if inside == Inside::Http2 && protocol != Some(b"h2".as_slice()) {
-        return Err("speaks TLS, but not HTTP/2 inside".to_owned());
+        return Err("speaks TLS, but not HTTP/2 inside".to_owned().into());
     }
     Ok(stream)
 }
 
 /// With these roots; without any, whoever it is will do.
-fn config(roots: Option<Arc<RootCertStore>>, inside: Inside) -> Result<ClientConfig, Error> {
+fn config(roots: Option<Arc<Roots>>, inside: Inside) -> Result<ClientConfig, Error> {
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?;
     let mut config = match roots {
-        Some(roots) => builder.with_root_certificates(roots).with_no_client_auth(),
+        // rustls itself refuses a store without any.
+        Some(roots) if roots.store.is_empty() => builder
+            .with_root_certificates(Arc::clone(&roots.store))
+            .with_no_client_auth(),
+        Some(roots) => {
+            let store = Arc::clone(&roots.store);
+            let inner = WebPkiServerVerifier::builder_with_provider(store, Arc::clone(&provider));
+            let inner = inner
+                .build()
+                .map_err(|error| Error::General(error.to_string()))?;
+            builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(Trusting { inner, roots }))
+                .with_no_client_auth()
+        }
         None => builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
@@ -115,10 +156,75 @@ fn words(error: &Error) -> String {
         Error::InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         ) => "it is for another name".to_owned(),
+        Error::InvalidCertificate(other) if is_authority(other) => {
+            "it is that of a certificate authority, which the system does not trust".to_owned()
+        }
         Error::InvalidCertificate(other) => other.to_string(),
         other => return format!("no TLS: {other}"),
     };
     format!("the certificate is not accepted: {why}")
+}
+
+/// Whether what is wrong with a certificate is that it may sign others, as those do that `openssl req
+/// -x509` makes. It is looked at after the time for which it is valid.
+fn is_authority(error: &CertificateError) -> bool {
+    matches!(error, CertificateError::Other(why) if format!("{why:?}").contains("CaUsedAsEndEntity"))
+}
+
+/// Verifies as rustls does, and takes a certificate that is itself among the roots, as OpenSSL does:
+/// whoever put it there means that very server.
+#[derive(Debug)]
+struct Trusting {
+    inner: Arc<WebPkiServerVerifier>,
+    roots: Arc<Roots>,
+}
+
+impl ServerCertVerifier for Trusting {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let verified = self
+            .inner
+            .verify_server_cert(certificate, chain, name, ocsp, now);
+        match verified {
+            Err(Error::InvalidCertificate(why))
+                if is_authority(&why) && self.roots.known.contains(&digest(certificate)) =>
+            {
+                verify_server_name(&ParsedCertificate::try_from(certificate)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner
+            .verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.inner
+            .verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
 }
 
 /// Takes any certificate; still checks that who shows it has its key.

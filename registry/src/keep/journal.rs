@@ -9,7 +9,7 @@ use std::{collections::HashMap, fs::File, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use store::Database;
 use tokio::{
-    sync::{Notify, oneshot},
+    sync::{Notify, oneshot, watch},
     time::{Instant, sleep},
 };
 use tokio_util::task::AbortOnDropHandle;
@@ -35,10 +35,15 @@ pub(crate) struct Journal {
     lock: File,
 }
 
+/// The shortest time between two lines about a store that cannot be written.
+const SAID: Duration = Duration::from_secs(10);
+
 #[derive(Debug, Default)]
 struct Shared {
     waiting: Mutex<Waiting>,
     wake: Notify,
+    /// Why the store cannot be written now.
+    trouble: watch::Sender<Option<String>>,
 }
 
 /// What is not written yet.
@@ -89,6 +94,16 @@ impl Journal {
         drop(self.lock);
     }
 
+    /// Why the store cannot be written, while it cannot.
+    pub(crate) fn trouble(&self) -> watch::Receiver<Option<String>> {
+        self.shared.trouble.subscribe()
+    }
+
+    /// Whether the last group could not be written.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.shared.trouble.borrow().is_some()
+    }
+
     /// Notes the state of owners that changed, and the newest revision.
     pub(crate) fn note(&mut self, owners: Vec<(Owner, Option<Stored>)>, newest: u64) {
         let reserve = newest.saturating_add(AHEAD / 2) > self.reserved;
@@ -115,6 +130,7 @@ impl Journal {
 }
 
 async fn write_all(shared: Arc<Shared>, database: Database, metrics: Metrics) {
+    let mut said: Option<Instant> = None;
     loop {
         shared.wake.notified().await;
         let Waiting {
@@ -124,12 +140,22 @@ async fn write_all(shared: Arc<Shared>, database: Database, metrics: Metrics) {
         } = std::mem::take(&mut *shared.waiting.lock());
         let (began, idle) = (Instant::now(), owners.is_empty() && reserve.is_none());
         let written = write_group(&database, owners, reserve).await;
-        if !idle {
-            metrics.stored(began.elapsed());
-        }
         let done = written.is_ok();
+        if done && !idle {
+            metrics.stored(began.elapsed());
+            if shared.trouble.send_replace(None).is_some() {
+                said = None;
+                tracing::info!("the store is written again");
+            }
+        }
         if let Err((error, owners)) = written {
-            tracing::error!(%error, writes = owners.len(), "the store cannot be written");
+            metrics.store_failed();
+            if said.is_none_or(|at| at.elapsed() >= SAID) {
+                said = Some(Instant::now());
+                tracing::error!(%error, writes = owners.len(), "the store cannot be written; trying again");
+            }
+            let reason = format!("the registry's store cannot be written: {error}");
+            shared.trouble.send_replace(Some(reason));
             let mut waiting = shared.waiting.lock();
             for (owner, stored) in owners {
                 // Whatever was noted meanwhile is newer.

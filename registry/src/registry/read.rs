@@ -85,7 +85,7 @@ impl Registry {
     }
 
     /// The instance that a call means which names it by its id alone, or with its node: the one on
-    /// the registry's own node, else the only one.
+    /// the registry's own node, else the only one. For calls that steer, not for those that remove.
     pub(crate) fn find(&self, node: &str, id: &str) -> Option<Key> {
         let state = self.0.state.lock();
         if !node.is_empty() {
@@ -93,5 +93,22 @@ impl Registry {
             return state.catalogue.entry(&key).map(|_| key);
         }
         state.catalogue.find(&self.0.local_node, id)
+    }
+
+    /// What an instance of this id is called on this node; without a node, on the registry's own.
+    pub(crate) fn key(&self, node: &str, id: &str) -> Key {
+        let node = if node.is_empty() {
+            &self.0.local_node
+        } else {
+            node
+        };
+        Key::new(node, id)
+    }
+
+    /// The instance of this id on this node and no other; without a node, on the registry's own.
+    pub(crate) fn find_on(&self, node: &str, id: &str) -> Option<Key> {
+        let key = self.key(node, id);
+        let state = self.0.state.lock();
+        state.catalogue.entry(&key).map(|_| key)
     }
 }

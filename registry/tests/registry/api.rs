@@ -163,6 +163,7 @@ async fn several_checks_count_together_and_each_is_shown() {
     maintain(&mut client, out("other")).await.unwrap();
     let request = mizan_contracts::registry::v1::DeregisterRequest {
         instance_id: "other".to_owned(),
+        ..Default::default()
     };
     soon(client.deregister(request)).await.unwrap();
     let reason = "alias: the instance or node that it mirrors is not registered";

@@ -1,19 +1,32 @@
 //! Polling: what the registry finds out by asking.
 
-use std::time::Duration;
-
-use mizan_contracts::registry::v1::{
-    GrpcCheck, HealthCheck, InstanceStatus, NoCheck, TcpCheck, health_check::Kind,
+use std::{
+    future::ready,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+    time::Duration,
 };
-use tokio::net::TcpListener;
+
+use mizan::connection::{Connecting, Connector, Tcp};
+use mizan_contracts::registry::v1::{
+    CheckTls, GrpcCheck, HealthCheck, HttpCheck, Instance, InstanceStatus, NoCheck, TcpCheck,
+    WatchInstancesResponse, health_check::Kind,
+};
+use tokio::{io::AsyncWriteExt as _, net::TcpListener, sync::watch};
 use tonic_health::ServingStatus;
 
 use crate::{
-    support::{Registry, Watch, checked, instance, list, register},
+    support::{Registry, Watch, checked, instance, list, listen, register, soon},
     target::Checked,
 };
 
 const OFTEN: Duration = Duration::from_millis(100);
+
+/// Long enough for a slow machine to connect to itself.
+const LONG: Duration = Duration::from_secs(1);
 
 #[tokio::test]
 async fn a_healthy_instance_passes_at_once_and_is_listed() {
@@ -128,12 +141,148 @@ async fn an_instance_that_hangs_times_out() {
     let hung = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut instance = instance("a", hung.local_addr().unwrap().port());
     instance.check = Some(HealthCheck {
-        timeout: Some(Duration::from_millis(50).try_into().unwrap()),
+        timeout: Some(LONG.try_into().unwrap()),
         ..HealthCheck::default()
     });
     let mut watch = Watch::open(&mut client, &["invoice"], true).await;
     register(&mut client, instance).await;
-    watch.until_critical("timed out after 50ms").await;
+    watch
+        .until_critical("timed out after 1s waiting for the headers of its answer")
+        .await;
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_told() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let halting = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (at_headers, at_body) = (silent.local_addr().unwrap(), halting.local_addr().unwrap());
+    tokio::spawn(async move {
+        let mut open = Vec::new();
+        while let Ok((mut stream, _)) = halting.accept().await {
+            let part = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nha";
+            stream.write_all(part).await.unwrap();
+            open.push(stream);
+        }
+    });
+    let http = |at: std::net::SocketAddr| {
+        let url = format!("http://{at}/");
+        Kind::Http(HttpCheck {
+            url,
+            ..HttpCheck::default()
+        })
+    };
+    let tcp = Kind::Tcp(TcpCheck {
+        tls: Some(CheckTls::default()),
+        ..TcpCheck::default()
+    });
+    let mut watch = Watch::open(&mut client, &["invoice"], true).await;
+    for (id, kind, waited) in [
+        (
+            "a",
+            http(at_headers),
+            "waiting for the headers of its answer",
+        ),
+        ("b", http(at_body), "reading the body of its answer"),
+        ("c", tcp, "agreeing on TLS"),
+    ] {
+        let mut instance = checked(id, at_headers.port(), Some(kind), LONG);
+        instance.check.as_mut().unwrap().timeout = LONG.try_into().ok();
+        register(&mut client, instance).await;
+        let reason = format!("timed out after 1s {waited}");
+        let told = |m: &WatchInstancesResponse| {
+            let mut one = m.instances.iter().filter(|one| one.instance_id == id);
+            one.any(|one| one.status_reason == reason)
+        };
+        watch.until(told).await;
+    }
+}
+
+/// Connects as TCP does, or fails as the system would.
+#[derive(Debug, Default)]
+struct Lacking {
+    /// The system's number of the error; 0 for none.
+    error: AtomicI32,
+    tried: watch::Sender<u64>,
+}
+
+impl Connector for Lacking {
+    fn connect<'a>(&'a self, authority: &'a str) -> Connecting<'a> {
+        self.tried.send_modify(|tried| *tried += 1);
+        match self.error.load(Ordering::SeqCst) {
+            0 => Tcp.connect(authority),
+            error => Box::pin(ready(Err(io::Error::from_raw_os_error(error)))),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_registry_itself_lacks_is_no_evidence() {
+    let lacking = Arc::new(Lacking::default());
+    let config = registry::Config {
+        connector: Arc::clone(&lacking) as Arc<dyn Connector>,
+        ..registry::Config::default()
+    };
+    let registry = Registry::with(listen().await, config);
+    let mut client = registry.client().await;
+    let target = Checked::start().await;
+    let url = format!("http://127.0.0.1:{}/health", target.port);
+    let http = Kind::Http(HttpCheck {
+        url,
+        ..HttpCheck::default()
+    });
+    // The connection of a gRPC check is kept, so that nothing is to be connected.
+    for (id, kind) in [("http", http), ("tcp", Kind::Tcp(TcpCheck::default()))] {
+        register(&mut client, checked(id, target.port, Some(kind), OFTEN)).await;
+    }
+    let mut watch = Watch::open(&mut client, &["invoice"], true).await;
+    let all = |status: InstanceStatus| {
+        move |m: &WatchInstancesResponse| {
+            m.instances.len() == 2 && m.instances.iter().all(|one| one.status() == status)
+        }
+    };
+    let before = watch.until(all(InstanceStatus::Passing)).await;
+    // Files of the process, of the system; memory; buffers; ports.
+    for error in [24, 23, 12, 105, 99] {
+        lacking.error.store(error, Ordering::SeqCst);
+        let mut tried = lacking.tried.subscribe();
+        let enough = *tried.borrow() + 6;
+        soon(tried.wait_for(|tried| *tried >= enough))
+            .await
+            .unwrap();
+    }
+    // A new one has no result either, good or bad.
+    let tcp = Kind::Tcp(TcpCheck::default());
+    register(&mut client, checked("new", target.port, Some(tcp), OFTEN)).await;
+    let mut tried = lacking.tried.subscribe();
+    let enough = *tried.borrow() + 6;
+    soon(tried.wait_for(|tried| *tried >= enough))
+        .await
+        .unwrap();
+    let held = list(&mut client, true).await;
+    assert_eq!(held.revision, before.revision + 1);
+    let said = |id: &str| {
+        let mut found = held.instances.iter().filter(|one| one.instance_id == id);
+        found.next().unwrap().clone()
+    };
+    assert_eq!(said("http").status(), InstanceStatus::Passing);
+    assert_eq!(said("tcp").status(), InstanceStatus::Passing);
+    assert_eq!(said("new").status_reason, "not checked yet");
+    // What the other does is evidence.
+    lacking.error.store(111, Ordering::SeqCst);
+    let critical = |m: &WatchInstancesResponse| {
+        let refused = |one: &Instance| one.status_reason == "connection refused";
+        m.instances.iter().all(refused)
+    };
+    watch.until(critical).await;
+    lacking.error.store(0, Ordering::SeqCst);
+    watch
+        .until(|m| {
+            let passing = |one: &Instance| one.status() == InstanceStatus::Passing;
+            m.instances.len() == 3 && m.instances.iter().all(passing)
+        })
+        .await;
 }
 
 #[tokio::test]

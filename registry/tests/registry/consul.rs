@@ -5,6 +5,7 @@ mod catalog;
 mod checks;
 pub(crate) mod client;
 mod filters;
+mod parity;
 mod reading;
 mod refusals;
 mod restart;

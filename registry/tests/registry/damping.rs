@@ -87,6 +87,7 @@ async fn an_instance_that_flaps_is_kept_from_clients_and_that_is_said_everywhere
     let mut watch = Watch::open(&mut client, &["invoice"], false).await;
     let request = DeregisterRequest {
         instance_id: "b".to_owned(),
+        ..DeregisterRequest::default()
     };
     soon(client.deregister(request)).await.unwrap();
     let only = watch.until(|m| m.instances.iter().all(|one| one.instance_id == "a"));

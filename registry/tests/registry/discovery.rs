@@ -27,6 +27,7 @@ fn unpolled(id: &str, service: &str) -> Instance {
 async fn deregister(client: &mut Client, id: &str) -> bool {
     let request = DeregisterRequest {
         instance_id: id.to_owned(),
+        ..DeregisterRequest::default()
     };
     let answer = soon(client.deregister(request)).await.unwrap();
     answer.into_inner().removed

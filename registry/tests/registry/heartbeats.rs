@@ -98,6 +98,7 @@ async fn the_end_of_the_stream_after_a_deregister_means_nothing() {
     assert!(heartbeat.beat("a").await.unwrap());
     let request = DeregisterRequest {
         instance_id: "a".to_owned(),
+        ..DeregisterRequest::default()
     };
     soon(client.deregister(request)).await.unwrap();
     assert!(!heartbeat.beat("a").await.unwrap());

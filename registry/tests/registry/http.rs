@@ -185,6 +185,7 @@ async fn checks_go_only_where_they_may() {
     let tcp = || Some(Kind::Tcp(TcpCheck::default()));
     let request = RegisterRequest {
         instance: Some(checked("a", 1, tcp(), OFTEN)),
+        ..RegisterRequest::default()
     };
     let refused = soon(client.register(request)).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition);
@@ -203,4 +204,114 @@ async fn checks_go_only_where_they_may() {
         one.is_some_and(|one| one.status_reason.ends_with(words))
     };
     watch.until(outside).await;
+}
+
+#[tokio::test]
+async fn a_redirect_elsewhere_takes_no_secret_along() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let mut there = Web::start(&status("200 OK")).await;
+    let location = format!(
+        "HTTP/1.1 302 Found\r\nlocation: {}\r\n\r\n",
+        there.url("/in")
+    );
+    let mut here = Web::start(&location).await;
+    let secrets = [("authorization", "Bearer s3cret"), ("x-api-key", "s3cret")];
+    let secrets = secrets.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let check = HttpCheck {
+        headers: secrets.into(),
+        ..http(here.url("/a/check"))
+    };
+    let mut watch = watch_one(&mut client, check).await;
+    watch.until_passing().await;
+    let first = soon(here.heads.recv()).await.unwrap();
+    assert_eq!(first.matches("s3cret").count(), 2, "{first}");
+    let second = soon(there.heads.recv()).await.unwrap();
+    assert!(
+        second.starts_with("GET /in ") && !second.contains("s3cret"),
+        "{second}"
+    );
+}
+
+#[tokio::test]
+async fn a_relative_redirect_is_followed_from_where_it_was_given() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let mut web = Web::start("HTTP/1.1 303 See Other\r\nlocation: ../ok?x\r\n\r\n").await;
+    let check = HttpCheck {
+        method: "POST".to_owned(),
+        body: "ping".to_owned(),
+        ..http(web.url("/a/b/check"))
+    };
+    let mut watch = watch_one(&mut client, check).await;
+    let lines = async |web: &mut Web| {
+        let head = soon(web.heads.recv()).await.unwrap();
+        head.lines().next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(lines(&mut web).await, "POST /a/b/check HTTP/1.1");
+    assert_eq!(lines(&mut web).await, "GET /a/ok?x HTTP/1.1");
+    assert_eq!(lines(&mut web).await, "GET /ok?x HTTP/1.1");
+    web.answer.send(status("200 OK")).unwrap();
+    watch.until_passing().await;
+}
+
+#[tokio::test]
+async fn checks_of_the_machines_own_addresses_are_refused_unless_allowed() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let asks = |url: &str| RegisterRequest {
+        instance: Some(checked(
+            "a",
+            1,
+            Some(Kind::Http(http(url.to_owned()))),
+            OFTEN,
+        )),
+        ..RegisterRequest::default()
+    };
+    for url in [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[fe80::1]/",
+        "http://metadata.google.internal/computeMetadata/v1/",
+    ] {
+        let refused = soon(client.register(asks(url))).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{url}");
+        assert!(
+            refused.message().contains("--allow-check-address"),
+            "{refused}"
+        );
+    }
+    registry.stop().await;
+    let config = registry::Config {
+        allow_check_address: vec!["169.254.0.0/16".parse().unwrap()],
+        ..registry::Config::default()
+    };
+    let registry = Registry::with(listen().await, config);
+    let mut client = registry.client().await;
+    let url = "http://169.254.169.254/latest/meta-data/";
+    soon(client.register(asks(url))).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_answer_from_elsewhere_than_the_instance_is_not_shown() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let web = Web::start(&status("200 OK")).await;
+    let mut watch = Watch::open(&mut client, &["invoice"], true).await;
+    for (address, shown) in [("127.0.0.1", true), ("192.0.2.7", false)] {
+        let mut instance = checked("a", 1, Some(Kind::Http(http(web.url("/")))), OFTEN);
+        instance.instance_id = address.to_owned();
+        instance.address = address.to_owned();
+        register(&mut client, instance).await;
+        let is_it = |one: &&mizan_contracts::registry::v1::Instance| one.address == address;
+        let message = watch
+            .until(|m| {
+                let one = m.instances.iter().find(is_it);
+                one.is_some_and(|one| one.status() == InstanceStatus::Passing)
+            })
+            .await;
+        let one = message.instances.iter().find(is_it).unwrap();
+        let output = &one.check_states[0].output;
+        assert!(output.contains("200 OK"), "{output}");
+        assert_eq!(output.contains("hello"), shown, "{output}");
+    }
 }

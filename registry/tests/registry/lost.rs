@@ -2,10 +2,13 @@
 
 use std::{fs, path::Path};
 
-use mizan_contracts::registry::v1::{NoCheck, health_check::Kind};
+use mizan_contracts::registry::v1::{NoCheck, RegisterRequest, health_check::Kind};
 use store::rusqlite::{Connection, OpenFlags};
 
-use crate::support::{Client, Registry, checked, list, listen, register, soon};
+use crate::{
+    consul::client,
+    support::{Client, Registry, checked, list, listen, register, soon},
+};
 
 const FILE: &str = registry::FILE;
 const INSTANCES: u16 = 40;
@@ -82,5 +85,63 @@ async fn a_byte_that_flips_in_the_log_is_told() {
     fs::write(log(left.path()), whole).unwrap();
     let registry = Registry::keeping(left.path()).await;
     assert_all(&mut registry.client().await).await;
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_full_disk_refuses_does_not_appear_later_and_health_tells() {
+    let data = tempfile::tempdir().unwrap();
+    let registry = Registry::keeping(data.path()).await;
+    let mut client = registry.client().await;
+    let unpolled = |id: &str, port: u16| {
+        let standing = Some(Kind::None(NoCheck {}));
+        checked(id, port, standing, std::time::Duration::from_secs(3_600))
+    };
+    register(&mut client, unpolled("kept", 1)).await;
+    let other = Connection::open(data.path().join(FILE)).unwrap();
+    let rename = |from: &str, to: &str| {
+        let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+        other.execute_batch(&sql).unwrap();
+    };
+    rename("kept", "hidden");
+    // The first finds out; the others are refused at once.
+    for (id, port) in [("new", 1), ("kept", 2), ("other", 1)] {
+        let request = RegisterRequest {
+            instance: Some(unpolled(id, port)),
+            ..RegisterRequest::default()
+        };
+        let refused = soon(client.register(request)).await.unwrap_err();
+        let reason = mizan::status::reason(&refused);
+        assert_eq!(reason.as_deref(), Some("STORE_UNAVAILABLE"), "{refused}");
+    }
+    let held = async |client: &mut Client| {
+        let instances = list(client, true).await.instances.into_iter();
+        let places = instances.map(|one| (one.instance_id, one.port));
+        places.collect::<Vec<_>>()
+    };
+    let before = [("kept".to_owned(), 1)];
+    assert_eq!(held(&mut client).await, before);
+    let health = client::read(&registry, "/health").await;
+    assert_eq!(health["status"], "degraded");
+    let reason = health["reason"].as_str().unwrap();
+    assert!(reason.contains("cannot be written"), "{reason}");
+    let page = client::get(&registry, "/metrics").await.body;
+    let failures = |page: &str| {
+        let lines = page.lines();
+        let mut counts =
+            lines.filter_map(|line| line.strip_prefix("mizan_registry_store_failures_total "));
+        counts.next().unwrap().parse::<u64>().unwrap()
+    };
+    assert!(failures(&page) > 0, "{page}");
+    rename("hidden", "kept");
+    // It is tried again unasked, and then registrations are taken again.
+    soon(async { while client::read(&registry, "/health").await["status"] != "healthy" {} }).await;
+    assert_eq!(held(&mut client).await, before);
+    register(&mut client, unpolled("after", 1)).await;
+    registry.stop().await;
+    let registry = Registry::keeping(data.path()).await;
+    let mut client = registry.client().await;
+    let both = [("after".to_owned(), 1), ("kept".to_owned(), 1)];
+    assert_eq!(held(&mut client).await, both);
     registry.stop().await;
 }

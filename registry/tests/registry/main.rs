@@ -8,6 +8,7 @@ mod consul;
 mod damping;
 mod discovery;
 mod heartbeats;
+mod holders;
 mod http;
 mod lost;
 mod metrics;

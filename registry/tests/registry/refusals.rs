@@ -36,6 +36,7 @@ async fn a_bad_registration_is_told_field_by_field() {
     };
     let request = RegisterRequest {
         instance: Some(instance),
+        ..RegisterRequest::default()
     };
     let refused = soon(client.register(request)).await.unwrap_err();
     let expected = [
@@ -51,7 +52,7 @@ async fn a_bad_registration_is_told_field_by_field() {
     assert_eq!(fields(&refused), expected);
     assert!(list(&mut client, true).await.instances.is_empty());
 
-    let nothing = RegisterRequest { instance: None };
+    let nothing = RegisterRequest::default();
     let refused = soon(client.register(nothing)).await.unwrap_err();
     assert_eq!(fields(&refused), ["instance"]);
 }
@@ -67,6 +68,7 @@ async fn a_registration_wrong_in_every_field_is_still_refused_in_words() {
     };
     let request = RegisterRequest {
         instance: Some(instance),
+        ..RegisterRequest::default()
     };
     let refused = soon(client.register(request)).await.unwrap_err();
     // As many as fit into the headers that carry them; the rest is told when these are mended.

@@ -132,6 +132,7 @@ pub(crate) fn checked(id: &str, port: u16, kind: Option<Kind>, interval: Duratio
 pub(crate) async fn register(client: &mut Client, instance: Instance) -> Instance {
     let request = RegisterRequest {
         instance: Some(instance),
+        ..RegisterRequest::default()
     };
     let answer = soon(client.register(request)).await.unwrap();
     answer.into_inner().instance.unwrap()
@@ -248,7 +249,11 @@ impl Heartbeat {
     /// Beats and tells whether the instance is known.
     pub(crate) async fn beat(&mut self, id: &str) -> Result<bool, tonic::Status> {
         let instance_id = id.to_owned();
-        self.beats.send(HeartbeatRequest { instance_id }).unwrap();
+        let beat = HeartbeatRequest {
+            instance_id,
+            ..HeartbeatRequest::default()
+        };
+        self.beats.send(beat).unwrap();
         let answer = soon(self.answers.message()).await?;
         Ok(answer.expect("the heartbeat ended").registered)
     }

@@ -13,7 +13,7 @@ use mizan_contracts::registry::v1::{
     CheckTls, GrpcCheck, HttpCheck, InstanceStatus, TcpCheck, health_check::Kind,
     registry_service_client::RegistryServiceClient,
 };
-use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use tokio_rustls::{
     TlsAcceptor,
     rustls::{ServerConfig, crypto::ring, pki_types::PrivateKeyDer},
@@ -29,8 +29,20 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Who speaks TLS as `payments.example`, and the certificate that says so.
 fn identity() -> (TlsAcceptor, String) {
+    of(IsCa::NoCa)
+}
+
+/// The same, as `openssl req -x509` makes it: a certificate that may sign others.
+fn authority() -> (TlsAcceptor, String) {
+    of(IsCa::Ca(BasicConstraints::Unconstrained))
+}
+
+fn of(is_ca: IsCa) -> (TlsAcceptor, String) {
     let names = vec!["payments.example".to_owned(), "127.0.0.1".to_owned()];
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
+    let mut params = CertificateParams::new(names).unwrap();
+    params.is_ca = is_ca;
+    let signing_key = KeyPair::generate().unwrap();
+    let cert = params.self_signed(&signing_key).unwrap();
     let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
@@ -167,7 +179,28 @@ impl Drop for Process {
 
 #[tokio::test]
 async fn a_trusted_certificate_passes_under_its_own_name_alone() {
-    let (acceptor, pem) = identity();
+    trusted_under_its_own_name(identity()).await;
+}
+
+#[tokio::test]
+async fn a_self_signed_certificate_that_may_sign_others_is_trusted_as_curl_does() {
+    trusted_under_its_own_name(authority()).await;
+}
+
+#[tokio::test]
+async fn one_that_may_sign_others_and_is_not_trusted_is_refused_in_a_sentence() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let (acceptor, _) = authority();
+    let target = Checked::start_tls(acceptor).await;
+    let (status, why) = says(&mut client, target.port, grpc(named(""))).await;
+    assert_eq!(status, InstanceStatus::Critical);
+    let expected = "the certificate is not accepted: it is that of a certificate authority, which the system does not trust";
+    assert_eq!(why, expected);
+    registry.stop().await;
+}
+
+async fn trusted_under_its_own_name((acceptor, pem): (TlsAcceptor, String)) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("trusted.pem");
     std::fs::write(&file, pem).unwrap();

@@ -18,10 +18,13 @@ use super::{
     list::Narrow,
     query::Query,
     refusal::Refusal,
-    shapes::{self, Check, DATACENTER, Service},
+    shapes::{self, Check, DATACENTER, NODE_MAINTENANCE, Reader, Service},
 };
 use crate::{
-    catalogue::{Entry, Key, Owner, View, limits},
+    catalogue::{
+        CandidateCheck, CheckDefinition, CheckKind, CheckRef, Entry, Key, Owner, Status, View,
+        limits, validate_checks,
+    },
     registry::Watched,
 };
 
@@ -59,14 +62,14 @@ impl Consul {
         if !replace && let Some(held) = self.registry.entry(&instance.key()) {
             keep(&mut instance.checks, &held.instance.checks);
         }
-        self.registry.register(instance).await?;
+        self.registry.register(instance, None).await?;
         Ok(done())
     }
 
     /// `PUT /v1/agent/service/deregister/:id`.
     pub(super) async fn deregister_service(&self, id: &str) -> Result<Response<Body>, Refusal> {
         let key = self.find_service(id)?;
-        if self.registry.deregister(&key).await? {
+        if self.registry.deregister(&key, None).await?.removed {
             Ok(done())
         } else {
             Err(unknown(id))
@@ -85,11 +88,37 @@ impl Consul {
         Ok(done())
     }
 
-    /// `PUT /v1/agent/maintenance`: of the registry's own node.
+    /// `PUT /v1/agent/maintenance`. The registry's own node is the agent of every client, so what one
+    /// of them says of "its" node is shown, and takes nobody's services out.
     pub(super) async fn node_maintenance(&self, query: &Query) -> Result<Response<Body>, Refusal> {
         let reason = reason(query)?;
         let owner = Owner::Node(self.registry.local_node().to_owned());
-        self.registry.set_maintenance(&owner, reason).await?;
+        let Some(reason) = reason else {
+            let check_id = NODE_MAINTENANCE.to_owned();
+            let check = CheckRef { owner, check_id };
+            self.registry.remove_check(&check).await?;
+            return Ok(done());
+        };
+        let candidate = CandidateCheck {
+            check_id: NODE_MAINTENANCE.to_owned(),
+            name: "Node Maintenance Mode".to_owned(),
+            notes: reason.clone(),
+            kind: Some(CheckKind::Reported),
+            initial: Some(Status::Critical),
+            detached: true,
+            ..CandidateCheck::default()
+        };
+        let mut found = Vec::new();
+        let checks = vec![("Check".to_owned(), candidate)];
+        let Some(check) = validate_checks(checks, false, &mut found).pop() else {
+            return Err(Refusal::fields("Invalid check", &found));
+        };
+        let check = CheckDefinition::clone(&check);
+        self.registry.put_check(&owner, check).await?;
+        let check_id = NODE_MAINTENANCE.to_owned();
+        let check = CheckRef { owner, check_id };
+        // Gone again meanwhile, it has nothing to say.
+        let _ = self.registry.report(&check, Status::Critical, &reason);
         Ok(done())
     }
 
@@ -100,7 +129,7 @@ impl Consul {
             let local = self.registry.node(self.registry.local_node());
             local.map_or_else(Vec::new, |(_, entries)| entries)
         };
-        let shape = |entry: &Arc<Entry>, made: &mut Vec<_>| made.push(shapes::service(entry));
+        let shape = |entry: &Arc<Entry>, made: &mut Vec<_>| made.push(shapes::of_agent(entry));
         let by_id = |services: Vec<Service>| {
             let services = services.into_iter();
             let by_id = services.map(|service| (service.id.clone(), service));
@@ -153,7 +182,8 @@ impl Consul {
             by_id.collect::<BTreeMap<_, _>>()
         };
         let asked = (filter, Narrow::default());
-        self.arranged(Head::new(query), asked, checked, checks("any"), by_id)
+        let checks = checks("any", Reader::Agent);
+        self.arranged(Head::new(query), asked, checked, checks, by_id)
             .await
     }
 
@@ -168,13 +198,25 @@ impl Consul {
             &json!({
                 "Config": {
                     "Datacenter": DATACENTER,
+                    "PrimaryDatacenter": DATACENTER,
                     "NodeName": name,
                     "NodeID": id,
+                    "Partition": "",
+                    "Revision": "",
                     "Server": true,
                     "Version": env!("CARGO_PKG_VERSION"),
+                    "BuildDate": "1970-01-01T00:00:00Z",
                 },
-                "DebugConfig": {},
-                "Coord": {},
+                "DebugConfig": {
+                    "Datacenter": DATACENTER,
+                    "NodeName": name,
+                    "NodeID": id,
+                    "ServerMode": true,
+                    "Revision": "",
+                    "Version": env!("CARGO_PKG_VERSION"),
+                },
+                // Of a network of one.
+                "Coord": {"Adjustment": 0, "Error": 1.5, "Height": 0.000_01, "Vec": [0, 0, 0, 0, 0, 0, 0, 0]},
                 "Member": self.member(),
                 "Stats": {},
                 "Meta": meta.unwrap_or_default(),
@@ -196,13 +238,20 @@ impl Consul {
             "Addr": address,
             "Port": self.address.port(),
             "Tags": {"dc": DATACENTER, "role": "consul"},
-            // Alive, in the words of Consul's gossip.
+            // Alive, in the words of Consul's gossip; and the versions that it speaks.
             "Status": 1,
+            "ProtocolMin": 1,
+            "ProtocolMax": 5,
+            "ProtocolCur": 2,
+            "DelegateMin": 2,
+            "DelegateMax": 5,
+            "DelegateCur": 4,
         })
     }
 
+    /// On the registry's own node: an agent knows of no other.
     pub(super) fn find_service(&self, id: &str) -> Result<Key, Refusal> {
-        self.registry.find("", id).ok_or_else(|| unknown(id))
+        self.registry.find_on("", id).ok_or_else(|| unknown(id))
     }
 }
 

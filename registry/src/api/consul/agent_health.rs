@@ -11,7 +11,7 @@ use super::{
     blocking::json,
     query::Query,
     refusal::Refusal,
-    shapes::{self, Check, Service},
+    shapes::{self, Check, Reader, Service},
 };
 use crate::catalogue::{Entry, Status};
 
@@ -57,11 +57,11 @@ impl Consul {
 }
 
 fn health(entry: &Entry) -> Health {
-    let mut checks = shapes::node_checks(&entry.node);
+    let mut checks = shapes::node_checks(&entry.node, Reader::Instance);
     checks.extend(shapes::service_checks(entry));
     Health {
         aggregated_status: entry.status.word(),
-        service: shapes::service(entry),
+        service: shapes::of_agent(entry),
         checks,
     }
 }

@@ -22,6 +22,10 @@ use crate::{
     registry::Refused,
 };
 
+/// How many passing services a node has that is not removed with all of them unless that is meant: an
+/// empty ServiceID, where one was to be, says the same as none.
+const BULK_PASSING_MIN: usize = 5;
+
 /// A check of the body, by whose it is.
 #[derive(Debug)]
 struct Written {
@@ -51,7 +55,11 @@ impl Consul {
     ) -> Result<Response<Body>, Refusal> {
         let fields = Fields::parse(body)?;
         query.datacenter(&fields.text("Datacenter")?)?;
-        let mut node = node(&fields)?;
+        let skip = fields.flag("SkipNodeUpdate")?;
+        let mut node = node(&fields, |name| {
+            let held = self.registry.node(name).filter(|_| skip);
+            held.map(|(view, _)| view.node.address.clone())
+        })?;
         let service = fields.object("Service")?;
         let service = service
             .filter(|service| !service.is_empty())
@@ -100,10 +108,9 @@ impl Consul {
             .partition(|said| matches!(said.owner, Owner::Node(_)));
         self.have_room(&of_others)?;
         node.checks = of_node.iter().map(|said| Arc::clone(&said.check)).collect();
-        self.write_node(node, fields.flag("SkipNodeUpdate")?)
-            .await?;
+        self.write_node(node, skip).await?;
         if let Some(instance) = instance {
-            self.registry.register(instance).await?;
+            self.registry.register(instance, None).await?;
         }
         for Said { owner, check, .. } in &of_others {
             let check = CheckDefinition::clone(check);
@@ -137,7 +144,24 @@ impl Consul {
                 ));
             }
             ("", "") => {
-                self.registry.deregister_node(&node).await?;
+                let instances = self
+                    .registry
+                    .node(&node)
+                    .map_or_else(Vec::new, |(_, on)| on);
+                let passing = instances.iter().filter(|on| on.status == Status::Passing);
+                let passing = passing.count();
+                if passing >= BULK_PASSING_MIN && !query.has("force") {
+                    let text = format!(
+                        "the node has {} services, {passing} of them passing, which would all be removed: \
+                         name one by ServiceID, or say ?force",
+                        instances.len()
+                    );
+                    return Err(Refusal::new(StatusCode::CONFLICT, text));
+                }
+                if self.registry.deregister_node(&node).await? {
+                    let services = instances.len();
+                    tracing::warn!(%node, services, passing, "node deregistered with all that is on it");
+                }
             }
             ("", _) => {
                 if let Some(check) = self.find_check_on(&node, &check)? {
@@ -145,7 +169,8 @@ impl Consul {
                 }
             }
             (_, "") => {
-                self.registry.deregister(&Key::new(node, service)).await?;
+                let key = Key::new(node, service);
+                self.registry.deregister(&key, None).await?;
             }
             (..) => {
                 let owner = Owner::Instance(Key::new(node, service));
@@ -263,16 +288,27 @@ pub(super) fn keep(checks: &mut Vec<Arc<CheckDefinition>>, held: &[Arc<CheckDefi
     }
 }
 
-fn node(fields: &Fields) -> Result<Node, Refusal> {
-    let node = Node {
+/// The node of a body. One that is not to be updated needs no address, if there is one that is `held`.
+fn node(fields: &Fields, held: impl FnOnce(&str) -> Option<String>) -> Result<Node, Refusal> {
+    let mut node = Node {
         name: fields.text("Node")?,
         id: fields.text("ID")?,
         address: fields.text("Address")?,
         metadata: fields.pairs("NodeMeta")?,
         tagged_addresses: fields.pairs("TaggedAddresses")?,
         checks: Vec::new(),
+        locality: definition::locality(fields)?,
     };
-    if node.name.is_empty() || node.address.is_empty() {
+    let mut complete = !node.address.is_empty();
+    if !complete && let Some(address) = held(&node.name) {
+        // The node may be known and have none: what is not updated is not judged.
+        complete = true;
+        node.address = address;
+        if node.address.is_empty() {
+            node.address = "localhost".to_owned();
+        }
+    }
+    if node.name.is_empty() || !complete {
         let text = "Must provide node and address";
         return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text));
     }
@@ -285,7 +321,7 @@ fn node(fields: &Fields) -> Result<Node, Refusal> {
 /// A whole body read, and forgotten: for the fuzzer.
 #[cfg(any(test, fuzzing))]
 pub(super) fn parse(fields: &Fields) -> Result<(), Refusal> {
-    let node = node(fields)?;
+    let node = node(fields, |_| None)?;
     if let Some(service) = fields.object("Service")? {
         drop(definition::catalog_service(&service, &node.name)?.validate());
     }

@@ -7,7 +7,8 @@ use super::{Consul, blocking::done, definition, input::Fields, query::Query, ref
 use crate::catalogue::{CheckRef, Key, NotReported, Owner, Status, validate_checks};
 
 impl Consul {
-    /// `PUT /v1/agent/check/register`: of a service, or of the registry's own node.
+    /// `PUT /v1/agent/check/register`: of a service; or of none, and
+    /// then it is shown and counts for nobody.
     pub(super) async fn register_check(&self, body: &[u8]) -> Result<Response<Body>, Refusal> {
         let fields = Fields::parse(body)?;
         let local = self.registry.local_node();
@@ -19,9 +20,13 @@ impl Consul {
             candidate.check_id.clone_from(&candidate.name);
         }
         let (owner, has_port) = match fields.given("ServiceID")? {
-            None => (Owner::Node(local.to_owned()), false),
+            None => {
+                // The registry's own node is every client's agent: it counts for nobody's services.
+                candidate.detached = true;
+                (Owner::Node(local.to_owned()), false)
+            }
             Some(id) => {
-                let key = self.registry.find("", &id);
+                let key = self.registry.find_on("", &id);
                 let entry = key.and_then(|key| self.registry.entry(&key));
                 let entry = entry.ok_or_else(|| {
                     Refusal::not_found(format!("ServiceID \"{id}\" does not exist"))

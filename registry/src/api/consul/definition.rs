@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use super::{input::Fields, refusal::Refusal};
-use crate::catalogue::{Candidate, CandidateCheck, CheckKind, Naming, Status, Tls, limits};
+use crate::catalogue::{
+    Candidate, CandidateCheck, CheckKind, Locality, NamedPort, Naming, Status, Tls, limits,
+};
 
 /// How long a check may take when nobody says (Consul's rule); never longer than its interval.
 const TIMEOUT_DEFAULT_NANOS: i128 = 10_000_000_000;
@@ -89,6 +91,15 @@ fn named(
         })?;
         tagged_addresses.insert(tag, (place.text("Address")?, port));
     }
+    let ports = ports(body)?;
+    let port = match (body.number("Port")?.unwrap_or(0), &*ports) {
+        (0, [first, ..]) => {
+            let default = ports.iter().find(|one| one.default);
+            u32::from(default.unwrap_or(first).port)
+        }
+        (port, _) => port,
+    };
+    let locality = locality(body)?;
     Ok(Candidate {
         naming: Naming::Consul,
         node: node.to_owned(),
@@ -96,15 +107,47 @@ fn named(
         instance_id: id,
         service: name,
         address,
-        port: body.number("Port")?.unwrap_or(0),
+        port,
         tags: body.texts("Tags")?,
         metadata: body.pairs("Meta")?,
         weight,
         warning_weight,
-        zone: String::new(),
+        zone: locality
+            .as_ref()
+            .map_or_else(String::new, |one| one.zone.clone()),
+        locality,
+        ports,
         tagged_addresses,
         enable_tag_override: body.flag("EnableTagOverride")?,
     })
+}
+
+/// Where a service or a node says that it is.
+pub(super) fn locality(body: &Fields) -> Result<Option<Locality>, Refusal> {
+    let Some(given) = body.object("Locality")? else {
+        return Ok(None);
+    };
+    let (region, zone) = (given.text("Region")?, given.text("Zone")?);
+    Ok((!region.is_empty() || !zone.is_empty()).then_some(Locality { region, zone }))
+}
+
+/// The ports of a service that has several.
+fn ports(body: &Fields) -> Result<Vec<NamedPort>, Refusal> {
+    let given = body.objects("Ports")?.into_iter();
+    let ports = given.map(|one| {
+        let port = one
+            .number("Port")?
+            .and_then(|port| u16::try_from(port).ok());
+        let port = port
+            .filter(|port| *port > 0)
+            .ok_or_else(|| Refusal::bad("Invalid service: Ports: a port must be 1 to 65535"))?;
+        Ok(NamedPort {
+            name: one.text("Name")?,
+            port,
+            default: one.flag("Default")?,
+        })
+    });
+    ports.collect()
 }
 
 fn weights(body: &Fields, weightless: Weightless) -> Result<(u32, Option<u32>), Refusal> {
@@ -202,6 +245,7 @@ pub(super) fn check(fields: &Fields, node: &str) -> Result<CandidateCheck, Refus
         deregister_critical_after_nanos: reap.filter(|nanos| *nanos != 0),
         initial: initial(fields)?,
         tls: tls(fields)?,
+        detached: false,
     })
 }
 

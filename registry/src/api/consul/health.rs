@@ -12,12 +12,15 @@ use super::{
     list::{Checked, Narrow, Shape},
     query::Query,
     refusal::Refusal,
-    shapes::{self, Check},
+    shapes::{self, Check, Reader},
 };
 use crate::{
-    catalogue::{Entry, Status, View},
+    catalogue::{Entry, Instance, Status, UnixMillis, View},
     registry::Watched,
 };
+
+/// The service that every cluster of Consul has.
+const CONSUL: &str = "consul";
 
 /// What there is to select in an instance with its node and its checks.
 pub(super) const INSTANCE: Selectors = &[
@@ -103,7 +106,8 @@ impl Consul {
             entries.map(Checked::Instance).collect()
         };
         let asked = (filter, query.narrow(false)?);
-        self.list(head, asked, entries, checks("any")).await
+        let checks = checks("any", Reader::Node);
+        self.list(head, asked, entries, checks).await
     }
 
     /// `/v1/health/node/:node`: its own checks and those of the instances on it.
@@ -117,7 +121,8 @@ impl Consul {
         let head = Head::indexed(query, index)?;
         let asked = (filter, Narrow::default());
         let checked = || self.checked(name);
-        self.list(head, asked, checked, checks("any")).await
+        let checks = checks("any", Reader::Node);
+        self.list(head, asked, checked, checks).await
     }
 
     /// `/v1/health/state/:state`: every check that says so.
@@ -145,14 +150,46 @@ impl Consul {
             let checked = nodes.flat_map(|node| self.checked(&node.node.name));
             checked.collect()
         };
-        self.list(head, (filter, narrow), checked, checks(state))
-            .await
+        let checks = checks(state, Reader::Node);
+        self.list(head, (filter, narrow), checked, checks).await
     }
 
     /// The instances of a service.
     pub(super) fn entries(&self, service: &str, view: View) -> Vec<Arc<Entry>> {
         let snapshot = self.registry.snapshot(service);
+        if service == CONSUL && snapshot.is_empty() {
+            return self.consul().into_iter().collect();
+        }
         snapshot.entries(view).cloned().collect()
+    }
+
+    /// The registry itself, as the service that every cluster of Consul has: some clients look for it to
+    /// learn whether they reach one. It is in no list, where clients would take it for one to call.
+    fn consul(&self) -> Option<Arc<Entry>> {
+        let (node, _) = self.registry.node(self.registry.local_node())?;
+        let instance = Instance {
+            node: node.node.name.clone(),
+            instance_id: CONSUL.to_owned(),
+            service: CONSUL.to_owned(),
+            port: self.address.port(),
+            weight: 1,
+            ..Instance::default()
+        };
+        Some(Arc::new(Entry {
+            instance: Arc::new(instance),
+            checks: Vec::new(),
+            maintenance: None,
+            status: Status::Passing,
+            reason: String::new(),
+            flapping: false,
+            takeovers: 0,
+            takeover_time: None,
+            register_time: UnixMillis::default(),
+            status_time: UnixMillis::default(),
+            create_revision: node.create_revision,
+            modify_revision: node.create_revision,
+            node,
+        }))
     }
 
     /// What has checks on a node: the node itself, and the instances on it.
@@ -166,10 +203,10 @@ impl Consul {
 }
 
 /// The checks in one state, or in any.
-pub(super) fn checks(state: &'static str) -> Shape<Checked, Check> {
+pub(super) fn checks(state: &'static str, reader: Reader) -> Shape<Checked, Check> {
     Box::new(move |checked, made| {
         let checks = match checked {
-            Checked::Node(node) => shapes::node_checks(node),
+            Checked::Node(node) => shapes::node_checks(node, reader),
             Checked::Instance(entry) => shapes::service_checks(entry),
         };
         let wanted = |check: &Check| state == "any" || check.status == state;

@@ -101,7 +101,11 @@ impl Fields {
             Some(Value::String(text)) if text.is_empty() => Ok(None),
             Some(Value::String(text)) => match duration::parse(text) {
                 Some(nanos) => Ok(Some(nanos)),
-                None => Err(self.wrong(name, what)),
+                None => {
+                    let echo: String = text.chars().take(32).collect();
+                    let what = format!("{what}: invalid duration {echo:?}");
+                    Err(self.wrong(name, &what))
+                }
             },
             Some(value) => match value.as_i64() {
                 Some(nanos) => Ok(Some(i128::from(nanos))),

@@ -5,7 +5,7 @@
 //!               │          │        │
 //!               │          │        └─ query, blocking, answer ─► turns ─► list ─► filter, shapes
 //!               │          └────────── input, definition
-//!               └─ everything else: 404 and a sentence
+//!               └─ everything else: 501 and a sentence
 //! ```
 //!
 //! There are no agents here: what a client tells "its agent" is registered on the registry's own
@@ -35,7 +35,11 @@ mod turns;
 
 use std::{net::SocketAddr, sync::Arc};
 
-use axum::{Router, body::Body, routing::any};
+use axum::{
+    Router,
+    body::Body,
+    routing::{any, get},
+};
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{ACCEPT, ALLOW},
@@ -75,7 +79,11 @@ pub(crate) fn router(registry: Registry, address: SocketAddr) -> Router {
         let consul = Arc::clone(&consul);
         async move { consul.handle(request).await }
     });
+    let here = "Mizan's registry. gRPC: mizan.registry.v1.RegistryService. Consul's HTTP API: /v1/catalog/services \
+        and the like. GET /health and /metrics are pages.\n";
     Router::new()
+        .route("/", get(move || async move { here }))
+        .route("/v1", handler.clone())
         .route("/v1/", handler.clone())
         .route("/v1/{*path}", handler)
 }

@@ -30,6 +30,12 @@ impl Refusal {
         Self::new(StatusCode::NOT_FOUND, text)
     }
 
+    /// It asks for a part of Consul that there is not here. Not 404: clients read that as "no such key"
+    /// and ask again at once, for ever.
+    pub(crate) fn not_served(text: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, text)
+    }
+
     /// Every field that is wrong, behind what they are the fields of.
     pub(crate) fn fields(what: &str, found: &[Violation]) -> Self {
         let each = found
@@ -53,6 +59,7 @@ impl From<Refused> for Refusal {
         let (status, text) = match &why {
             Refused::Full(_) => (StatusCode::TOO_MANY_REQUESTS, why.to_string()),
             Refused::Unknown => (StatusCode::NOT_FOUND, why.to_string()),
+            Refused::Held(_) => (StatusCode::CONFLICT, why.to_string()),
             Refused::Checks(_) | Refused::Forbidden(_) => {
                 (StatusCode::BAD_REQUEST, format!("Invalid check: {why}"))
             }

@@ -88,7 +88,7 @@ impl Route {
             ["status", "leader"] => Self::StatusLeader,
             ["status", "peers"] => Self::StatusPeers,
             ["kv", ..] => {
-                return Err(Refusal::not_found(
+                return Err(Refusal::not_served(
                     "There is no key-value store here: this registry serves service discovery only.",
                 ));
             }
@@ -115,7 +115,7 @@ impl Route {
 }
 
 fn not_served() -> Refusal {
-    Refusal::not_found(
+    Refusal::not_served(
         "This registry does not serve that part of Consul's API; docs/CONSUL.md lists what it serves.",
     )
 }

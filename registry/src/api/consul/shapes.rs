@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::duration;
-use crate::catalogue::{CheckView, Entry, Instance, NodeView};
+use crate::catalogue::{self, CheckView, Entry, Instance, NOT_CHECKED, NodeView};
 
 /// The one data centre there is.
 pub(super) const DATACENTER: &str = "dc1";
@@ -15,6 +15,9 @@ pub(super) const DATACENTER: &str = "dc1";
 /// The check that Consul's agents have on every node. Some clients take an instance without any
 /// check for unhealthy, so every node has it here too.
 const NODE_CHECK: &str = "serfHealth";
+
+/// The check by which Consul's clients know a node in maintenance.
+pub(super) const NODE_MAINTENANCE: &str = "_node_maintenance";
 
 type Pairs = BTreeMap<String, String>;
 
@@ -29,8 +32,29 @@ pub(super) struct Node {
     datacenter: &'static str,
     tagged_addresses: Pairs,
     meta: Pairs,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locality: Option<Locality>,
     create_index: u64,
     modify_index: u64,
+}
+
+/// Where something is.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Locality {
+    #[serde(skip_serializing_if = "String::is_empty")]
+    region: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    zone: String,
+}
+
+/// One of several ports.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct NamedPort {
+    name: String,
+    port: u16,
+    default: bool,
 }
 
 /// What a service gets of the load.
@@ -66,8 +90,16 @@ pub(super) struct Service {
     weights: Weights,
     enable_tag_override: bool,
     datacenter: &'static str,
-    proxy: Nothing,
-    connect: Nothing,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ports: Vec<NamedPort>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locality: Option<Locality>,
+    /// What an agent answers has them only of a service that is in the mesh: some clients read of an
+    /// empty one that the service is not registered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<Nothing>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    connect: Option<Nothing>,
     peer_name: &'static str,
     create_index: u64,
     modify_index: u64,
@@ -106,6 +138,10 @@ pub(super) struct CatalogService {
     service_port: u16,
     service_socket_path: &'static str,
     service_enable_tag_override: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    service_ports: Vec<NamedPort>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_locality: Option<Locality>,
     service_proxy: Nothing,
     service_connect: Nothing,
     create_index: u64,
@@ -166,6 +202,7 @@ pub(super) fn node(view: &NodeView) -> Node {
         datacenter: DATACENTER,
         tagged_addresses: node_addresses(view),
         meta: node.metadata.clone(),
+        locality: node.locality.as_ref().map(locality),
         create_index: view.create_revision,
         modify_index: view.modify_revision,
     }
@@ -186,17 +223,46 @@ pub(super) fn service(entry: &Entry) -> Service {
         weights: weights(instance),
         enable_tag_override: instance.enable_tag_override,
         datacenter: DATACENTER,
-        proxy: Nothing {},
-        connect: Nothing {},
+        ports: ports(instance),
+        locality: instance.locality.as_ref().map(locality),
+        proxy: Some(Nothing {}),
+        connect: Some(Nothing {}),
         peer_name: "",
         create_index: entry.create_revision,
         modify_index: entry.modify_revision,
     }
 }
 
+/// An instance, as its agent tells it.
+pub(super) fn of_agent(entry: &Entry) -> Service {
+    Service {
+        proxy: None,
+        connect: None,
+        ..service(entry)
+    }
+}
+
+fn ports(instance: &Instance) -> Vec<NamedPort> {
+    let ports = instance.ports.iter();
+    ports
+        .map(|one| NamedPort {
+            name: one.name.clone(),
+            port: one.port,
+            default: one.default,
+        })
+        .collect()
+}
+
+fn locality(given: &catalogue::Locality) -> Locality {
+    Locality {
+        region: given.region.clone(),
+        zone: given.zone.clone(),
+    }
+}
+
 /// An instance with the hash of what was registered.
 pub(super) fn agent_service(entry: &Entry) -> AgentService {
-    let mut service = service(entry);
+    let mut service = of_agent(entry);
     let indexes = (service.create_index, service.modify_index);
     // They move with its health too.
     (service.create_index, service.modify_index) = (0, 0);
@@ -231,6 +297,8 @@ pub(super) fn catalog_service(entry: &Entry) -> CatalogService {
         service_port: instance.port,
         service_socket_path: "",
         service_enable_tag_override: instance.enable_tag_override,
+        service_ports: ports(instance),
+        service_locality: instance.locality.as_ref().map(locality),
         service_proxy: Nothing {},
         service_connect: Nothing {},
         create_index: entry.create_revision,
@@ -240,7 +308,7 @@ pub(super) fn catalog_service(entry: &Entry) -> CatalogService {
 
 /// An instance with its node and all checks that count for it.
 pub(super) fn service_entry(entry: &Entry) -> ServiceEntry {
-    let mut checks = node_checks(&entry.node);
+    let mut checks = node_checks(&entry.node, Reader::Instance);
     checks.extend(service_checks(entry));
     ServiceEntry {
         node: node(&entry.node),
@@ -249,9 +317,20 @@ pub(super) fn service_entry(entry: &Entry) -> ServiceEntry {
     }
 }
 
+/// Who reads the checks of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// One who asks its agent what was registered with it.
+    Agent,
+    /// One who asks for the node.
+    Node,
+    /// One who asks for an instance on it: those that count for it.
+    Instance,
+}
+
 /// The checks of a node itself: its own, the one that every node has, and maintenance as the check
 /// that Consul's clients know it by.
-pub(super) fn node_checks(view: &NodeView) -> Vec<Check> {
+pub(super) fn node_checks(view: &NodeView, reader: Reader) -> Vec<Check> {
     let index = view.modify_revision;
     let stated = |check_id: &str, name: &str, status, output: &str| Check {
         node: view.node.name.clone(),
@@ -265,7 +344,8 @@ pub(super) fn node_checks(view: &NodeView) -> Vec<Check> {
     };
     let mut checks = Vec::with_capacity(2 + view.checks.len());
     let own = view.checks.iter();
-    if !own.clone().any(|own| own.definition.check_id == NODE_CHECK) {
+    let own = own.filter(|own| reader != Reader::Instance || !own.definition.detached);
+    if reader != Reader::Agent && !own.clone().any(|own| own.definition.check_id == NODE_CHECK) {
         let output = "there are no agents: the registry checks the instances itself";
         checks.push(stated(NODE_CHECK, "Serf Health Status", "passing", output));
     }
@@ -277,7 +357,11 @@ pub(super) fn node_checks(view: &NodeView) -> Vec<Check> {
     }));
     if let Some(reason) = &view.maintenance {
         let name = "Node Maintenance Mode";
-        checks.push(stated("_node_maintenance", name, "critical", reason));
+        let check = stated(NODE_MAINTENANCE, name, "critical", reason);
+        checks.push(Check {
+            notes: reason.clone(),
+            ..check
+        });
     }
     checks
 }
@@ -311,7 +395,11 @@ pub(super) fn service_checks(entry: &Entry) -> Vec<Check> {
     }
     if let Some(reason) = &entry.maintenance {
         let name = "Service Maintenance Mode";
-        checks.push(stated("_service_maintenance", name, "critical", reason));
+        let check = stated("_service_maintenance", name, "critical", reason);
+        checks.push(Check {
+            notes: reason.clone(),
+            ..check
+        });
     }
     checks
 }
@@ -354,7 +442,11 @@ fn check(view: &CheckView) -> Check {
         name: definition.name.clone(),
         status: view.status.word(),
         notes: definition.notes.clone(),
-        output: view.output.clone(),
+        // Consul's new checks say nothing.
+        output: match &*view.output {
+            NOT_CHECKED if !view.checked => String::new(),
+            output => output.to_owned(),
+        },
         r#type: definition.kind.word(),
         interval: time(definition.interval),
         timeout: time(definition.timeout),
@@ -374,8 +466,13 @@ pub(super) fn node_id(view: &NodeView) -> String {
 fn node_addresses(view: &NodeView) -> Pairs {
     let node = &view.node;
     let mut addresses = node.tagged_addresses.clone();
-    for tag in ["lan", "wan"] {
-        let held = addresses.entry(tag.to_owned());
+    let family = match node.address.parse() {
+        Ok(IpAddr::V4(_)) => ["lan_ipv4", "wan_ipv4"].as_slice(),
+        Ok(IpAddr::V6(_)) => ["lan_ipv6", "wan_ipv6"].as_slice(),
+        Err(_) => &[],
+    };
+    for tag in ["lan", "wan"].iter().chain(family) {
+        let held = addresses.entry((*tag).to_owned());
         held.or_insert_with(|| node.address.clone());
     }
     addresses

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::client::{get, put, register, send};
-use crate::support::Registry;
+use crate::support::{Registry, soon};
 
 #[tokio::test]
 async fn a_blocking_query_is_woken_by_a_change_of_its_service_alone() {
@@ -107,7 +107,28 @@ async fn a_query_that_waits_is_answered_when_the_registry_stops() {
     tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes())
         .await
         .unwrap();
-    // A second request, answered after the first was read, says that the first is waiting.
+    // Once it is counted, it waits.
+    let waits = "mizan_registry_watchers{api=\"consul\"} 1\n";
+    while !get(&registry, "/metrics").await.body.contains(waits) {}
+    registry.begin_stop();
+    let mut answer = String::new();
+    soon(tokio::io::AsyncReadExt::read_to_string(
+        &mut stream,
+        &mut answer,
+    ))
+    .await
+    .unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
+    let told = format!("x-consul-index: {index}");
+    assert!(head.to_lowercase().contains(&told), "{answer}");
+    assert_eq!(body, "{}");
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn how_long_to_wait_is_a_time() {
+    let registry = Registry::start().await;
     let bad = send(&registry, "GET", "/v1/catalog/services?wait=soon", "").await;
     assert_eq!((bad.status, &*bad.body), (400, "Invalid wait time"));
     registry.stop().await;

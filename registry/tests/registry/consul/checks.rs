@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::client::{put, read, register, send};
+use super::client::{get, put, read, register, send};
 use crate::{
     damping::ttl,
     support::{self, Registry, checked},
@@ -131,11 +131,21 @@ async fn checks_come_and_go_by_themselves() {
     put(&registry, "/v1/agent/check/pass/deep", "").await;
     assert_eq!(status(&registry, "mirror").await, "passing");
 
-    // The node's check counts for its instances.
+    // A check of no service is shown, and counts for nobody: every client has the same agent here.
+    let waiting = get(&registry, "/v1/health/service/web").await.index();
     put(&registry, "/v1/agent/check/fail/disk", "").await;
+    assert_eq!(status(&registry, "disk").await, "critical");
+    let web = get(&registry, "/v1/health/service/web?passing").await;
+    assert_eq!(web.json().as_array().unwrap().len(), 1);
+    let told = get(&registry, "/v1/health/service/web").await;
+    assert_eq!(told.index(), waiting);
+    let checks = told.json()[0]["Checks"].to_string();
+    assert!(!checks.contains("disk"), "{checks}");
     assert_eq!(
-        read(&registry, "/v1/health/service/web?passing").await,
-        json!([])
+        get(&registry, "/v1/agent/health/service/id/web-1")
+            .await
+            .status,
+        200
     );
     put(&registry, "/v1/agent/check/deregister/disk", "").await;
     let passing = read(&registry, "/v1/health/service/web?passing").await;

@@ -10,10 +10,10 @@ use crate::support::{Registry, soon};
 
 /// An answer.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     head: String,
-    pub(super) body: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
@@ -41,7 +41,7 @@ impl Answer {
 }
 
 /// Sends a request, whatever its method and body.
-pub(super) async fn send(registry: &Registry, method: &str, path: &str, body: &str) -> Answer {
+pub(crate) async fn send(registry: &Registry, method: &str, path: &str, body: &str) -> Answer {
     let authority = registry.authority();
     let exchange = async {
         let mut stream = TcpStream::connect(&authority).await.unwrap();
@@ -64,7 +64,7 @@ pub(super) async fn send(registry: &Registry, method: &str, path: &str, body: &s
     }
 }
 
-pub(super) async fn get(registry: &Registry, path: &str) -> Answer {
+pub(crate) async fn get(registry: &Registry, path: &str) -> Answer {
     send(registry, "GET", path, "").await
 }
 

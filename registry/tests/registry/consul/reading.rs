@@ -118,7 +118,7 @@ async fn what_is_not_served_is_said_in_a_sentence() {
         "/v1/acl/tokens",
     ] {
         let answer = get(&registry, path).await;
-        assert_eq!(answer.status, 404, "{path}");
+        assert_eq!(answer.status, 501, "{path}");
         assert!(
             answer.body.ends_with('.') && !answer.body.contains('\n'),
             "{answer:?}"
