@@ -29,6 +29,7 @@ use mizan::{
     Server,
     server::{Limits, ServeError},
 };
+use rustix::process::{Resource, getrlimit};
 use tokio_util::sync::CancellationToken;
 
 #[cfg(any(test, fuzzing))]
