@@ -26,6 +26,8 @@ pub(super) struct Tracked {
     call: Option<CallEnding>,
     sizes: Option<Scanner>,
     deadline: Option<Instant>,
+    /// A status that came with the headers although something may follow; nearly never.
+    early: Option<Box<HeaderMap>>,
     /// Made only when there is something to wait for.
     alarm: Option<Pin<Box<Sleep>>>,
     /// How it ended, once it has.
@@ -46,6 +48,7 @@ impl Tracked {
             call: None,
             sizes: response_bytes_max.map(Scanner::new),
             deadline,
+            early: None,
             alarm: None,
             ended: None,
         }
@@ -61,6 +64,32 @@ impl Tracked {
             ended: Some(code),
             ..Self::new(inner, attempt, None, None)
         }
+    }
+
+    /// The headers say a status, but are not the end: it holds if nothing follows. What follows goes
+    /// before it, as in gRPC's other clients.
+    pub(super) fn with_early(self, status: HeaderMap) -> Self {
+        Self {
+            early: Some(Box::new(status)),
+            ..self
+        }
+    }
+
+    fn trailers(&mut self, mut trailers: HeaderMap) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let code = code_of(&trailers);
+        if code == Code::Cancelled && self.has_passed() {
+            return self.late();
+        }
+        if code == Code::Ok && !self.attempt.received.is_whole() {
+            let message = "the answer says OK in the middle of a message";
+            return self.fail(status::refused(Code::Internal, "ANSWER_MALFORMED", message));
+        }
+        self.attempt.asked_for(code, &trailers);
+        self.finish(code);
+        if code != Code::Ok {
+            received::mark(&mut trailers);
+        }
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
 
     /// This is the call's answer: the call ends with it.
@@ -143,22 +172,15 @@ impl http_body::Body for Tracked {
             return Poll::Ready(None);
         };
         match Pin::new(&mut *inner).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                let mut trailers = match frame.into_trailers() {
-                    Ok(trailers) => trailers,
-                    Err(frame) => return this.data(frame),
-                };
-                let code = code_of(&trailers);
-                if code == Code::Cancelled && this.has_passed() {
-                    return this.late();
+            Poll::Ready(Some(Ok(frame))) => match frame.into_trailers() {
+                Ok(trailers) => this.trailers(trailers),
+                Err(frame) => {
+                    if frame.data_ref().is_some_and(|data| !data.is_empty()) {
+                        this.early = None;
+                    }
+                    this.data(frame)
                 }
-                this.attempt.asked_for(code, &trailers);
-                this.finish(code);
-                if code != Code::Ok {
-                    received::mark(&mut trailers);
-                }
-                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
-            }
+            },
             Poll::Ready(Some(Err(status))) => {
                 if inner.is_ours() {
                     // What failed on this side says nothing of the callee.
@@ -170,6 +192,9 @@ impl http_body::Body for Tracked {
                 this.fail(status)
             }
             Poll::Ready(None) => {
+                if let Some(early) = this.early.take() {
+                    return this.trailers(*early);
+                }
                 // No trailers: the client library reports it; for the breaker it is no answer.
                 this.finish(Code::Unknown);
                 Poll::Ready(None)

@@ -25,7 +25,8 @@ use std::{
     time::{Duration, Instant as StdInstant},
 };
 
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http_body::Body as _;
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, body::Body};
@@ -408,7 +409,8 @@ impl Call<'_> {
         if status.is_none() && response.status() == StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE {
             // The caller's own doing: it says nothing of the callee, and helps nobody again.
             let message = format!("{authority} takes less request metadata; send less");
-            let code = Code::ResourceExhausted;
+            // gRPC knows no status for 431.
+            let code = Code::Unknown;
             ending.unsent(code);
             return Ended {
                 end: End::Declined,
@@ -429,6 +431,9 @@ impl Call<'_> {
                 answer: Err(status::refused(code, "HTTP_STATUS", message)),
             };
         }
+        let mut response = response;
+        let early = not_yet(&mut response);
+        let status = response.headers().get(Status::GRPC_STATUS);
         let end = End::of_response(response.headers());
         let code = status.map(|code| Code::from_bytes(code.as_bytes()));
         if code == Some(Code::Cancelled) && late.has_passed() {
@@ -436,7 +441,6 @@ impl Call<'_> {
             let error = SendError::Unknown(Status::cancelled(""));
             return failed(error, authority, late, ending);
         }
-        let mut response = response;
         if let Some(code) = code {
             ending.asked_for(code, response.headers());
             if code != Code::Ok {
@@ -446,13 +450,37 @@ impl Call<'_> {
         let max = self.route.settings.response_bytes_max;
         let response = response.map(|body| match code {
             Some(code) => Tracked::ended(body, ending, code),
-            None => Tracked::new(body, ending, max, self.deadline.said()),
+            None => {
+                let tracked = Tracked::new(body, ending, max, self.deadline.said());
+                match early {
+                    Some(status) => tracked.with_early(status),
+                    None => tracked,
+                }
+            }
         });
         Ended {
             end,
             answer: Ok(response),
         }
     }
+}
+
+/// A status among headers that are not the end of the response, taken out of them.
+fn not_yet(response: &mut Response<Incoming>) -> Option<HeaderMap> {
+    if response.body().is_end_stream() || !response.headers().contains_key(Status::GRPC_STATUS) {
+        return None;
+    }
+    let mut status = HeaderMap::new();
+    for name in [
+        Status::GRPC_STATUS,
+        Status::GRPC_MESSAGE,
+        Status::GRPC_STATUS_DETAILS,
+    ] {
+        if let Some(value) = response.headers_mut().remove(&name) {
+            status.insert(name, value);
+        }
+    }
+    Some(status)
 }
 
 /// Until when an attempt may take, and whether that is its own limit rather than the call's.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use mizan::{Channel, breaker, connection, retry::Policy, status};
 use mizan_contracts::registry::v1::{
-    ListServicesRequest, registry_service_client::RegistryServiceClient,
+    ListServicesRequest, WatchInstancesRequest, registry_service_client::RegistryServiceClient,
 };
 use tokio::sync::Notify;
 use tonic::{Code, Request, Status};
@@ -144,14 +144,18 @@ async fn metadata_that_the_callee_does_not_take_is_its_callers_own_fault() {
         }
     })
     .await;
-    for (server, reached) in [(strict, 0), (proxy, 20)] {
+    let expected = [
+        (strict, 0, Code::ResourceExhausted),
+        (proxy, 20, Code::Unknown),
+    ];
+    for (server, reached, code) in expected {
         let (channel, client) = client(channel(&server));
         for _ in 0..20 {
             let mut request = Request::new(ListServicesRequest::default());
             let token = "t".repeat(20 << 10).parse().unwrap();
             request.metadata_mut().insert("x-token", token);
             let error = client.clone().list_services(request).await.unwrap_err();
-            assert_eq!(error.code(), Code::ResourceExhausted);
+            assert_eq!(error.code(), code);
             let reason = status::reason(&error);
             assert_eq!(reason.as_deref(), Some("METADATA_TOO_LARGE"));
         }
@@ -243,5 +247,56 @@ async fn what_a_callee_says_beside_its_status_is_its_callers_and_goes_no_further
             assert!(!metadata.contains_key(name), "{name}: {metadata:?}");
         }
         assert_eq!(metadata.get("x-own").unwrap(), "1");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_says_ok_in_the_middle_of_a_message_is_none() {
+    for cut in [3, 7] {
+        let server = Wire::start(move |mut call| async move {
+            let mut answer = call.begin();
+            answer.raw(&[0, 0, 0, 0, 9, 1, 2][..cut]);
+            answer.end(0);
+        })
+        .await;
+        let (_, client) = client(channel(&server).retry(Policy::never()));
+        let answers = client
+            .clone()
+            .watch_instances(WatchInstancesRequest::default())
+            .await;
+        let broken = match answers {
+            Ok(answers) => answers.into_inner().message().await.unwrap_err(),
+            Err(broken) => broken,
+        };
+        assert_eq!(broken.code(), Code::Internal, "{broken:?}");
+        assert_eq!(status::reason(&broken).as_deref(), Some("ANSWER_MALFORMED"));
+    }
+}
+
+#[tokio::test]
+async fn a_status_among_headers_that_are_not_the_end_is_what_is_left_when_nothing_follows() {
+    // What follows it: nothing, trailers, a message and trailers.
+    for (follows, code) in [(0, Code::NotFound), (1, Code::Ok), (2, Code::Ok)] {
+        let server = Wire::start(move |mut call| async move {
+            let mut answer = call.begin_with(&[("grpc-status", "5")]);
+            match follows {
+                0 => answer.close(),
+                1 => answer.end(9),
+                _ => {
+                    answer.message(b"");
+                    answer.end(0);
+                }
+            }
+        })
+        .await;
+        let (_, client) = client(channel(&server).retry(Policy::never()));
+        let answer = call(&client).await;
+        let expected = if follows == 1 {
+            Code::FailedPrecondition
+        } else {
+            code
+        };
+        let told = answer.map_or_else(|status| status.code(), |()| Code::Ok);
+        assert_eq!(told, expected, "{follows}");
     }
 }

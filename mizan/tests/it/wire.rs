@@ -99,6 +99,18 @@ impl Received {
         stream.unwrap().send_trailers(map(trailers)).unwrap();
     }
 
+    /// The same, with more headers.
+    pub(crate) fn begin_with(&mut self, also: &[(&str, &str)]) -> Answering {
+        let mut response = Response::builder().header("content-type", "application/grpc");
+        for (name, value) in also {
+            response = response.header(*name, *value);
+        }
+        let stream = self
+            .respond
+            .send_response(response.body(()).unwrap(), false);
+        Answering(stream.unwrap())
+    }
+
     /// One empty message and OK.
     pub(crate) fn ok(mut self) {
         let mut answer = self.begin();
@@ -129,6 +141,18 @@ impl Answering {
         framed.put_u32(message.len().try_into().unwrap());
         framed.put_slice(message);
         self.0.send_data(framed.freeze(), false).unwrap();
+    }
+
+    /// Bytes as they are.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) {
+        self.0
+            .send_data(Bytes::copy_from_slice(bytes), false)
+            .unwrap();
+    }
+
+    /// The end, without trailers.
+    pub(crate) fn close(mut self) {
+        self.0.send_data(Bytes::new(), true).unwrap();
     }
 
     pub(crate) fn end(mut self, code: i32) {

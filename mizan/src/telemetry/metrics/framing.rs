@@ -38,6 +38,11 @@ impl MessageBytes {
         }
     }
 
+    /// Whether no message was begun that has not ended.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.left == 0 && self.read == 0
+    }
+
     /// The bytes of messages so far.
     pub(crate) fn total(&self) -> u64 {
         self.total
@@ -71,6 +76,13 @@ mod tests {
                 bytes.feed(chunk);
             }
             prop_assert_eq!(bytes.total(), sizes.iter().sum::<usize>() as u64);
+            prop_assert!(bytes.is_whole());
+            bytes.feed(&[0, 0, 0, 0]);
+            prop_assert!(!bytes.is_whole(), "in a prefix");
+            bytes.feed(&[2, 7]);
+            prop_assert!(!bytes.is_whole(), "in a message");
+            bytes.feed(&[7]);
+            prop_assert!(bytes.is_whole());
         }
 
         #[test]
