@@ -41,7 +41,7 @@ oracle:
     cd mizan/oracle/gobreaker && go test -count=1 ./... -write
     cd mizan/oracle/rate && go test -count=1 ./... -write
 
-# The registry through other people's clients.
+# Other people's clients and suites against Mizan.
 interop:
     interop/run
 
