@@ -6,6 +6,7 @@ mod breaking;
 mod calling;
 mod defects;
 mod draining;
+mod handlers;
 mod hurrying;
 mod instances;
 mod layers;
