@@ -1,6 +1,6 @@
 //! Connections: accepting, idling, closing.
 
-use std::{convert::Infallible, net::IpAddr, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
@@ -15,38 +15,36 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Limits,
-    calls::Calls,
+    Http2, Limits,
+    calls::{Calls, Peer},
     life::ConnectionLoad,
     listen::{Accepted, Listener},
     transport::Watched,
     turns::Turns,
 };
 
-/// How often an HTTP/2 client is asked whether it is still there, and how long it has to answer. A
-/// client that reads slowly finds the question behind all that is on its way to it, megabytes where
-/// its window is large; at 10 s it was taken for dead in the middle of an answer.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The most calls one HTTP/2 connection may carry at once.
-const STREAMS_MAX: u32 = 1000;
-
 /// How many calls of a connection may be called off before the server has looked at them. A client
 /// whose calls all run out of time while the server is busy calls off as many as it may have under
 /// way, and must not lose its connection for it: the HTTP/2 library's own bound is 20, and answers
 /// overload by cutting every call there is. More than that is the attack of CVE-2023-44487: the
 /// connection ends with ENHANCE_YOUR_CALM.
-const CALLED_OFF_MAX: usize = STREAMS_MAX as usize;
+const CALLED_OFF_MAX: usize = 1000;
 
 /// The pause after the system refused a connection (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How connections are carried.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) limits: Limits,
+    pub(super) http2: Http2,
+}
 
 /// Accepts until `closing`: then no longer, and what is left are the connections that finish.
 pub(super) async fn accept(
     listener: Listener,
     calls: Arc<Calls>,
-    limits: Limits,
+    settings: Settings,
     closing: CancellationToken,
 ) -> JoinSet<()> {
     let mut connections = JoinSet::new();
@@ -56,17 +54,18 @@ pub(super) async fn accept(
             () = closing.cancelled() => return connections,
             accepted = listener.accept() => match accepted {
                 // Closed at once: left waiting, the client would not turn to another instance.
-                Ok(_) if connections.len() >= limits.connections_max => {
+                Ok(_) if connections.len() >= settings.limits.connections_max => {
                     if !std::mem::replace(&mut full, true) {
                         let connections = connections.len();
                         tracing::warn!(connections, "no more connections are taken");
                     }
                 }
-                Ok(Accepted { stream, local, .. }) => {
+                Ok(Accepted { stream, local, info, .. }) => {
                     full = false;
                     let local = local.map(|local| local.ip());
+                    let peer = Peer { local, info };
                     let connection =
-                        carry(stream, local, calls.clone(), limits.clone(), closing.clone());
+                        carry(stream, peer, calls.clone(), settings.clone(), closing.clone());
                     connections.spawn(connection);
                 }
                 Err(error) => {
@@ -93,16 +92,17 @@ pub(super) async fn finish(mut connections: JoinSet<()>, end: Instant) -> usize 
     unfinished
 }
 
-/// Carries one connection, to this address of ours, to its end.
+/// Carries one connection to its end.
 async fn carry<S>(
     stream: S,
-    local: Option<IpAddr>,
+    peer: Peer,
     calls: Arc<Calls>,
-    limits: Limits,
+    settings: Settings,
     closing: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let Settings { limits, http2 } = settings;
     let (load, others) = (calls.load().clone(), calls.connections().clone());
     let load = ConnectionLoad::new(load, limits.unread_max);
     let load = Arc::new(load.making_room(move |asking| others.make_room(asking)));
@@ -110,13 +110,13 @@ async fn carry<S>(
     let turns = Turns::new(load.clone(), limits.unread_timeout);
     // Whatever ends this connection: calls that it read and nobody began end with it.
     let _ending = turns.ending();
-    let (counted, reading) = (load.clone(), turns.clone());
+    let (counted, reading, peer) = (load.clone(), turns.clone(), Arc::new(peer));
     let service = service_fn(move |request| {
-        let calls = calls.clone();
+        let (calls, peer) = (calls.clone(), peer.clone());
         // Now, as the connection reads it, and not when its turn comes.
         let arrival = calls.arrive(&request, &counted);
         reading.read(arrival.progress());
-        async move { Ok::<_, Infallible>(calls.handle(request, arrival, local).await) }
+        async move { Ok::<_, Infallible>(calls.handle(request, arrival, &peer).await) }
     });
     let mut builder = Builder::new(turns.clone());
     builder
@@ -126,10 +126,12 @@ async fn carry<S>(
     builder
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_pending_accept_reset_streams(CALLED_OFF_MAX);
+        .initial_stream_window_size(http2.stream_window)
+        .initial_connection_window_size(http2.connection_window)
+        .keep_alive_interval(http2.keep_alive_interval)
+        .keep_alive_timeout(http2.keep_alive_timeout)
+        .max_concurrent_streams(http2.streams_max)
+        .max_pending_accept_reset_streams(CALLED_OFF_MAX.max(http2.streams_max as usize));
     let stream = TokioIo::new(Watched::new(stream, load.clone()));
     let mut connection = pin!(builder.serve_connection(stream, service));
     let mut idle = pin!(idle(&load, limits.idle_timeout));

@@ -24,7 +24,10 @@ use super::{
     Limits,
     body::{Answering, ResponseBody, Way, panicked, stop_retries, unread_status},
     connections::Connections,
+    layers::Wrapped,
     life::{ConnectionLoad, Life, Load},
+    limits::HandlerTimes,
+    listen::ConnectInfo,
     origin::Origins,
     progress::Progress,
     record::Record,
@@ -44,7 +47,9 @@ const SHED_RETRY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Routers {
     /// The services: gRPC.
-    pub(super) services: axum::Router,
+    pub(super) services: Wrapped,
+    /// `grpc.health.v1.Health`, which nothing is put around.
+    pub(super) health: axum::Router,
     /// Pages and routes: plain HTTP.
     pub(super) pages: axum::Router,
     /// Whether gRPC-Web reaches the services too.
@@ -61,7 +66,7 @@ pub(super) struct Calls {
     origins: Origins,
     load: Arc<Load>,
     connections: Arc<Connections>,
-    handler_timeout: Duration,
+    times: HandlerTimes,
     metrics: Arc<ServerMetrics>,
     closing: CancellationToken,
 }
@@ -70,6 +75,7 @@ impl Calls {
     pub(super) fn new(
         routers: Routers,
         limits: &Limits,
+        times: HandlerTimes,
         origins: Origins,
         metrics: Arc<ServerMetrics>,
         closing: CancellationToken,
@@ -83,7 +89,7 @@ impl Calls {
             metrics,
             load,
             connections: Arc::default(),
-            handler_timeout: limits.handler_timeout,
+            times,
             closing,
         }
     }
@@ -134,18 +140,19 @@ impl Calls {
         }
     }
 
-    /// Handles one request of a connection to this address of ours; always answers.
+    /// Handles one request of a connection to this peer; always answers.
     pub(super) async fn handle(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         arrival: Arrival,
-        local: Option<IpAddr>,
+        peer: &Peer,
     ) -> Response<Answer> {
+        peer.info.put(request.extensions_mut());
         if arrival.kind != Kind::Http && !arrival.web {
             return self.call(request, arrival).await.map(Either::Left);
         }
         // What a browser can send, for whatever page it shows.
-        if let Some(refused) = self.origins.refuse(&request, local) {
+        if let Some(refused) = self.origins.refuse(&request, peer.local) {
             return sized(refused.into_response(), arrival.way).map(Either::Left);
         }
         // In boxes: in the future of a call they would take room that is moved with each of them.
@@ -213,8 +220,14 @@ impl Calls {
         let now = arrival.at;
         let path = request.uri().path().to_owned();
         let callers = deadline::requested(request.headers(), now);
-        let handlers = deadline::nearest(Some(self.handler_timeout), request.headers(), now);
-        let context = CallContext::received(request.headers(), handlers);
+        let own = self.times.of(&path, callers.is_some());
+        let handlers = deadline::nearest(own, request.headers(), now);
+        let context = CallContext::received(
+            request.headers(),
+            handlers,
+            request.uri().authority(),
+            Some(&self.closing),
+        );
         let span = telemetry::recv(&path, &context.trace(), context.request_id());
         let mut record = Record::begin(&self.metrics, &path, span.clone(), now);
         let request = record.counted(request);
@@ -261,7 +274,13 @@ impl Calls {
         {
             return deadline::elapsed("before the handler began").into_http();
         }
-        let handler = route(&self.routers.services, request);
+        let handler = async {
+            if is_health(request.uri().path()) {
+                route(&self.routers.health, request).await
+            } else {
+                self.routers.services.call(request).await
+            }
+        };
         let handler = AssertUnwindSafe(handler).catch_unwind();
         let handler = context.clone().scope(handler);
         let outcome = match context.deadline() {
@@ -312,6 +331,13 @@ async fn route(router: &axum::Router, request: Request<Body>) -> Response<Body> 
     }
 }
 
+/// Who is at the other end of a connection, and by which address of ours.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    pub(super) local: Option<IpAddr>,
+    pub(super) info: ConnectInfo,
+}
+
 /// A request that has arrived.
 #[derive(Debug)]
 pub(super) struct Arrival {
@@ -353,6 +379,11 @@ fn is_infrastructure(path: &str) -> bool {
                 | "reflection.v1alpha.ServerReflection"
         )
     })
+}
+
+/// Whether a path is health's.
+fn is_health(path: &str) -> bool {
+    path.starts_with("/grpc.health.v1.Health/")
 }
 
 /// Whether a request is a call, which only gRPC as gRPC is: a POST by HTTP/2 whose body says so. A

@@ -20,7 +20,9 @@ mod calls;
 mod connections;
 mod fullness;
 mod health;
+mod layers;
 mod life;
+mod limits;
 mod listen;
 mod metrics;
 mod origin;
@@ -47,11 +49,13 @@ use http::{Request, StatusCode};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{body::Body, server::NamedService, service::Routes};
-use tower::Service;
+use tower::{BoxError, Layer, Service};
 
-pub use listen::{Accept, Accepted, Accepting, Listener};
+pub use layers::Services;
+pub use limits::{Http2, Limits};
+pub use listen::{Accept, Accepted, Accepting, ConnectInfo, Listener};
 
-use self::origin::Origins;
+use self::{layers::Layers, limits::HandlerTimes, origin::Origins};
 use crate::{args::ServerArgs, telemetry::metrics::Registry};
 
 /// How long a deregistered instance goes on answering before it turns connections away: the time
@@ -61,61 +65,15 @@ const LINGER: Duration = Duration::from_millis(200);
 /// What a longer drain counts as: a week, so that its end can be said.
 const DRAIN_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What a server allows, each with its reason.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// The most calls handled, or waiting for their turn, at once; further ones are refused with
-    /// RESOURCE_EXHAUSTED before they cost anything. A call counts until its answer begins: a
-    /// stream that is quiet costs memory only, and the bound on that is the connections'. Health
-    /// and reflection are exempt. 1024: far above what two cores keep busy, far below what memory
-    /// holds, and worked off within the channel's default deadline at 205 calls a second. While there
-    /// are other connections, the last quarter is for those that hold at most a sixteenth.
-    pub calls_max: usize,
-    /// The most connections at once, each with up to 1000 calls; further ones are closed as they
-    /// come. 10,000: more than a fleet of 300 services opens to one instance.
-    pub connections_max: usize,
-    /// The longest a handler may take until its response begins. 10 s: twice the channel's default
-    /// deadline, for callers that set none.
-    pub handler_timeout: Duration,
-    /// The longest a client may take to send the headers of an HTTP/1 request. 10 s.
-    pub header_timeout: Duration,
-    /// How long a connection may carry nothing before it is told to go. 60 s.
-    pub idle_timeout: Duration,
-    /// The most bytes of answers that wait for one connection's client. An answer that does not fit
-    /// is refused with RESOURCE_EXHAUSTED, `ANSWERS_UNREAD` (a page with 503), unless it is the only
-    /// one there; a stream that has begun waits. 64 MiB: sixteen messages of the most that gRPC
-    /// clients take by default.
-    pub unread_max: usize,
-    /// How long a client may leave an answer unread, not taking a part of it, before its stream is
-    /// reset; and its connection, before it is cut, if no byte of it leaves for so long. 60 s: a
-    /// client on a slow line that has megabytes in its buffers asks for more only now and then.
-    pub unread_timeout: Duration,
-    /// The most bytes for all that is open: 6 KiB for each call, also a quiet stream, and the
-    /// answers that wait. Beyond that the connection which holds most is cut. 512 MiB.
-    pub held_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            calls_max: 1024,
-            connections_max: 10_000,
-            handler_timeout: Duration::from_secs(10),
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(60),
-            unread_max: 64 << 20,
-            unread_timeout: Duration::from_secs(60),
-            held_max: 512 << 20,
-        }
-    }
-}
-
 /// A gRPC server in the making; see the module's documentation.
 #[derive(Debug)]
 pub struct Server {
     name: String,
     args: Option<ServerArgs>,
     limits: Limits,
+    http2: Http2,
+    handler_times: Vec<(String, Option<Duration>)>,
+    layers: Layers,
     routes: Routes,
     http: axum::Router,
     web: bool,
@@ -134,6 +92,9 @@ pub enum ServeError {
     /// The listener is not usable.
     #[error("cannot use the listener")]
     Listener(#[from] std::io::Error),
+    /// The settings cannot be.
+    #[error("cannot serve with these settings: {0}")]
+    Settings(&'static str),
 }
 
 impl Server {
@@ -145,6 +106,9 @@ impl Server {
             name: name.into(),
             args: None,
             limits: Limits::default(),
+            http2: Http2::default(),
+            handler_times: Vec::new(),
+            layers: Layers::default(),
             routes: Routes::default(),
             http: axum::Router::new(),
             web: false,
@@ -179,6 +143,48 @@ impl Server {
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Other settings of HTTP/2 than the default ones. [`serve`](Self::serve) refuses what cannot be.
+    #[must_use]
+    pub fn http2(mut self, settings: Http2) -> Self {
+        self.http2 = settings;
+        self
+    }
+
+    /// How long the handlers of a method, "package.Service/Method", or of all of a service,
+    /// "package.Service", may take until their response begins. With `Some`, no longer than that,
+    /// whatever the caller says. With `None`, as long as the caller's deadline allows, and without end
+    /// for a caller that sets none. A method goes before its service.
+    ///
+    /// Where nothing is said here, a caller's deadline is the bound, and
+    /// [`Limits::handler_timeout`] for callers without one.
+    #[must_use]
+    pub fn handler_timeout(mut self, name: impl Into<String>, limit: Option<Duration>) -> Self {
+        self.handler_times.push((name.into(), limit));
+        self
+    }
+
+    /// Puts a layer of tower around all services, reflection included; the one that was put first is
+    /// outermost. Not around health, which the registry and load balancers ask without credentials,
+    /// nor around plain routes. It takes the layers that tonic's own server takes.
+    ///
+    /// It is part of a call: within its record, its trace, its deadline and its place among the calls.
+    /// A call that is shed never reaches it; its panic is INTERNAL. An error that it returns is
+    /// answered as the [`tonic::Status`] that it is, or else as INTERNAL.
+    #[must_use]
+    pub fn layer<L, B>(mut self, layer: L) -> Self
+    where
+        L: Layer<Services> + Send + Sync + 'static,
+        L::Service: Service<Request<Body>, Response = http::Response<B>, Error: Into<BoxError>, Future: Send>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        B: http_body::Body<Data = bytes::Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        self.layers.push(layer);
         self
     }
 
@@ -261,11 +267,23 @@ impl Server {
         listener: Listener,
         shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
     ) -> Result<(), ServeError> {
-        let address = listener.local_addr()?;
+        if let Some(rule) = self.http2.broken_rule() {
+            return Err(ServeError::Settings(rule));
+        }
+        let (address, place) = (listener.address()?, listener.place());
         let args = self
             .args
             .clone()
             .unwrap_or_else(|| ServerArgs::with_registry(Vec::new()));
+        let mut args = args;
+        let instance = register::instance(&self.name, address, &args);
+        if instance.port == 0 && address.is_none() && !args.registry.is_empty() {
+            tracing::warn!(
+                service = %self.name, %place,
+                "registered nowhere: what it listens on has no HOST:PORT, and none is advertised (--advertise)"
+            );
+            args.registry.clear();
+        }
         let reporter = serving::Reporter::new();
         let state = health::State::new(!args.registry.is_empty(), reporter.clone());
         let routers = self.routers(&reporter, &state)?;
@@ -273,7 +291,7 @@ impl Server {
         let stop_registering = CancellationToken::new();
         // Both end with this future, should it be dropped: then nothing is drained.
         let registration = AbortOnDropHandle::new(tokio::spawn(register::keep_registered(
-            register::instance(&self.name, address, &args),
+            instance,
             register::Registries {
                 authorities: args.registry.clone(),
                 connector: args.connector.clone(),
@@ -284,7 +302,18 @@ impl Server {
         let closing = CancellationToken::new();
         let counted = self.metrics.server();
         let origins = Origins::allowing(args.allow_host.clone());
-        let calls = calls::Calls::new(routers, &self.limits, origins, counted, closing.clone());
+        let mut times = HandlerTimes::new(self.limits.handler_timeout);
+        for (name, limit) in &self.handler_times {
+            times.name(name, *limit);
+        }
+        let calls = calls::Calls::new(
+            routers,
+            &self.limits,
+            times,
+            origins,
+            counted,
+            closing.clone(),
+        );
         let calls = Arc::new(calls);
         let _looking = AbortOnDropHandle::new(tokio::spawn(look(
             self.name.clone(),
@@ -294,13 +323,16 @@ impl Server {
         let accepting = AbortOnDropHandle::new(tokio::spawn(accept::accept(
             listener,
             calls,
-            self.limits.clone(),
+            accept::Settings {
+                limits: self.limits.clone(),
+                http2: self.http2.clone(),
+            },
             closing.clone(),
         )));
-        tracing::info!(service = %self.name, %address, "serving");
+        tracing::info!(service = %self.name, address = %place, "serving");
 
         shutdown.await;
-        tracing::info!(service = %self.name, %address, "draining");
+        tracing::info!(service = %self.name, address = %place, "draining");
         let end = Instant::now() + args.drain().min(DRAIN_MAX);
         state.drain();
         stop_registering.cancel();
@@ -314,7 +346,7 @@ impl Server {
             Ok(connections) => accept::finish(connections, end).await,
             Err(_) => 0,
         };
-        tracing::info!(service = %self.name, %address, unfinished, "drained");
+        tracing::info!(service = %self.name, address = %place, unfinished, "drained");
         Ok(())
     }
 
@@ -342,9 +374,12 @@ impl Server {
         let services = self
             .routes
             .clone()
-            .add_service(serving::health(&self.services, reporter))
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
+            .prepare()
+            .into_axum_router();
+        let services = self.layers.around(services);
+        let health = Routes::new(serving::health(&self.services, reporter))
             .prepare()
             .into_axum_router();
         let names: Arc<[&'static str]> = self.services.iter().copied().collect();
@@ -355,6 +390,7 @@ impl Server {
             .fallback(move |request| std::future::ready(unknown(&request, &names)));
         Ok(calls::Routers {
             services,
+            health,
             pages,
             web: self.web,
         })
@@ -402,22 +438,25 @@ fn unknown(request: &Request<axum::body::Body>, services: &[&str]) -> axum::resp
     (StatusCode::NOT_FOUND, text).into_response()
 }
 
-/// The host, without the brackets of IPv6, and the port that others reach a listener by.
-fn advertised(address: SocketAddr, args: &ServerArgs) -> (String, u16) {
+/// The host, without the brackets of IPv6, and the port that others reach a listener by; port 0
+/// where there is none.
+fn advertised(address: Option<SocketAddr>, args: &ServerArgs) -> (String, u16) {
+    let port = address.map_or(0, |address| address.port());
     let plain = |host: &str| host.trim_matches(['[', ']']).to_owned();
     let Some(advertise) = args.advertise.as_deref() else {
-        return (register::reachable_host(address, args), address.port());
+        let host = address.map(|address| register::reachable_host(address, args));
+        return (host.unwrap_or_default(), port);
     };
     if let Ok(ip) = plain(advertise).parse::<IpAddr>() {
         // The colons of an IPv6 address announce no port.
-        return (ip.to_string(), address.port());
+        return (ip.to_string(), port);
     }
     match advertise
         .rsplit_once(':')
         .map(|(host, port)| (host, port.parse()))
     {
         Some((host, Ok(port))) => (plain(host), port),
-        _ => (plain(advertise), address.port()),
+        _ => (plain(advertise), port),
     }
 }
 
@@ -441,7 +480,7 @@ mod tests {
             (Some("2001:db8::1"), "2001:db8::1", 50051),
             (Some("192.0.2.1"), "192.0.2.1", 50051),
         ] {
-            let found = advertised(listening, &args(advertise));
+            let found = advertised(Some(listening), &args(advertise));
             assert_eq!(found, (host.to_owned(), port), "{advertise:?}");
         }
     }

@@ -53,7 +53,7 @@ impl Registries {
 }
 
 /// What this server registers as.
-pub(super) fn instance(service: &str, address: SocketAddr, args: &ServerArgs) -> Instance {
+pub(super) fn instance(service: &str, address: Option<SocketAddr>, args: &ServerArgs) -> Instance {
     let (host, port) = super::advertised(address, args);
     let id = args.instance_id.clone();
     Instance {

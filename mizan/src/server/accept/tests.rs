@@ -16,11 +16,22 @@ use super::*;
 use crate::{
     server::{
         calls::Routers,
+        layers::Wrapped,
         life::{Life, Load},
+        limits::HandlerTimes,
         origin::Origins,
     },
     telemetry::metrics::Registry,
 };
+
+impl Settings {
+    fn of(limits: Limits) -> Self {
+        Self {
+            limits,
+            http2: Http2::default(),
+        }
+    }
+}
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -126,7 +137,8 @@ mod frame {
 
 fn calls(services: axum::Router, limits: &Limits, closing: &CancellationToken) -> Calls {
     let routers = Routers {
-        services,
+        services: Wrapped::Bare(services),
+        health: axum::Router::new(),
         pages: axum::Router::new(),
         web: false,
     };
@@ -134,6 +146,7 @@ fn calls(services: axum::Router, limits: &Limits, closing: &CancellationToken) -
     Calls::new(
         routers,
         limits,
+        HandlerTimes::new(limits.handler_timeout),
         Origins::default(),
         metrics,
         closing.clone(),
@@ -147,7 +160,13 @@ async fn said(bytes: &[u8]) -> (DuplexStream, JoinHandle<()>) {
     let limits = Limits::default();
     let closing = CancellationToken::new();
     let calls = Arc::new(calls(axum::Router::new(), &limits, &closing));
-    let carried = tokio::spawn(carry(server, None, calls, limits, closing));
+    let carried = tokio::spawn(carry(
+        server,
+        Peer::default(),
+        calls,
+        Settings::of(limits),
+        closing,
+    ));
     (client, carried)
 }
 
@@ -261,8 +280,9 @@ async fn a_connection_that_ends_gives_back_what_calls_hold_that_were_not_begun()
         }
         let (mut client, server) = duplex(1 << 20);
         client.write_all(&bytes).await.unwrap();
-        let (limits, closing) = (limits.clone(), closing.clone());
-        carry(Cut(server, reads), None, calls.clone(), limits, closing).await;
+        let (settings, closing) = (Settings::of(limits.clone()), closing.clone());
+        let cut = Cut(server, reads);
+        carry(cut, Peer::default(), calls.clone(), settings, closing).await;
         // Those that were begun are tasks, which end when they find their connection gone.
         let load = calls.load();
         for _ in 0..CALLS * 10 {
