@@ -235,8 +235,12 @@ impl Calls {
         if let Some(until) = callers {
             way.progress.until(until);
         }
-        let answer = self.answer(request, way.life.is_shed(), &context);
-        let mut response = answer.instrument(span).await;
+        let mut response = if deadline::is_malformed(request.headers()) {
+            malformed_timeout()
+        } else {
+            let answer = self.answer(request, way.life.is_shed(), &context);
+            answer.instrument(span).await
+        };
         way.life.answers();
         record.answered(&path, response.headers());
         stop_retries(&context, record.code(), response.headers_mut());
@@ -296,6 +300,18 @@ impl Calls {
             Err(_elapsed) => deadline::elapsed("in the handler").into_http(),
         }
     }
+}
+
+/// As gRPC's own servers answer it: a bad request, whose status is INTERNAL.
+fn malformed_timeout() -> Response<Body> {
+    let status = status::refused(
+        Code::Internal,
+        "MALFORMED_TIMEOUT",
+        "malformed grpc-timeout: it must be at most eight digits and one of H, M, S, m, u, n",
+    );
+    let mut response = status.into_http();
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response
 }
 
 /// A page, or the refusal that takes its place where there is no room for it.

@@ -158,7 +158,9 @@ impl HandlerTimes {
             return unnamed;
         }
         let method = path.strip_prefix('/').unwrap_or(path);
-        let service = method.rsplit_once('/').map_or(method, |(service, _)| service);
+        let service = method
+            .rsplit_once('/')
+            .map_or(method, |(service, _)| service);
         let named = self.named.get(method).or_else(|| self.named.get(service));
         named.map_or(unnamed, |limit| *limit)
     }

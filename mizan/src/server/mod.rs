@@ -177,8 +177,12 @@ impl Server {
     pub fn layer<L, B>(mut self, layer: L) -> Self
     where
         L: Layer<Services> + Send + Sync + 'static,
-        L::Service: Service<Request<Body>, Response = http::Response<B>, Error: Into<BoxError>, Future: Send>
-            + Clone
+        L::Service: Service<
+                Request<Body>,
+                Response = http::Response<B>,
+                Error: Into<BoxError>,
+                Future: Send,
+            > + Clone
             + Send
             + Sync
             + 'static,

@@ -5,6 +5,7 @@ mod breaking;
 mod calling;
 mod defects;
 mod draining;
+mod handlers;
 mod instances;
 mod layers;
 mod retrying;

@@ -374,21 +374,59 @@ async fn a_connection_on_which_nothing_is_said_is_closed() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_closed_until_one_ends() {
+async fn connections_beyond_the_limit_are_closed_while_none_is_idle() {
     let limits = Limits {
         connections_max: 1,
         ..Limits::default()
     };
+    let service = Scripted::silent();
     let server = Server::builder("scripted").unregistered().limits(limits);
-    let server = Running::start_server(server, &Scripted::ok()).await;
+    let server = Running::start_server(server, &service).await;
     let first = connection(&server).await;
+    let mut raw = RegistryServiceClient::new(first.clone());
+    let call = tokio::spawn(async move { raw.list_services(ListServicesRequest::default()).await });
+    while service.calls() == 0 {
+        tokio::task::yield_now().await;
+    }
     let authority = server.authority();
     let refused = Connection::open(&authority, PATIENCE).await.unwrap_err();
     assert!(!refused.reason().contains("timed out"), "{refused}");
     assert!(!first.is_closed());
+    call.abort();
     drop(first);
     while Connection::open(&authority, PATIENCE).await.is_err() {
         tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_full_server_sends_the_oldest_idle_connections_away_for_new_ones() {
+    let limits = Limits {
+        connections_max: 4,
+        ..Limits::default()
+    };
+    let server = Server::builder("scripted").unregistered().limits(limits);
+    let server = Running::start_server(server, &Scripted::ok()).await;
+    let mut open = Vec::new();
+    // Two speak HTTP/2, and the others say nothing at all.
+    for _ in 0..2 {
+        open.push(connection(&server).await);
+    }
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    for connection in &open {
+        connection.closed().await;
+    }
+    // Whoever comes now is served, though all that came before are still held by their clients.
+    loop {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        let _ = stream.write_all(request).await;
+        if rest(&mut stream).await.starts_with(b"HTTP/1.1 200") {
+            break;
+        }
     }
 }
 

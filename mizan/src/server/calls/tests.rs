@@ -15,14 +15,7 @@ fn calls(services: axum::Router, limits: &Limits) -> Calls {
     let metrics = Registry::new().server();
     let closing = CancellationToken::new();
     let times = HandlerTimes::new(limits.handler_timeout);
-    Calls::new(
-        routers,
-        limits,
-        times,
-        Origins::default(),
-        metrics,
-        closing,
-    )
+    Calls::new(routers, limits, times, Origins::default(), metrics, closing)
 }
 
 fn connection(calls: &Calls) -> Arc<ConnectionLoad> {
