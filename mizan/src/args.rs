@@ -42,6 +42,11 @@ pub struct ServerArgs {
     #[arg(long, env = "MIZAN_ALLOW_HOST", value_delimiter = ',')]
     pub allow_host: Vec<String>,
 
+    /// Origins of pages that may call the services by gRPC-Web, comma-separated, each as browsers write
+    /// it: https://app.example. Naming one has the server speak gRPC-Web.
+    #[arg(long, env = "MIZAN_CORS_ORIGIN", value_delimiter = ',')]
+    pub cors_origin: Vec<String>,
+
     /// How HTTP/2 is spoken.
     #[command(flatten)]
     pub http2: Http2Args,
@@ -68,6 +73,7 @@ impl ServerArgs {
             weight: 1,
             drain_seconds: 30,
             allow_host: Vec::new(),
+            cors_origin: Vec::new(),
             http2: Http2Args::default(),
             connector: tcp(),
         }

@@ -11,6 +11,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpListener, signal::unix};
 use tokio_util::sync::CancellationToken;
 
@@ -45,8 +46,10 @@ impl Future for Shutdown {
     }
 }
 
-/// Runs a server process to its end: starts logging and the runtime, listens, hands `serve` the
-/// listener and the shutdown, and says in one line on standard error why it failed, if it did.
+/// Runs a server process to its end: starts logging and the runtime, raises the limit of open files to
+/// what the system allows, listens, hands `serve` the listener and the shutdown, and says in one line
+/// on standard error why it failed, if it did. A second SIGTERM or SIGINT, while it drains, ends it at
+/// once: what is in flight is cut, and the exit code is 1.
 pub fn run<S, F, E>(name: &str, listen: SocketAddr, args: &ProcessArgs, serve: S) -> ExitCode
 where
     S: FnOnce(TcpListener, Shutdown) -> F,
@@ -69,15 +72,45 @@ where
     E: Into<BoxError>,
 {
     telemetry::init(args)?;
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers())
         .enable_all()
         .build()?;
-    runtime.block_on(async {
-        let shutdown = asked_to_stop(args.stop_with_stdin)?;
+    let again = CancellationToken::new();
+    let ended = runtime.block_on(async {
+        let shutdown = asked_to_stop(args.stop_with_stdin, again.clone())?;
         let listener = bind(listen).await?;
-        serve(listener, shutdown).await.map_err(Into::into)
-    })
+        tokio::select! {
+            served = serve(listener, shutdown) => served.map_err(Into::into),
+            () = again.cancelled() => Err(Cut.into()),
+        }
+    });
+    // Whoever asks twice waits for nothing that still blocks a thread.
+    if again.is_cancelled() {
+        runtime.shutdown_background();
+    }
+    ended
+}
+
+/// Asked twice to stop, the process did not finish draining.
+#[derive(Debug, thiserror::Error)]
+#[error("asked to stop a second time: what was in flight is cut")]
+struct Cut;
+
+/// Each connection is a file, and many systems begin with no more than 1,024: as many as may be.
+fn raise_open_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    let all = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// As many as there are cores, but at most four: a service waits more than it computes.
@@ -85,7 +118,7 @@ fn workers() -> usize {
     std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(1, 4))
 }
 
-fn asked_to_stop(with_stdin: bool) -> io::Result<Shutdown> {
+fn asked_to_stop(with_stdin: bool, again: CancellationToken) -> io::Result<Shutdown> {
     let mut terminate = unix::signal(unix::SignalKind::terminate())?;
     let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
     let orphaned = CancellationToken::new();
@@ -106,6 +139,15 @@ fn asked_to_stop(with_stdin: bool) -> io::Result<Shutdown> {
             _ = interrupt.recv() => tracing::info!(signal = "SIGINT", "asked to stop"),
             () = orphaned.cancelled() => tracing::info!("standard input closed, asked to stop"),
         }
+        // From now on somebody may lose patience with the drain.
+        tokio::spawn(async move {
+            let signal = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            tracing::warn!(signal, "asked to stop again: what is in flight is cut");
+            again.cancel();
+        });
     })))
 }
 

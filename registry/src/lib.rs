@@ -29,7 +29,6 @@ use mizan::{
     Server,
     server::{Limits, ServeError},
 };
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio_util::sync::CancellationToken;
 
 #[cfg(any(test, fuzzing))]
@@ -124,19 +123,6 @@ pub fn run(args: Args) -> ExitCode {
         process,
     } = args;
     mizan::process::run("registry", listen, &process, |listener, shutdown| {
-        raise_open_files();
         serve(listener, config, shutdown)
     })
-}
-
-/// Each connection is a file, and many systems begin with no more than 1,024: as many as may be.
-fn raise_open_files() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    let all = Rlimit {
-        current: maximum,
-        maximum,
-    };
-    if let Err(error) = setrlimit(Resource::Nofile, all) {
-        tracing::warn!(%error, "the limit of open files stays as it is");
-    }
 }

@@ -7,6 +7,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
+use rustix::process::{Resource, getrlimit};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::JoinSet,
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Http2, Limits,
     calls::{Calls, Peer},
+    connections::Connected,
     life::ConnectionLoad,
     listen::{Accepted, Listener},
     transport::Watched,
@@ -33,6 +35,13 @@ const CALLED_OFF_MAX: usize = 1000;
 /// The pause after the system refused a connection (out of file descriptors, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// The most connections that are told to go at once to make room for others, above the bound until
+/// they have gone.
+const LEAVING_MAX: usize = 64;
+
+/// How long a connection that was told to go to make room may take, if it carries nothing.
+const LEAVE: Duration = Duration::from_secs(1);
+
 /// How connections are carried.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -48,20 +57,24 @@ pub(super) async fn accept(
     closing: CancellationToken,
 ) -> JoinSet<()> {
     let mut connections = JoinSet::new();
-    let mut full = false;
+    let max = connections_max(settings.limits.connections_max);
+    let leaving_max = (max / 16).clamp(1, LEAVING_MAX);
+    let (mut refusing, mut failing) = (Said::default(), Said::default());
     loop {
         tokio::select! {
             () = closing.cancelled() => return connections,
             accepted = listener.accept() => match accepted {
-                // Closed at once: left waiting, the client would not turn to another instance.
-                Ok(_) if connections.len() >= settings.limits.connections_max => {
-                    if !std::mem::replace(&mut full, true) {
-                        let connections = connections.len();
-                        tracing::warn!(connections, "no more connections are taken");
-                    }
-                }
                 Ok(Accepted { stream, local, info, .. }) => {
-                    full = false;
+                    let beyond = (connections.len() + 1).saturating_sub(max);
+                    // A few at a time, so that not each newcomer has to look for one.
+                    let leaving = if beyond > 0 { calls.connections().send_away(leaving_max) } else { 0 };
+                    if beyond > leaving {
+                        // Closed at once: left waiting, the client would not turn to another instance.
+                        if let Some(times) = refusing.again() {
+                            tracing::warn!(max, times, "no more connections are taken: none is idle");
+                        }
+                        continue;
+                    }
                     let local = local.map(|local| local.ip());
                     let peer = Peer { local, info };
                     let connection =
@@ -69,13 +82,48 @@ pub(super) async fn accept(
                     connections.spawn(connection);
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "connection not accepted");
+                    // Where files are short, those that carry nothing give theirs back.
+                    calls.connections().send_away(leaving_max);
+                    if let Some(times) = failing.again() {
+                        tracing::warn!(%error, times, "connections not accepted");
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             },
             // Reaps those that ended, so that the set does not grow.
             Some(_) = connections.join_next() => {}
         }
+    }
+}
+
+/// So many connections, and a quarter of the files that the process may open is left for others:
+/// stores, and connections of its own.
+fn connections_max(wanted: usize) -> usize {
+    let files = getrlimit(Resource::Nofile).current;
+    let files = files.map_or(usize::MAX, |files| {
+        usize::try_from(files).unwrap_or(usize::MAX)
+    });
+    wanted.min(files - files / 4)
+}
+
+/// Something that is said once, and then with how often it happened since, every 10 s.
+#[derive(Debug, Default)]
+struct Said {
+    at: Option<Instant>,
+    times: u64,
+}
+
+impl Said {
+    /// It happens again; how often since it was last said, if it is to be said.
+    fn again(&mut self) -> Option<u64> {
+        const EVERY: Duration = Duration::from_secs(10);
+        self.times += 1;
+        let now = Instant::now();
+        if self.at.is_some_and(|at| now - at < EVERY) {
+            return None;
+        }
+        self.at = Some(now);
+        Some(std::mem::take(&mut self.times))
     }
 }
 
@@ -137,6 +185,7 @@ async fn carry<S>(
     let mut idle = pin!(idle(&load, limits.idle_timeout));
     let mut stalled = pin!(stalled(&load, limits.unread_timeout));
     let mut going = false;
+    let mut leaving = pin!(left(&connected, &load));
     loop {
         tokio::select! {
             outcome = turns.carry(connection.as_mut()) => {
@@ -146,17 +195,31 @@ async fn carry<S>(
                 return;
             }
             () = connected.cut() => return,
+            () = leaving.as_mut() => return,
             () = stalled.as_mut() => {
                 let (calls, unread) = (load.calls(), load.unread());
                 tracing::info!(calls, unread, "connection cut: nothing of it was read for too long");
                 return;
             }
             () = closing.cancelled(), if !going => {}
+            () = connected.sent_away(), if !going => {}
             () = idle.as_mut(), if !going => {}
         }
         going = true;
         // GOAWAY, or the last HTTP/1 answer; what is in flight is finished.
         connection.as_mut().graceful_shutdown();
+    }
+}
+
+/// Resolves when a connection that was sent away has not gone, though it carries nothing: its client
+/// does not answer.
+async fn left(connected: &Connected, load: &ConnectionLoad) {
+    connected.sent_away().await;
+    loop {
+        sleep(LEAVE).await;
+        if load.idle_since().is_some() {
+            return;
+        }
     }
 }
 

@@ -203,6 +203,49 @@ pub(super) fn panicked() -> Status {
     status::refused(Code::Internal, "PANICKED", "the handler panicked")
 }
 
+/// Says what tonic's codec says as gRPC does. A message beyond the limit is OUT_OF_RANGE to it and
+/// RESOURCE_EXHAUSTED to gRPC, and a unary call without a message is INTERNAL and UNIMPLEMENTED. What
+/// carries details is a handler's own word and stays.
+pub(super) fn translate(answer: &mut HeaderMap) {
+    let own = !matches!(
+        code_of(answer),
+        Some(Code::OutOfRange | Code::Internal | Code::ResourceExhausted)
+    );
+    if own || answer.contains_key(DETAILS) {
+        return;
+    }
+    let Some(status) = Status::from_header_map(answer) else {
+        return;
+    };
+    let says = |beginning| status.message().starts_with(beginning);
+    let said = match status.code() {
+        Code::OutOfRange
+            if says("Error, decoded message length too large")
+                || says("Error, encoded message length too large") =>
+        {
+            too_large(status.message())
+        }
+        Code::ResourceExhausted if says("Error decompressing: size limit") => {
+            too_large(status.message())
+        }
+        Code::Internal if status.message() == "Missing request message." => status::refused(
+            Code::Unimplemented,
+            "MESSAGE_MISSING",
+            "the request has no message, and the method takes one",
+        ),
+        _ => return,
+    };
+    // As headers it was taken from; that of one that is no header stays as it is.
+    let _ = said.add_header(answer);
+}
+
+/// The details of a status, on the wire.
+const DETAILS: &str = "grpc-status-details-bin";
+
+fn too_large(message: &str) -> Status {
+    status::refused(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message)
+}
+
 /// What is told to whom there is no room to answer.
 pub(super) fn unread_status(full: Full) -> Status {
     let text = match full {
@@ -245,6 +288,7 @@ impl Answering {
     }
 
     fn trailers(&mut self, trailers: &mut HeaderMap) {
+        translate(trailers);
         let code = code_of(trailers).unwrap_or(Code::Unknown);
         self.record.ended(code);
         stop_retries(&self.context, code, trailers);

@@ -10,7 +10,10 @@ use std::{
 use axum::{body::Body, response::IntoResponse as _};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{Method, Request, Response, StatusCode, Version, header::CONTENT_TYPE};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{self, CONTENT_TYPE},
+};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -22,13 +25,13 @@ use tracing::Instrument as _;
 
 use super::{
     Limits,
-    body::{Answering, ResponseBody, Way, panicked, stop_retries, unread_status},
+    body::{Answering, ResponseBody, Way, panicked, stop_retries, translate, unread_status},
     connections::Connections,
     layers::Wrapped,
     life::{ConnectionLoad, Life, Load},
     limits::HandlerTimes,
     listen::ConnectInfo,
-    origin::Origins,
+    origin::{self, Origins},
     progress::Progress,
     record::Record,
 };
@@ -54,6 +57,8 @@ pub(super) struct Routers {
     pub(super) pages: axum::Router,
     /// Whether gRPC-Web reaches the services too.
     pub(super) web: bool,
+    /// What services there are.
+    pub(super) names: Arc<[&'static str]>,
 }
 
 /// What is sent back: an answer, or one that is translated to gRPC-Web.
@@ -151,9 +156,15 @@ impl Calls {
         if arrival.kind != Kind::Http && !arrival.web {
             return self.call(request, arrival).await.map(Either::Left);
         }
+        // A page that may call the services, though it is another site's.
+        let page = self.origins.page(&request).cloned();
+        let page = page.filter(|_| arrival.web || self.is_asked_before_a_call(&request));
         // What a browser can send, for whatever page it shows.
-        if let Some(refused) = self.origins.refuse(&request, peer.local) {
+        if let Some(refused) = self.origins.refuse(&request, peer.local, page.is_some()) {
             return sized(refused.into_response(), arrival.way).map(Either::Left);
+        }
+        if let Some(page) = page {
+            return Box::pin(self.page_calls(request, arrival, page)).await;
         }
         // In boxes: in the future of a call they would take room that is moved with each of them.
         if arrival.web {
@@ -164,6 +175,35 @@ impl Calls {
         Box::pin(self.page(request, arrival))
             .await
             .map(Either::Left)
+    }
+
+    /// Whether a browser asks whether a page may call a service (CORS's preflight).
+    fn is_asked_before_a_call<B>(&self, request: &Request<B>) -> bool {
+        let service = request.uri().path().strip_prefix('/');
+        let service = service.and_then(|path| path.split_once('/'));
+        request.method() == Method::OPTIONS
+            && request
+                .headers()
+                .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+            && service.is_some_and(|(name, _)| self.routers.names.contains(&name))
+    }
+
+    /// What a page that was named asks or calls, with the headers by which its browser shows it the
+    /// answer.
+    async fn page_calls(
+        &self,
+        request: Request<Incoming>,
+        arrival: Arrival,
+        page: HeaderValue,
+    ) -> Response<Answer> {
+        let mut response = if arrival.web {
+            self.web(request, arrival).await.map(Either::Right)
+        } else {
+            let allowed = origin::preflight(request.headers());
+            sized(allowed, arrival.way).map(Either::Left)
+        };
+        origin::show(&page, response.headers_mut());
+        response
     }
 
     /// A call by gRPC-Web, translated there and back; in between it is a call as any other.
@@ -235,9 +275,14 @@ impl Calls {
         if let Some(until) = callers {
             way.progress.until(until);
         }
-        let answer = self.answer(request, way.life.is_shed(), &context);
-        let mut response = answer.instrument(span).await;
+        let mut response = if deadline::is_malformed(request.headers()) {
+            malformed_timeout()
+        } else {
+            let answer = self.answer(request, way.life.is_shed(), &context);
+            answer.instrument(span).await
+        };
         way.life.answers();
+        translate(response.headers_mut());
         record.answered(&path, response.headers());
         stop_retries(&context, record.code(), response.headers_mut());
         let answering = Answering {
@@ -296,6 +341,18 @@ impl Calls {
             Err(_elapsed) => deadline::elapsed("in the handler").into_http(),
         }
     }
+}
+
+/// As gRPC's own servers answer it: a bad request, whose status is INTERNAL.
+fn malformed_timeout() -> Response<Body> {
+    let status = status::refused(
+        Code::Internal,
+        "MALFORMED_TIMEOUT",
+        "malformed grpc-timeout: it must be at most eight digits and one of H, M, S, m, u, n",
+    );
+    let mut response = status.into_http();
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response
 }
 
 /// A page, or the refusal that takes its place where there is no room for it.

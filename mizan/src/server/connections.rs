@@ -18,8 +18,15 @@ pub(super) struct Connections(Mutex<Open>);
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
-    open: HashMap<u64, (Arc<ConnectionLoad>, CancellationToken)>,
+    open: HashMap<u64, Entry>,
     said: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    load: Arc<ConnectionLoad>,
+    cut: CancellationToken,
+    leave: CancellationToken,
 }
 
 /// One of them; it is gone when this is dropped.
@@ -28,21 +35,49 @@ pub(super) struct Connected {
     connections: Arc<Connections>,
     number: u64,
     cut: CancellationToken,
+    leave: CancellationToken,
 }
 
 impl Connections {
     /// A connection opens.
     pub(super) fn enter(self: &Arc<Self>, load: Arc<ConnectionLoad>) -> Connected {
-        let cut = CancellationToken::new();
+        let (cut, leave) = (CancellationToken::new(), CancellationToken::new());
         let mut held = self.0.lock();
         let number = held.next;
         held.next += 1;
-        held.open.insert(number, (load, cut.clone()));
+        let entry = Entry {
+            load,
+            cut: cut.clone(),
+            leave: leave.clone(),
+        };
+        held.open.insert(number, entry);
         Connected {
             connections: Arc::clone(self),
             number,
             cut,
+            leave,
         }
+    }
+
+    /// Tells those to go that were idle for longest, up to so many; how many are on their way out.
+    /// None where each of them carries a call.
+    pub(super) fn send_away(&self, up_to: usize) -> usize {
+        let held = self.0.lock();
+        let gone = |entry: &&Entry| entry.leave.is_cancelled();
+        let leaving = held.open.values().filter(gone).count();
+        let more = up_to.saturating_sub(leaving);
+        if more == 0 {
+            return leaving;
+        }
+        let mut idle: Vec<_> = held
+            .open
+            .values()
+            .filter(|entry| !gone(entry))
+            .filter_map(|entry| Some((entry.load.idle_since()?, &entry.leave)))
+            .collect();
+        idle.sort_unstable_by_key(|(since, _)| *since);
+        let told = idle.into_iter().take(more);
+        leaving + told.map(|(_, leave)| leave.cancel()).count()
     }
 
     /// Cuts the connection that holds most, unless that is the one which asks: then it has to do
@@ -62,7 +97,7 @@ impl Connections {
     fn cut_largest(&self, asking: &ConnectionLoad, more_than: usize) -> bool {
         let mut held = self.0.lock();
         let (mut leaving, mut largest) = (0, None::<(usize, _, _)>);
-        for (load, cut) in held.open.values() {
+        for Entry { load, cut, .. } in held.open.values() {
             let holds = load.held();
             if cut.is_cancelled() {
                 leaving += holds;
@@ -95,6 +130,11 @@ impl Connected {
     /// Resolves when this connection has to make room.
     pub(super) async fn cut(&self) {
         self.cut.cancelled().await;
+    }
+
+    /// Resolves when it is to finish what it carries and go.
+    pub(super) async fn sent_away(&self) {
+        self.leave.cancelled().await;
     }
 }
 
@@ -131,6 +171,36 @@ mod tests {
         connections.make_room_or_go(&small);
         drop((cut_first, stays));
         assert!(connections.0.lock().open.is_empty());
+    }
+
+    #[test]
+    fn who_was_idle_for_longest_is_sent_away_first_and_who_carries_a_call_never() {
+        let server = Arc::new(Load::new(8, usize::MAX));
+        let connections = Arc::new(Connections::default());
+        let open = || {
+            let load = Arc::new(ConnectionLoad::new(Arc::clone(&server), 1 << 20));
+            (Arc::clone(&load), connections.enter(load))
+        };
+        let [
+            (busy, stays),
+            (used, later),
+            (_unused, first),
+            (_newest, last),
+        ] = std::array::from_fn(|_| open());
+        let _call = Life::exempt(&busy);
+        drop(Life::exempt(&used));
+        let away = |connected: &Connected| connected.leave.is_cancelled();
+        assert_eq!(connections.send_away(1), 1);
+        assert!(away(&first) && !away(&last) && !away(&later));
+        // One is on its way out: that is enough.
+        assert_eq!(connections.send_away(1), 1);
+        assert!(!away(&last));
+        assert_eq!(connections.send_away(2), 2);
+        assert!(away(&last) && !away(&later));
+        assert_eq!(connections.send_away(9), 3);
+        assert!(away(&later) && !away(&stays));
+        drop((first, last, later));
+        assert_eq!(connections.send_away(9), 0);
     }
 
     fn counted(connection: &Arc<ConnectionLoad>, calls: usize) -> (Vec<Life>, usize) {

@@ -22,9 +22,10 @@ pub struct Accepted {
 
 /// What the requests of a connection carry in their extensions, for their handlers to find.
 #[derive(Clone, Default)]
-pub struct ConnectInfo(Option<Put>);
+pub struct ConnectInfo(Option<Arc<Put>>);
 
-type Put = Arc<dyn Fn(&mut Extensions) + Send + Sync>;
+/// Puts what is known into the extensions of a request.
+type Put = dyn Fn(&mut Extensions) + Send + Sync;
 
 impl ConnectInfo {
     /// One value, such as tonic's [`TcpConnectInfo`].

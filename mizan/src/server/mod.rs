@@ -79,6 +79,7 @@ pub struct Server {
     routes: Routes,
     http: axum::Router,
     web: bool,
+    pages: Vec<String>,
     services: Vec<&'static str>,
     descriptors: Vec<&'static [u8]>,
     metrics: Registry,
@@ -114,6 +115,7 @@ impl Server {
             routes: Routes::default(),
             http: axum::Router::new(),
             web: false,
+            pages: Vec::new(),
             services: Vec::new(),
             descriptors: vec![mizan_contracts::FILE_DESCRIPTOR_SET],
             metrics: Registry::default(),
@@ -227,10 +229,20 @@ impl Server {
     }
 
     /// Serves gRPC-Web too, for browsers: by HTTP/1.1 or 2, binary or as text. Only to pages of the
-    /// server's own origin; those of other sites are refused, and `Server` sends no CORS headers.
+    /// server's own origin, and to those that are named by [`cors_origins`](Self::cors_origins).
     #[must_use]
     pub fn grpc_web(mut self) -> Self {
         self.web = true;
+        self
+    }
+
+    /// Serves gRPC-Web to pages of these origins too, each exactly as browsers write it, such as
+    /// `https://app.example`: scheme, host, and port if it is not the scheme's own. Their browsers are
+    /// told so (CORS), for the services alone and without credentials such as cookies. Beside those
+    /// that the operator names by `--cors-origin`.
+    #[must_use]
+    pub fn cors_origins<O: Into<String>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
+        self.pages.extend(origins.into_iter().map(Into::into));
         self
     }
 
@@ -282,6 +294,18 @@ impl Server {
         if let Some(rule) = http2.broken_rule() {
             return Err(ServeError::Settings(rule));
         }
+        let pages: Vec<_> = self
+            .pages
+            .iter()
+            .chain(&args.cors_origin)
+            .cloned()
+            .collect();
+        if !pages.iter().all(|page| origin::is_origin(page)) {
+            return Err(ServeError::Settings(
+                "an origin must be as browsers write it, such as https://app.example",
+            ));
+        }
+        let web = self.web || !pages.is_empty();
         let instance = register::instance(&self.name, address, &args);
         if instance.port == 0 && address.is_none() && !args.registry.is_empty() {
             tracing::warn!(
@@ -292,7 +316,7 @@ impl Server {
         }
         let reporter = serving::Reporter::new();
         let state = health::State::new(!args.registry.is_empty(), reporter.clone());
-        let routers = self.routers(&reporter, &state)?;
+        let routers = self.routers(&reporter, &state, web)?;
 
         let stop_registering = CancellationToken::new();
         // Both end with this future, should it be dropped: then nothing is drained.
@@ -307,7 +331,7 @@ impl Server {
         )));
         let closing = CancellationToken::new();
         let counted = self.metrics.server();
-        let origins = Origins::allowing(args.allow_host.clone());
+        let origins = Origins::allowing(args.allow_host.clone()).pages(pages);
         let mut times = HandlerTimes::new(self.limits.handler_timeout);
         for (name, limit) in &self.handler_times {
             times.name(name, *limit);
@@ -360,6 +384,7 @@ impl Server {
         &self,
         reporter: &serving::Reporter,
         state: &health::State,
+        web: bool,
     ) -> Result<calls::Routers, ServeError> {
         let reflection = || {
             let mut builder = tonic_reflection::server::Builder::configure()
@@ -389,16 +414,18 @@ impl Server {
             .prepare()
             .into_axum_router();
         let names: Arc<[&'static str]> = self.services.iter().copied().collect();
+        let known = Arc::clone(&names);
         let pages = axum::Router::new()
             .merge(health::router(state.clone()))
             .merge(metrics::router(self.metrics.clone()))
             .merge(self.http.clone())
-            .fallback(move |request| std::future::ready(unknown(&request, &names)));
+            .fallback(move |request| std::future::ready(unknown(&request, &known)));
         Ok(calls::Routers {
             services,
             health,
             pages,
-            web: self.web,
+            web,
+            names,
         })
     }
 }

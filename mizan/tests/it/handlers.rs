@@ -1,370 +1,250 @@
-//! What a handler knows of its call, and what a user puts around it: peers, layers, times, the drain.
-
-mod kit;
+//! What handlers are told of their callers and of the server, and what is put around them.
 
 use std::{
-    future::pending,
-    os::unix::fs::PermissionsExt as _,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::BodyExt as _;
-use mizan::{
-    CallContext, Server,
-    server::{Accepted, Http2, Limits, Listener, ServeError, Services, Unix},
+use mizan::{CallContext, Connection, Server, server::Http2};
+use mizan_contracts::registry::v1::{
+    ListServicesRequest, registry_service_client::RegistryServiceClient,
+    registry_service_server::RegistryServiceServer,
 };
-use tokio::{
-    net::{TcpListener, TcpStream, UnixStream},
-    sync::mpsc,
-};
+use tokio::{net::TcpListener, sync::Notify};
 use tonic::{
-    Status,
-    body::Body,
-    transport::server::{TcpConnectInfo, TlsConnectInfo, UdsConnectInfo},
+    Code, Request, Status,
+    codec::CompressionEncoding::{Gzip, Zstd},
+    service::InterceptorLayer,
 };
-use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use self::kit::{Client, Methods, ok, serve, source};
+use crate::support::{Running, Scripted, call, client};
 
-/// A request as a tonic handler sees it.
-fn seen(request: Request<Body>) -> tonic::Request<()> {
-    let (parts, _) = request.into_parts();
-    tonic::Request::from_parts(
-        tonic::metadata::MetadataMap::from_headers(parts.headers),
-        parts.extensions,
-        (),
-    )
+/// Longer than any of this takes.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+async fn raw(server: &Running) -> RegistryServiceClient<Connection> {
+    let connection = Connection::open(&server.authority(), PATIENCE).await;
+    RegistryServiceClient::new(connection.unwrap())
+}
+
+fn server() -> Server {
+    Server::builder("scripted").unregistered()
 }
 
 #[tokio::test]
-async fn a_handler_knows_the_address_of_its_caller_and_the_name_it_was_called_by() {
-    let (tell, mut told) = mpsc::channel(1);
-    let methods = Methods::new(move |request| {
-        let tell = tell.clone();
-        async move {
-            let authority = CallContext::current().and_then(|c| c.authority().map(str::to_owned));
-            let request = seen(request);
-            let info = request.extensions().get::<TcpConnectInfo>().cloned();
-            let addresses = (request.remote_addr(), request.local_addr());
-            tell.send((addresses, info, authority)).await.unwrap();
-            ok()
-        }
+async fn a_handler_knows_both_addresses_and_the_name_it_was_called_by() {
+    let seen = Arc::new(Mutex::new(None));
+    let noted = seen.clone();
+    let look = InterceptorLayer::new(move |request: Request<()>| {
+        let authority = CallContext::current().and_then(|c| c.authority().map(str::to_owned));
+        let addresses = (request.local_addr(), request.remote_addr());
+        *noted.lock().unwrap() = Some((addresses, authority));
+        Ok(request)
     });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let _server = serve(Server::builder("test"), listener, methods);
-    let stream = TcpStream::connect(address).await.unwrap();
-    let own = stream.local_addr().unwrap();
-    let client = Client::over(stream).await;
-    assert_eq!(client.call("Get", &[]).await, 0);
-    let ((remote, local), info, authority) = told.recv().await.unwrap();
-    assert_eq!((remote, local), (Some(own), Some(address)));
-    assert_eq!(info.unwrap().remote_addr, Some(own));
-    assert_eq!(authority.as_deref(), Some("test.example:50051"));
+    let server = Running::start_server(server().layer(look), &Scripted::ok()).await;
+    call(&client(vec![server.authority()])).await.unwrap();
+    let ((local, remote), authority) = seen.lock().unwrap().take().unwrap();
+    assert_eq!(local, Some(server.address));
+    let remote = remote.unwrap();
+    assert!(remote.ip().is_loopback() && remote.port() != server.address.port());
+    assert_eq!(authority, Some(server.authority()));
 }
 
 #[tokio::test]
-async fn a_handler_sees_the_certificates_of_who_calls_by_tls() {
-    use rcgen::{CertifiedKey, generate_simple_self_signed};
-    use tokio_rustls::{TlsAcceptor, TlsConnector, rustls};
-
-    let named = |name: &str| generate_simple_self_signed(vec![name.to_owned()]).unwrap();
-    let key = |pair: &CertifiedKey<_>| {
-        let pair: &CertifiedKey<rcgen::KeyPair> = pair;
-        rustls::pki_types::PrivateKeyDer::try_from(pair.signing_key.serialize_der()).unwrap()
+async fn layers_are_around_the_services_the_first_outermost_and_not_around_health() {
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let layer = |name: &'static str| {
+        let order = order.clone();
+        InterceptorLayer::new(move |request: Request<()>| {
+            order.lock().unwrap().push(name);
+            Ok(request)
+        })
     };
-    let (ours, theirs) = (named("localhost"), named("client"));
-    let trusting = |cert: &rcgen::Certificate| {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(cert.der().clone()).unwrap();
-        roots
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(
-        trusting(&theirs.cert).into(),
-        provider.clone(),
-    );
-    let server = rustls::ServerConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_client_cert_verifier(verifier.build().unwrap())
-        .with_single_cert(vec![ours.cert.der().clone()], key(&ours))
-        .unwrap();
-    let client = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(trusting(&ours.cert))
-        .with_client_auth_cert(vec![theirs.cert.der().clone()], key(&theirs))
-        .unwrap();
-
-    let (tell, mut told) = mpsc::channel(1);
-    let methods = Methods::new(move |request| {
-        let tell = tell.clone();
-        async move {
-            let request = seen(request);
-            let info = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
-            assert!(info.is_some_and(|info| info.get_ref().remote_addr.is_some()));
-            let certificates = request.peer_certs().unwrap();
-            tell.send((request.remote_addr(), certificates))
-                .await
-                .unwrap();
-            ok()
+    let refusing = InterceptorLayer::new(|request: Request<()>| {
+        match request.metadata().contains_key("authorization") {
+            true => Ok(request),
+            false => Err(Status::unauthenticated("who are you?")),
         }
     });
-    let (streams, listener) = source();
-    let _server = serve(Server::builder("test"), listener, methods);
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let stream = TcpStream::connect(address).await.unwrap();
-    let own = stream.local_addr().unwrap();
-    let (accepted, _) = listener.accept().await.unwrap();
-    let acceptor = TlsAcceptor::from(Arc::new(server));
-    let connector = TlsConnector::from(Arc::new(client));
-    let (accepted, connected) = tokio::join!(
-        acceptor.accept(accepted),
-        connector.connect("localhost".try_into().unwrap(), stream)
-    );
-    streams
-        .send(Accepted::connected(accepted.unwrap()))
+    let service = Scripted::ok();
+    let server = server().layer(layer("a")).layer(layer("b")).layer(refusing);
+    let server = Running::start_server(server, &service).await;
+    let mut raw = raw(&server).await;
+    let refused = raw.list_services(ListServicesRequest::default()).await;
+    assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
+    assert_eq!(service.calls(), 0);
+    let mut known = Request::new(ListServicesRequest::default());
+    known
+        .metadata_mut()
+        .insert("authorization", "x".parse().unwrap());
+    raw.list_services(known).await.unwrap();
+    assert_eq!(*order.lock().unwrap(), ["a", "b", "a", "b"]);
+    let connection = Connection::open(&server.authority(), PATIENCE)
+        .await
         .unwrap();
-    let client = Client::over(connected.unwrap()).await;
-    assert_eq!(client.call("Get", &[]).await, 0);
-    let (remote, certificates) = told.recv().await.unwrap();
-    assert_eq!(remote, Some(own));
-    assert_eq!(certificates.as_slice(), [theirs.cert.der().clone()]);
+    let mut health = HealthClient::new(connection);
+    health.check(HealthCheckRequest::default()).await.unwrap();
+    assert_eq!(order.lock().unwrap().len(), 4);
 }
 
 #[tokio::test]
-async fn a_unix_socket_is_for_whom_its_permissions_say_and_a_stale_one_is_replaced() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("test.sock");
-    // As a process leaves it that is killed.
-    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    let (tell, mut told) = mpsc::channel(1);
-    let methods = Methods::new(move |request| {
-        let tell = tell.clone();
-        async move {
-            let request = seen(request);
-            let info = request.extensions().get::<UdsConnectInfo>().cloned();
-            tell.send(info.unwrap().peer_cred.unwrap().pid())
-                .await
-                .unwrap();
-            ok()
-        }
-    });
-    let listener = Unix::bind(&path, 0o600).unwrap();
-    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o600);
-    let in_use = Unix::bind(&path, 0o600).unwrap_err();
-    assert_eq!(in_use.kind(), std::io::ErrorKind::AddrInUse);
-    let server = serve(Server::builder("test"), listener, methods);
-    let client = Client::over(UnixStream::connect(&path).await.unwrap()).await;
-    assert_eq!(client.call("Get", &[]).await, 0);
-    let pid = told.recv().await.unwrap();
-    assert_eq!(pid, i32::try_from(std::process::id()).ok());
-    drop(client);
-    server.stopped().await;
-    assert!(!path.exists(), "the file is left behind");
-    // What is no socket is somebody's.
-    std::fs::write(&path, "mine").unwrap();
-    let refused = Unix::bind(&path, 0o600).unwrap_err();
-    assert_eq!(refused.kind(), std::io::ErrorKind::AlreadyExists);
-    assert_eq!(std::fs::read(&path).unwrap(), b"mine");
-}
-
-#[tokio::test]
-async fn layers_are_around_the_services_and_not_around_health_or_what_was_shed() {
-    let asked = Arc::new(AtomicUsize::new(0));
-    let (outer, inner) = (asked.clone(), asked.clone());
-    let guard = tower::layer::layer_fn(move |services: Services| {
-        let outer = outer.clone();
-        tower::service_fn(move |request: Request<Body>| {
-            let (services, outer) = (services.clone(), outer.clone());
+async fn a_layer_that_fails_or_panics_ends_one_call() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let layer = tower::layer::layer_fn(move |inner: mizan::server::Services| {
+        let calls = calls.clone();
+        tower::service_fn(move |request: http::Request<tonic::body::Body>| {
+            let (call, mut inner) = (calls.fetch_add(1, Ordering::SeqCst), inner.clone());
             async move {
-                outer.fetch_add(1, Ordering::SeqCst);
-                assert!(!request.headers().contains_key("panic"), "as it was told");
-                if !request.headers().contains_key("authorization") {
-                    return Err(Status::unauthenticated("who are you?"));
-                }
-                match services.oneshot(request).await {
-                    Ok(response) => Ok(response),
-                    Err(never) => match never {},
+                match call {
+                    0 => panic!("a layer with a bug"),
+                    1 => Err(tower::BoxError::from("lost")),
+                    2 => Err(Status::permission_denied("no").into()),
+                    _ => Ok(tower::Service::call(&mut inner, request).await?),
                 }
             }
         })
     });
-    // The second is within the first, and changes what is answered.
-    let mark = tower::ServiceBuilder::new()
-        .map_request(move |request: Request<Body>| {
-            assert!(inner.load(Ordering::SeqCst) > 0, "the other came first");
-            request
-        })
-        .map_response(|mut response: Response<Body>| {
-            let headers = response.headers_mut();
-            headers.insert("marked", "yes".parse().unwrap());
-            response
-        })
-        .into_inner();
-    let limits = Limits {
-        calls_max: 1,
-        ..Limits::default()
-    };
-    let methods = Methods::new(|request| async move {
-        if request.uri().path().ends_with("/Wait") {
-            pending::<()>().await;
-        }
-        ok()
-    });
-    let server = Server::builder("test").limits(limits);
-    let (streams, listener) = source();
-    let _server = serve(server.layer(guard).layer(mark), listener, methods);
-    let client = Client::new(&streams).await;
-    assert_eq!(client.call("Get", &[]).await, 16, "UNAUTHENTICATED");
-    let answer = client.begin("Get", &[("authorization", "me")]).await;
-    assert_eq!(answer.headers()["marked"], "yes");
-    drop(answer);
-    assert_eq!(client.call("Get", &[("panic", "now")]).await, 13);
-    assert_eq!(asked.load(Ordering::SeqCst), 3);
-    let health = "/grpc.health.v1.Health/Check";
-    assert_eq!(client.call_path(health, &[]).await, 0);
-    let me = [("authorization", "me")];
-    let waiting = client.begin("Wait", &me);
-    let shed = async {
-        while asked.load(Ordering::SeqCst) < 4 {
-            tokio::task::yield_now().await;
-        }
-        client.call("Get", &me).await
-    };
-    tokio::select! {
-        _ = waiting => panic!("it waits for ever"),
-        code = shed => assert_eq!(code, 8, "RESOURCE_EXHAUSTED"),
+    let server = Running::start_server(server().layer(layer), &Scripted::ok()).await;
+    let mut raw = raw(&server).await;
+    for expected in [
+        Code::Internal,
+        Code::Internal,
+        Code::PermissionDenied,
+        Code::Ok,
+    ] {
+        let outcome = raw.list_services(ListServicesRequest::default()).await;
+        let code = outcome.map_or_else(|status| status.code(), |_| Code::Ok);
+        assert_eq!(code, expected);
     }
-    assert_eq!(asked.load(Ordering::SeqCst), 4);
+}
+
+#[tokio::test]
+async fn a_handler_hears_of_the_drain_and_its_call_is_finished() {
+    let (begun, told) = (Arc::new(Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let (begins, tells) = (begun.clone(), told.clone());
+    let service = Scripted::new(move |_| {
+        let (begins, tells) = (begins.clone(), tells.clone());
+        async move {
+            begins.notify_one();
+            CallContext::current().unwrap().draining().cancelled().await;
+            tells.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        }
+    });
+    let server = Running::start(&service).await;
+    let client = client(vec![server.authority()]);
+    let call = tokio::spawn(async move { call(&client).await });
+    begun.notified().await;
+    assert_eq!(told.load(Ordering::SeqCst), 0);
+    server.stopped().await;
+    call.await.unwrap().unwrap();
+    assert_eq!(told.load(Ordering::SeqCst), 1);
+}
+
+/// What becomes of a call whose handler takes 12 s, and when.
+async fn of_twelve_seconds(server: Server, timeout: Option<u64>) -> (Code, u64) {
+    let service = Scripted::new(|_| async {
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        Ok(())
+    });
+    let server = Running::start_server(server, &service).await;
+    let mut raw = raw(&server).await;
+    let mut request = Request::new(ListServicesRequest::default());
+    if let Some(seconds) = timeout {
+        request.set_timeout(Duration::from_secs(seconds));
+    }
+    let begun = tokio::time::Instant::now();
+    let outcome = raw.list_services(request).await;
+    let code = outcome.map_or_else(|status| status.code(), |_| Code::Ok);
+    (code, begun.elapsed().as_secs())
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_callers_deadline_is_the_handlers_and_the_servers_own_is_for_who_says_none() {
-    // An upload of 12 s whose caller waits for 60 s was ended by the server after 10 s.
-    let methods = Methods::new(|request| async move {
-        let seconds = request.headers()["seconds"].to_str().unwrap();
-        tokio::time::sleep(Duration::from_secs(seconds.parse().unwrap())).await;
-        ok()
-    });
-    let server = Server::builder("test")
-        .handler_timeout("test.Methods/Long", Some(Duration::from_secs(30)))
-        .handler_timeout("test.Methods/Endless", None);
-    let (streams, listener) = source();
-    let _server = serve(server, listener, methods);
-    let client = Client::new(&streams).await;
-    for (method, seconds, timeout, code) in [
-        ("Upload", "12", Some("60S"), 0),
-        ("Upload", "12", None, 4),
-        ("Upload", "9", None, 0),
-        ("Upload", "12", Some("11S"), 4),
-        ("Long", "29", None, 0),
-        ("Long", "31", None, 4),
-        ("Long", "31", Some("60S"), 4),
-        ("Endless", "3000", None, 0),
-        ("Endless", "12", Some("11S"), 4),
+async fn a_call_lives_as_long_as_its_caller_allows() {
+    let service = "mizan.registry.v1.RegistryService";
+    let method = "mizan.registry.v1.RegistryService/ListServices";
+    let five = Some(Duration::from_secs(5));
+    let late = Code::DeadlineExceeded;
+    for (server, timeout, expected) in [
+        (server(), Some(60), (Code::Ok, 12)),
+        (server(), None, (late, 10)),
+        (server().handler_timeout(method, None), None, (Code::Ok, 12)),
+        (server().handler_timeout(service, five), Some(60), (late, 5)),
     ] {
-        let mut headers = vec![("seconds", seconds)];
-        headers.extend(timeout.map(|timeout| ("grpc-timeout", timeout)));
-        let ended = client.call(method, &headers).await;
-        assert_eq!(ended, code, "{method} {seconds} {timeout:?}");
+        assert_eq!(of_twelve_seconds(server, timeout).await, expected);
     }
 }
 
 #[tokio::test]
-async fn a_stream_that_would_go_on_for_ever_is_told_of_the_drain() {
-    let methods = Methods::new(|_| async {
-        let draining = CallContext::current().unwrap().draining();
-        assert!(!draining.is_cancelled());
-        let (head, _) = ok().into_parts();
-        let last = async move {
-            draining.cancelled().await;
-            let mut trailers = http::HeaderMap::new();
-            let status = Status::unavailable("draining: call another instance");
-            status.add_header(&mut trailers).unwrap();
-            Ok::<_, Status>(http_body::Frame::<Bytes>::trailers(trailers))
-        };
-        let body = http_body_util::StreamBody::new(futures_util::stream::once(last));
-        Response::from_parts(head, Body::new(body))
-    });
-    let (streams, listener) = source();
-    let server = serve(Server::builder("test"), listener, methods);
-    let client = Client::new(&streams).await;
-    let mut stream = client.begin("Watch", &[]).await;
-    let stopped = tokio::spawn(server.stopped());
-    let trailers = stream.body_mut().trailers().await.unwrap().unwrap();
-    assert_eq!(trailers["grpc-status"], "14");
-    stopped.await.unwrap();
+async fn a_timeout_that_says_nothing_is_refused() {
+    let service = Scripted::ok();
+    let server = Running::start(&service).await;
+    let mut raw = raw(&server).await;
+    for (timeout, code) in [
+        ("", Code::Internal),
+        ("10", Code::Internal),
+        ("-1S", Code::Internal),
+        ("123456789S", Code::Internal),
+        ("99999999H", Code::Ok),
+    ] {
+        let mut request = Request::new(ListServicesRequest::default());
+        let value = timeout.parse().unwrap();
+        request.metadata_mut().insert("grpc-timeout", value);
+        let outcome = raw.list_services(request).await;
+        let got = outcome.map_or_else(|status| status.code(), |_| Code::Ok);
+        assert_eq!(got, code, "{timeout:?}");
+    }
+    assert_eq!(service.calls(), 1);
 }
 
 #[tokio::test]
-async fn settings_of_http_2_that_cannot_be_are_refused_before_anything_is_served() {
+async fn settings_that_cannot_be_are_refused_before_anything_is_served() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let settings = Http2 {
-        connection_window: 1,
+        streams_max: 0,
         ..Http2::default()
     };
-    let server = Server::builder("test").unregistered().http2(settings);
-    let (_streams, listener): (_, Listener) = source();
-    let refused = server.serve(listener, pending()).await.unwrap_err();
-    assert!(matches!(refused, ServeError::Settings(_)), "{refused}");
+    let served = server().http2(settings);
+    let refused = served.serve(listener, std::future::pending()).await;
+    let told = refused.unwrap_err().to_string();
+    assert!(told.contains("streams_max must be 1 at least"), "{told}");
 }
 
-/// A handler of `Hold` reads nothing until it is told to, and then all; others read at once.
-fn holding(release: &CancellationToken) -> Methods {
-    let release = release.clone();
-    Methods::new(move |request| {
-        let release = release.clone();
-        async move {
-            if request.uri().path().ends_with("/Hold") {
-                release.cancelled().await;
-            }
-            let read = request.into_body().collect().await.unwrap().to_bytes();
-            let mut response = ok();
-            let headers = response.headers_mut();
-            headers.insert("read", read.len().into());
-            response
-        }
-    })
-}
-
-/// Sends these parts on a stream that is held, and says what others get meanwhile; then what it gets.
-async fn held_beside_others(parts: Vec<Bytes>) {
-    let release = CancellationToken::new();
-    let (streams, listener) = source();
-    let _server = serve(Server::builder("test"), listener, holding(&release));
-    let client = Client::new(&streams).await;
-    let length: usize = parts.iter().map(Bytes::len).sum();
-    let held = client.upload("Hold", parts);
-    for bytes in [0, 5, 200 << 10] {
-        let answer = client.upload("Get", vec![vec![0; bytes].into()]).await;
-        assert_eq!(answer.headers()["read"], bytes.to_string());
+#[tokio::test]
+async fn compressed_calls_go_through_the_channel_and_a_bomb_does_not_burst() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let service = Scripted::ok();
+    let generated = RegistryServiceServer::new(service.clone())
+        .accept_compressed(Gzip)
+        .accept_compressed(Zstd)
+        .send_compressed(Gzip)
+        .send_compressed(Zstd);
+    let served = server().add_service(generated);
+    let _serving = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(
+        served.serve(listener, std::future::pending()),
+    ));
+    for encoding in [Gzip, Zstd] {
+        let mut client = client(vec![address.clone()])
+            .send_compressed(encoding)
+            .accept_compressed(encoding);
+        let of = |bytes| ListServicesRequest {
+            page_token: "x".repeat(bytes),
+            ..ListServicesRequest::default()
+        };
+        let answer = client.list_services(of(3 << 20)).await.unwrap();
+        let name = if encoding == Gzip { "gzip" } else { "zstd" };
+        assert_eq!(answer.metadata().get("grpc-encoding").unwrap(), name);
+        // Some kilobytes on the wire, 64 MiB within.
+        let bomb = client.list_services(of(64 << 20)).await.unwrap_err();
+        assert!(
+            [Code::OutOfRange, Code::ResourceExhausted].contains(&bomb.code()),
+            "{bomb}"
+        );
     }
-    release.cancel();
-    assert_eq!(held.await.headers()["read"], length.to_string());
-}
-
-#[tokio::test]
-async fn an_upload_that_its_handler_does_not_read_holds_up_no_other_call() {
-    held_beside_others(vec![vec![0; 3 << 20].into()]).await;
-}
-
-#[tokio::test]
-async fn thousands_of_tiny_messages_to_a_busy_handler_end_no_connection() {
-    let tiny = Bytes::from_static(&[0, 0, 0, 0, 2, 8, 1]);
-    held_beside_others(vec![tiny; 20_000]).await;
-}
-
-#[tokio::test]
-async fn as_many_empty_messages_as_a_window_takes_end_no_connection() {
-    held_beside_others(vec![Bytes::from_static(&[0; 5]); 100_000]).await;
+    assert_eq!(service.calls(), 2);
 }

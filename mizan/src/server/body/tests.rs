@@ -193,3 +193,47 @@ async fn an_answer_that_is_read_too_slowly_ends_at_its_deadline() {
     let trailers = next(&mut body).await.unwrap().into_trailers().unwrap();
     assert_eq!(code_of(&trailers), Some(Code::DeadlineExceeded));
 }
+
+#[test]
+fn what_tonics_codec_says_is_said_as_grpc_does_and_a_handlers_own_word_stays() {
+    let translated = |status: Status| {
+        let mut headers = HeaderMap::new();
+        status.add_header(&mut headers).unwrap();
+        translate(&mut headers);
+        let status = Status::from_header_map(&headers).unwrap();
+        let reason = status::reason(&status);
+        (status.code(), reason)
+    };
+    let large = (
+        Code::ResourceExhausted,
+        Some("MESSAGE_TOO_LARGE".to_owned()),
+    );
+    for said in [
+        Status::out_of_range(
+            "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes",
+        ),
+        Status::out_of_range(
+            "Error, encoded message length too large: found 5 bytes, the limit is: 4 bytes",
+        ),
+        Status::resource_exhausted(
+            "Error decompressing: size limit, of 4 bytes, exceeded while decompressing message",
+        ),
+    ] {
+        assert_eq!(translated(said), large);
+    }
+    let missing = translated(Status::internal("Missing request message."));
+    let reason = Some("MESSAGE_MISSING".to_owned());
+    assert_eq!(missing, (Code::Unimplemented, reason));
+    for (code, message) in [
+        (Code::OutOfRange, "page 7 of 6"),
+        (Code::Internal, "missing request message."),
+        (Code::ResourceExhausted, "no quota"),
+        (Code::NotFound, "Missing request message."),
+        (Code::Ok, ""),
+    ] {
+        assert_eq!(translated(Status::new(code, message)), (code, None));
+    }
+    let text = "Error, decoded message length too large";
+    let own = status::refused(Code::OutOfRange, "OWN", text);
+    assert_eq!(translated(own), (Code::OutOfRange, Some("OWN".to_owned())));
+}

@@ -11,6 +11,7 @@ fn calls(services: axum::Router, limits: &Limits) -> Calls {
         health: axum::Router::new(),
         pages: axum::Router::new(),
         web: false,
+        names: Arc::default(),
     };
     let metrics = Registry::new().server();
     let closing = CancellationToken::new();
