@@ -21,7 +21,7 @@ use super::{
     progress::Progress,
     record::{Record, code_of},
 };
-use crate::{CallContext, deadline, status};
+use crate::{CallContext, status};
 
 /// When to ask again whose answer had no room: about the time that answers take to leave.
 const UNREAD_RETRY: Duration = Duration::from_secs(1);
@@ -198,6 +198,12 @@ impl ResponseBody {
     }
 }
 
+/// What a call ends with that ran out of time here. The code says it all: gRPC's own servers, and its
+/// conformance suite, know no details of it.
+pub(super) fn late(what: &str) -> Status {
+    Status::deadline_exceeded(format!("deadline exceeded {what}"))
+}
+
 /// What a call ends with whose handler panicked.
 pub(super) fn panicked() -> Status {
     status::refused(Code::Internal, "PANICKED", "the handler panicked")
@@ -323,7 +329,7 @@ impl http_body::Body for ResponseBody {
         let this = &mut *self;
         if this.begun && this.call.as_ref().is_some_and(Answering::is_past) {
             this.rest = Bytes::new();
-            return this.end(&deadline::elapsed("in the handler's stream"));
+            return this.end(&late("in the handler's stream"));
         }
         if !this.rest.is_empty() {
             return this.part();
@@ -348,7 +354,7 @@ impl http_body::Body for ResponseBody {
             return this.end(&Status::unavailable("draining"));
         }
         if this.call.as_mut().is_some_and(|call| call.is_late(context)) {
-            return this.end(&deadline::elapsed("in the handler's stream"));
+            return this.end(&late("in the handler's stream"));
         }
         Poll::Pending
     }

@@ -25,7 +25,7 @@ use tracing::Instrument as _;
 
 use super::{
     Limits,
-    body::{Answering, ResponseBody, Way, panicked, stop_retries, translate, unread_status},
+    body::{Answering, ResponseBody, Way, late, panicked, stop_retries, translate, unread_status},
     connections::Connections,
     layers::Wrapped,
     life::{ConnectionLoad, Life, Load},
@@ -317,7 +317,7 @@ impl Calls {
             .deadline()
             .is_some_and(|until| until <= Instant::now())
         {
-            return deadline::elapsed("before the handler began").into_http();
+            return late("before the handler began").into_http();
         }
         let handler = async {
             if is_health(request.uri().path()) {
@@ -338,7 +338,7 @@ impl Calls {
                 tracing::error!("the handler panicked");
                 panicked().into_http()
             }
-            Err(_elapsed) => deadline::elapsed("in the handler").into_http(),
+            Err(_elapsed) => late("in the handler").into_http(),
         }
     }
 }
