@@ -46,7 +46,11 @@ pub async fn serve(
     let ledger = Ledger::open(&config.location()).await?;
     let served = mizan::Server::builder(NAME)
         .args(&config.server)
-        .add_service(AccountingServiceServer::new(Api::new(ledger.clone())))
+        .add_service(
+            AccountingServiceServer::new(Api::new(ledger.clone()))
+                .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
+                .accept_compressed(tonic::codec::CompressionEncoding::Zstd),
+        )
         .serve(listener, shutdown)
         .await;
     ledger.close().await;

@@ -51,6 +51,15 @@ pub struct ServerArgs {
     #[arg(long, env = "MIZAN_ALLOW_HOST", value_delimiter = ',')]
     pub allow_host: Vec<String>,
 
+    /// Origins of pages that may call the services by gRPC-Web, comma-separated, each as browsers write
+    /// it: https://app.example. Naming one has the server speak gRPC-Web.
+    #[arg(long, env = "MIZAN_CORS_ORIGIN", value_delimiter = ',')]
+    pub cors_origin: Vec<String>,
+
+    /// How HTTP/2 is spoken.
+    #[command(flatten)]
+    pub http2: Http2Args,
+
     /// What the connections to the registries, and to what a service calls, are made of. No flag:
     /// TCP, unless an embedder says otherwise.
     #[arg(skip = tcp())]
@@ -74,6 +83,8 @@ impl ServerArgs {
             drain_seconds: 30,
             deregister_after_seconds: DEREGISTER_AFTER_SECONDS,
             allow_host: Vec::new(),
+            cors_origin: Vec::new(),
+            http2: Http2Args::default(),
             connector: tcp(),
         }
     }
@@ -90,6 +101,31 @@ impl ServerArgs {
     pub fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_seconds)
     }
+}
+
+/// Flags of HTTP/2. What is not said is as the server was built.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Http2Args {
+    /// What a client may send on one stream before the handler reads it, in bytes. The connection's
+    /// window is 128 times that, unless it is set too [default: 262144].
+    #[arg(long, env = "MIZAN_HTTP2_STREAM_WINDOW")]
+    pub http2_stream_window: Option<u32>,
+
+    /// The same for all streams of a connection together, in bytes [default: 33554432].
+    #[arg(long, env = "MIZAN_HTTP2_CONNECTION_WINDOW")]
+    pub http2_connection_window: Option<u32>,
+
+    /// The most calls that one connection may carry at once [default: 1000].
+    #[arg(long, env = "MIZAN_HTTP2_STREAMS_MAX")]
+    pub http2_streams_max: Option<u32>,
+
+    /// How often a client is asked whether it is still there, in seconds; 0 never asks [default: 20].
+    #[arg(long, env = "MIZAN_HTTP2_KEEP_ALIVE_SECONDS")]
+    pub http2_keep_alive_seconds: Option<u64>,
+
+    /// How long it has to answer before its connection is closed, in seconds [default: 60].
+    #[arg(long, env = "MIZAN_HTTP2_KEEP_ALIVE_TIMEOUT_SECONDS")]
+    pub http2_keep_alive_timeout_seconds: Option<u64>,
 }
 
 /// Flags of the process itself: where it listens and how it logs.

@@ -17,8 +17,9 @@ use std::{
     },
 };
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, uri::Authority};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::{TraceContext, unindexed};
 
@@ -47,6 +48,8 @@ struct Inner {
     trace: TraceContext,
     state: Option<HeaderValue>,
     request_id: HeaderValue,
+    authority: Option<Authority>,
+    draining: Option<CancellationToken>,
     /// Shared by all contexts of one call.
     gave_up: Arc<AtomicBool>,
 }
@@ -60,19 +63,28 @@ impl CallContext {
             trace,
             state: None,
             request_id: new_request_id(),
+            authority: None,
+            draining: None,
             gave_up: Arc::default(),
         }))
     }
 
     /// The context of a call that came in: a span of the caller's trace, and the caller's request
     /// id, or new ones.
-    pub(crate) fn received(headers: &HeaderMap, deadline: Option<Instant>) -> Self {
+    pub(crate) fn received(
+        headers: &HeaderMap,
+        deadline: Option<Instant>,
+        authority: Option<&Authority>,
+        draining: Option<&CancellationToken>,
+    ) -> Self {
         let state = headers.get(TRACE_STATE);
         Self(Arc::new(Inner {
             deadline,
             trace: TraceContext::continued(headers),
             state: state.filter(|s| s.len() <= TRACE_STATE_MAX).cloned(),
             request_id: received_request_id(headers).unwrap_or_else(new_request_id),
+            authority: authority.cloned(),
+            draining: draining.cloned(),
             gave_up: Arc::default(),
         }))
     }
@@ -104,6 +116,24 @@ impl CallContext {
     #[must_use]
     pub fn request_id(&self) -> &str {
         self.0.request_id.to_str().unwrap_or_default()
+    }
+
+    /// The name by which the caller called this server: HTTP/2's `:authority`. Only of a call that
+    /// came in by the network.
+    #[must_use]
+    pub fn authority(&self) -> Option<&str> {
+        self.0.authority.as_ref().map(Authority::as_str)
+    }
+
+    /// Cancelled when the server that handles the call tells its clients to go elsewhere: the
+    /// instance is deregistered then, health says NOT_SERVING, and what is in flight has the rest of
+    /// the drain to finish. A stream that would go on for ever ends itself then, with UNAVAILABLE,
+    /// so that its caller turns to another instance. Never cancelled where no server handles it.
+    #[must_use]
+    pub fn draining(&self) -> CancellationToken {
+        // Theirs: whoever cancels it drains no server.
+        let server = self.0.draining.as_ref();
+        server.map_or_else(CancellationToken::new, CancellationToken::child_token)
     }
 
     /// The same call with another deadline, or with none: for work that goes on when the caller
@@ -184,13 +214,13 @@ mod tests {
 
     #[test]
     fn a_request_id_is_inherited_or_made() {
-        let given = CallContext::received(&headers(b"order-17"), None);
+        let given = CallContext::received(&headers(b"order-17"), None, None, None);
         assert_eq!(given.request_id(), "order-17");
         for bad in [&b""[..], b"two words", b"caf\xe9"] {
-            let made = CallContext::received(&headers(bad), None);
+            let made = CallContext::received(&headers(bad), None, None, None);
             assert_eq!(made.request_id().len(), 32, "{bad:?}");
         }
-        let long = CallContext::received(&headers(&[b'x'; REQUEST_ID_MAX + 1]), None);
+        let long = CallContext::received(&headers(&[b'x'; REQUEST_ID_MAX + 1]), None, None, None);
         assert_eq!(long.request_id().len(), 32);
     }
 
@@ -198,7 +228,7 @@ mod tests {
     async fn outgoing_calls_inherit_and_the_authors_own_id_stands() {
         let mut caller = headers(b"order-17");
         caller.insert(TRACE_STATE, "vendor=1".parse().unwrap());
-        let context = CallContext::received(&caller, None);
+        let context = CallContext::received(&caller, None, None, None);
         let trace = context.trace();
         context
             .scope(async {

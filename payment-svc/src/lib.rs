@@ -26,7 +26,7 @@ use mizan::{
     Channel, InvalidChannel, Server, breaker,
     limit::Rate,
     retry,
-    server::{Limits, Listener, ServeError},
+    server::{Listener, ServeError},
 };
 use mizan_contracts::{
     accounting::v1::accounting_service_client::AccountingServiceClient,
@@ -34,6 +34,7 @@ use mizan_contracts::{
     payment::v1::payment_service_server::PaymentServiceServer,
 };
 use tokio_util::sync::CancellationToken;
+use tonic::{codec::CompressionEncoding, server::NamedService};
 
 pub use config::{Args, Config};
 
@@ -113,14 +114,17 @@ where
         shutdown.await;
         closing.cancel();
     };
-    let limits = Limits {
-        handler_timeout: WAIT_MAX,
-        ..Limits::default()
-    };
     let served = Server::builder("payment")
         .args(&config.server)
-        .limits(limits)
-        .add_service(PaymentServiceServer::new(payments))
+        .handler_timeout(
+            <PaymentServiceServer<grpc::Payments> as NamedService>::NAME,
+            Some(WAIT_MAX),
+        )
+        .add_service(
+            PaymentServiceServer::new(payments)
+                .accept_compressed(CompressionEncoding::Gzip)
+                .accept_compressed(CompressionEncoding::Zstd),
+        )
         .serve(listener, shutdown)
         .await;
     stop.cancel();

@@ -44,6 +44,8 @@ const REASON_CHARS_MAX: usize = 512;
 /// The service as a server takes it.
 pub(crate) fn service(invoices: Invoices) -> InvoiceServiceServer<Api> {
     InvoiceServiceServer::new(Api { invoices })
+        .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
+        .accept_compressed(tonic::codec::CompressionEncoding::Zstd)
 }
 
 /// The calls.

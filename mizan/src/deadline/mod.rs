@@ -129,6 +129,13 @@ pub(crate) fn requested(headers: &HeaderMap, now: Instant) -> Option<Instant> {
     now.checked_add(wire::parse(value)?)
 }
 
+/// Whether a request has a `grpc-timeout` that says nothing.
+#[cfg(feature = "server")]
+pub(crate) fn is_malformed(headers: &HeaderMap) -> bool {
+    let said = headers.get(HEADER);
+    said.is_some_and(|value| value.to_str().ok().and_then(wire::parse).is_none())
+}
+
 /// The `grpc-timeout` that says what is left of a deadline.
 pub(crate) fn header(deadline: Instant, now: Instant) -> HeaderValue {
     let text = wire::format(deadline.saturating_duration_since(now));

@@ -21,7 +21,7 @@ use super::{
     progress::Progress,
     record::{Record, code_of},
 };
-use crate::{CallContext, deadline, status};
+use crate::{CallContext, status};
 
 /// When to ask again whose answer had no room: about the time that answers take to leave.
 const UNREAD_RETRY: Duration = Duration::from_secs(1);
@@ -198,9 +198,42 @@ impl ResponseBody {
     }
 }
 
+/// What a call ends with that ran out of time here. The code says it all: gRPC's own servers, and its
+/// conformance suite, know no details of it.
+pub(super) fn late(what: &str) -> Status {
+    Status::deadline_exceeded(format!("deadline exceeded {what}"))
+}
+
 /// What a call ends with whose handler panicked.
 pub(super) fn panicked() -> Status {
     status::refused(Code::Internal, "PANICKED", "the handler panicked")
+}
+
+/// Says what tonic's codec says as gRPC does. A message beyond the limit is OUT_OF_RANGE to it and
+/// RESOURCE_EXHAUSTED to gRPC, and a unary call without a message is INTERNAL and UNIMPLEMENTED. What
+/// carries details is a handler's own word and stays. None are added: gRPC's servers give none here,
+/// and its conformance suite wants none.
+pub(super) fn translate(answer: &mut HeaderMap) {
+    const DETAILS: &str = "grpc-status-details-bin";
+    let code = code_of(answer);
+    if !matches!(code, Some(Code::OutOfRange | Code::Internal)) || answer.contains_key(DETAILS) {
+        return;
+    }
+    let Some(status) = Status::from_header_map(answer) else {
+        return;
+    };
+    let message = status.message();
+    let is_large = message.starts_with("Error, decoded message length too large")
+        || message.starts_with("Error, encoded message length too large");
+    let said = match status.code() {
+        Code::OutOfRange if is_large => Status::resource_exhausted(message),
+        Code::Internal if message == "Missing request message." => {
+            Status::unimplemented("the request has no message, and the method takes one")
+        }
+        _ => return,
+    };
+    // It was read from headers, so it fits into them.
+    let _ = said.add_header(answer);
 }
 
 /// What is told to whom there is no room to answer.
@@ -245,6 +278,7 @@ impl Answering {
     }
 
     fn trailers(&mut self, trailers: &mut HeaderMap) {
+        translate(trailers);
         let code = code_of(trailers).unwrap_or(Code::Unknown);
         self.record.ended(code);
         stop_retries(&self.context, code, trailers);
@@ -297,7 +331,7 @@ impl http_body::Body for ResponseBody {
         let this = &mut *self;
         if this.begun && this.call.as_ref().is_some_and(Answering::is_past) {
             this.rest = Bytes::new();
-            return this.end(&deadline::elapsed("in the handler's stream"));
+            return this.end(&late("in the handler's stream"));
         }
         if !this.rest.is_empty() {
             return this.part();
@@ -322,7 +356,7 @@ impl http_body::Body for ResponseBody {
             return this.end(&Status::unavailable("draining"));
         }
         if this.call.as_mut().is_some_and(|call| call.is_late(context)) {
-            return this.end(&deadline::elapsed("in the handler's stream"));
+            return this.end(&late("in the handler's stream"));
         }
         Poll::Pending
     }

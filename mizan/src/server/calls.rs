@@ -10,7 +10,10 @@ use std::{
 use axum::{body::Body, response::IntoResponse as _};
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::{Method, Request, Response, StatusCode, Version, header::CONTENT_TYPE};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{self, CONTENT_TYPE},
+};
 use http_body_util::Either;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -23,10 +26,13 @@ use tracing::Instrument as _;
 use super::{
     Limits,
     blocking::Blocking,
-    body::{Answering, ResponseBody, Way, panicked, stop_retries, unread_status},
+    body::{Answering, ResponseBody, Way, late, panicked, stop_retries, translate, unread_status},
     connections::Connections,
+    layers::Wrapped,
     life::{ConnectionLoad, Life, Load, Received},
-    origin::Origins,
+    limits::HandlerTimes,
+    listen::ConnectInfo,
+    origin::{self, Origins},
     progress::Progress,
     record::Record,
     uploads::Upload,
@@ -46,11 +52,15 @@ const SHED_RETRY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Routers {
     /// The services: gRPC.
-    pub(super) services: axum::Router,
+    pub(super) services: Wrapped,
+    /// `grpc.health.v1.Health`, which nothing is put around.
+    pub(super) health: axum::Router,
     /// Pages and routes: plain HTTP.
     pub(super) pages: axum::Router,
     /// Whether gRPC-Web reaches the services too.
     pub(super) web: bool,
+    /// What services there are.
+    pub(super) names: Arc<[&'static str]>,
 }
 
 /// What is sent back: an answer, or one that is translated to gRPC-Web.
@@ -63,7 +73,7 @@ pub(super) struct Calls {
     origins: Origins,
     load: Arc<Load>,
     connections: Arc<Connections>,
-    handler_timeout: Duration,
+    times: HandlerTimes,
     metrics: Arc<ServerMetrics>,
     blocking: Blocking,
     closing: CancellationToken,
@@ -73,6 +83,7 @@ impl Calls {
     pub(super) fn new(
         routers: Routers,
         limits: &Limits,
+        times: HandlerTimes,
         origins: Origins,
         metrics: Arc<ServerMetrics>,
         closing: CancellationToken,
@@ -86,7 +97,7 @@ impl Calls {
             metrics,
             load,
             connections: Arc::default(),
-            handler_timeout: limits.handler_timeout,
+            times,
             blocking: Blocking::default(),
             closing,
         }
@@ -138,19 +149,26 @@ impl Calls {
         }
     }
 
-    /// Handles one request of a connection to this address of ours; always answers.
+    /// Handles one request of a connection to this peer; always answers.
     pub(super) async fn handle(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
         arrival: Arrival,
-        local: Option<IpAddr>,
+        peer: &Peer,
     ) -> Response<Answer> {
+        peer.info.put(request.extensions_mut());
         if arrival.kind != Kind::Http && !arrival.web {
             return self.call(request, arrival).await.map(Either::Left);
         }
+        // A page that may call the services, though it is another site's.
+        let page = self.origins.page(&request).cloned();
+        let page = page.filter(|_| arrival.web || self.is_asked_before_a_call(&request));
         // What a browser can send, for whatever page it shows.
-        if let Some(refused) = self.origins.refuse(&request, local) {
+        if let Some(refused) = self.origins.refuse(&request, peer.local, page.is_some()) {
             return sized(refused.into_response(), arrival.way).map(Either::Left);
+        }
+        if let Some(page) = page {
+            return Box::pin(self.page_calls(request, arrival, page)).await;
         }
         // In boxes: in the future of a call they would take room that is moved with each of them.
         if arrival.web {
@@ -161,6 +179,35 @@ impl Calls {
         Box::pin(self.page(request, arrival))
             .await
             .map(Either::Left)
+    }
+
+    /// Whether a browser asks whether a page may call a service (CORS's preflight).
+    fn is_asked_before_a_call<B>(&self, request: &Request<B>) -> bool {
+        let service = request.uri().path().strip_prefix('/');
+        let service = service.and_then(|path| path.split_once('/'));
+        request.method() == Method::OPTIONS
+            && request
+                .headers()
+                .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+            && service.is_some_and(|(name, _)| self.routers.names.contains(&name))
+    }
+
+    /// What a page that was named asks or calls, with the headers by which its browser shows it the
+    /// answer.
+    async fn page_calls(
+        &self,
+        request: Request<Incoming>,
+        arrival: Arrival,
+        page: HeaderValue,
+    ) -> Response<Answer> {
+        let mut response = if arrival.web {
+            self.web(request, arrival).await.map(Either::Right)
+        } else {
+            let allowed = origin::preflight(request.headers());
+            sized(allowed, arrival.way).map(Either::Left)
+        };
+        origin::show(&page, response.headers_mut());
+        response
     }
 
     /// A call by gRPC-Web, translated there and back; in between it is a call as any other.
@@ -219,8 +266,14 @@ impl Calls {
         let now = arrival.at;
         let path = request.uri().path().to_owned();
         let callers = deadline::requested(request.headers(), now);
-        let handlers = deadline::nearest(Some(self.handler_timeout), request.headers(), now);
-        let context = CallContext::received(request.headers(), handlers);
+        let own = self.times.of(&path, callers.is_some());
+        let handlers = deadline::nearest(own, request.headers(), now);
+        let context = CallContext::received(
+            request.headers(),
+            handlers,
+            request.uri().authority(),
+            Some(&self.closing),
+        );
         let span = telemetry::recv(&path, &context.trace(), context.request_id());
         let mut record = Record::begin(&self.metrics, &path, span.clone(), now);
         let request = record.counted(request);
@@ -228,10 +281,15 @@ impl Calls {
         if let Some(until) = callers {
             way.progress.until(until);
         }
-        let answer = self.answer(request, way.life.is_shed(), &context);
-        let answer = self.blocking.watch(&path, answer);
-        let mut response = answer.instrument(span).await;
+        let mut response = if deadline::is_malformed(request.headers()) {
+            malformed_timeout()
+        } else {
+            let answer = self.answer(request, way.life.is_shed(), &context);
+            let answer = self.blocking.watch(&path, answer);
+            answer.instrument(span).await
+        };
         way.life.answers();
+        translate(response.headers_mut());
         record.answered(&path, response.headers());
         stop_retries(&context, record.code(), response.headers_mut());
         let answering = Answering {
@@ -266,9 +324,15 @@ impl Calls {
             .deadline()
             .is_some_and(|until| until <= Instant::now())
         {
-            return deadline::elapsed("before the handler began").into_http();
+            return late("before the handler began").into_http();
         }
-        let handler = route(&self.routers.services, request);
+        let handler = async {
+            if is_health(request.uri().path()) {
+                route(&self.routers.health, request).await
+            } else {
+                self.routers.services.call(request).await
+            }
+        };
         let handler = AssertUnwindSafe(handler).catch_unwind();
         let handler = context.clone().scope(handler);
         let outcome = match context.deadline() {
@@ -281,9 +345,21 @@ impl Calls {
                 tracing::error!("the handler panicked");
                 panicked().into_http()
             }
-            Err(_elapsed) => deadline::elapsed("in the handler").into_http(),
+            Err(_elapsed) => late("in the handler").into_http(),
         }
     }
+}
+
+/// As gRPC's own servers answer it: a bad request, whose status is INTERNAL.
+fn malformed_timeout() -> Response<Body> {
+    let status = status::refused(
+        Code::Internal,
+        "MALFORMED_TIMEOUT",
+        "malformed grpc-timeout: it must be at most eight digits and one of H, M, S, m, u, n",
+    );
+    let mut response = status.into_http();
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response
 }
 
 /// A page, or the refusal that takes its place where there is no room for it.
@@ -317,6 +393,13 @@ async fn route(router: &axum::Router, request: Request<Body>) -> Response<Body> 
         Ok(response) => response,
         Err(never) => match never {},
     }
+}
+
+/// Who is at the other end of a connection, and by which address of ours.
+#[derive(Debug, Default)]
+pub(super) struct Peer {
+    pub(super) local: Option<IpAddr>,
+    pub(super) info: ConnectInfo,
 }
 
 /// A request that has arrived.
@@ -360,6 +443,11 @@ fn is_infrastructure(path: &str) -> bool {
                 | "reflection.v1alpha.ServerReflection"
         )
     })
+}
+
+/// Whether a path is health's.
+fn is_health(path: &str) -> bool {
+    path.starts_with("/grpc.health.v1.Health/")
 }
 
 /// Whether a request is a call, which only gRPC as gRPC is: a POST by HTTP/2 whose body says so. A

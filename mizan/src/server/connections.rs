@@ -1,16 +1,12 @@
 //! The connections of a server, and which of them makes room when all together hold too much.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{life::ConnectionLoad, seldom::Seldom};
-
-/// How many may be on their way out at once to make room for others. More would be room for nobody: one
-/// whose client takes nothing needs a moment to go.
-const LEAVING_MAX: usize = 64;
 
 /// What is open now.
 #[derive(Debug, Default)]
@@ -19,15 +15,12 @@ pub(super) struct Connections(Mutex<Open>);
 #[derive(Debug, Default)]
 struct Open {
     next: u64,
-    /// The oldest first.
-    open: BTreeMap<u64, One>,
-    leaving: usize,
+    open: HashMap<u64, Entry>,
     cut: Seldom,
 }
 
-/// What is known of one.
 #[derive(Debug)]
-struct One {
+struct Entry {
     load: Arc<ConnectionLoad>,
     cut: CancellationToken,
     leave: CancellationToken,
@@ -49,12 +42,12 @@ impl Connections {
         let mut held = self.0.lock();
         let number = held.next;
         held.next += 1;
-        let one = One {
+        let entry = Entry {
             load,
             cut: cut.clone(),
             leave: leave.clone(),
         };
-        held.open.insert(number, one);
+        held.open.insert(number, entry);
         Connected {
             connections: Arc::clone(self),
             number,
@@ -63,23 +56,25 @@ impl Connections {
         }
     }
 
-    /// Asks the oldest of those that carry nothing to leave, so that a new one may come; whether
-    /// there is one. Those that leave count while they do.
-    pub(super) fn make_way(&self) -> bool {
-        let mut held = self.0.lock();
-        if held.leaving >= LEAVING_MAX {
-            return false;
+    /// Tells those to go that were idle for longest, up to so many; how many are on their way out.
+    /// None where each of them carries a call.
+    pub(super) fn send_away(&self, up_to: usize) -> usize {
+        let held = self.0.lock();
+        let gone = |entry: &&Entry| entry.leave.is_cancelled();
+        let leaving = held.open.values().filter(gone).count();
+        let more = up_to.saturating_sub(leaving);
+        if more == 0 {
+            return leaving;
         }
-        let idle = |one: &&One| {
-            let carries = one.load.calls() > 0 || one.load.unread() > 0;
-            !carries && !one.leave.is_cancelled()
-        };
-        let Some(oldest) = held.open.values().find(idle) else {
-            return false;
-        };
-        oldest.leave.cancel();
-        held.leaving += 1;
-        true
+        let mut idle: Vec<_> = held
+            .open
+            .values()
+            .filter(|entry| !gone(entry))
+            .filter_map(|entry| Some((entry.load.idle_since()?, &entry.leave)))
+            .collect();
+        idle.sort_unstable_by_key(|(since, _)| *since);
+        let told = idle.into_iter().take(more);
+        leaving + told.map(|(_, leave)| leave.cancel()).count()
     }
 
     /// Cuts the connection that holds most, unless that is the one which asks: then it has to do
@@ -99,7 +94,7 @@ impl Connections {
     fn cut_largest(&self, asking: &ConnectionLoad, more_than: usize) -> bool {
         let mut held = self.0.lock();
         let (mut leaving, mut largest) = (0, None::<(usize, _, _)>);
-        for One { load, cut, .. } in held.open.values() {
+        for Entry { load, cut, .. } in held.open.values() {
             let holds = load.held();
             if cut.is_cancelled() {
                 leaving += holds;
@@ -128,24 +123,20 @@ impl Connections {
 }
 
 impl Connected {
-    /// Resolves when this connection is to leave, as soon as it can, since others want to come.
-    pub(super) async fn leave(&self) {
-        self.leave.cancelled().await;
-    }
-
     /// Resolves when this connection has to make room.
     pub(super) async fn cut(&self) {
         self.cut.cancelled().await;
+    }
+
+    /// Resolves when it is to finish what it carries and go.
+    pub(super) async fn sent_away(&self) {
+        self.leave.cancelled().await;
     }
 }
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        let mut held = self.connections.0.lock();
-        held.open.remove(&self.number);
-        if self.leave.is_cancelled() {
-            held.leaving = held.leaving.saturating_sub(1);
-        }
+        self.connections.0.lock().open.remove(&self.number);
     }
 }
 
@@ -179,27 +170,33 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_that_carries_nothing_makes_way() {
-        let server = Arc::new(Load::new(8, 1 << 20));
+    fn who_was_idle_for_longest_is_sent_away_first_and_who_carries_a_call_never() {
+        let server = Arc::new(Load::new(8, usize::MAX));
         let connections = Arc::new(Connections::default());
         let open = || {
             let load = Arc::new(ConnectionLoad::new(Arc::clone(&server), 1 << 20));
             (Arc::clone(&load), connections.enter(load))
         };
-        let all = [open(), open(), open()];
-        let leaves = || all.each_ref().map(|(_, one)| one.leave.is_cancelled());
-        let busy = Life::exempt(&all[0].0);
-        assert!(connections.make_way());
-        assert_eq!(leaves(), [false, true, false]);
-        assert!(connections.make_way());
-        assert_eq!(leaves(), [false, true, true]);
-        assert!(!connections.make_way(), "who carries something stays");
-        drop(busy);
-        assert!(connections.make_way());
-        assert_eq!(leaves(), [true; 3]);
-        let more: Vec<_> = (0..LEAVING_MAX).map(|_| open()).collect();
-        let made = more.iter().filter(|_| connections.make_way()).count();
-        assert_eq!(made, LEAVING_MAX - 3, "those that leave count");
+        let [
+            (busy, stays),
+            (used, later),
+            (_unused, first),
+            (_newest, last),
+        ] = std::array::from_fn(|_| open());
+        let _call = Life::exempt(&busy);
+        drop(Life::exempt(&used));
+        let away = |connected: &Connected| connected.leave.is_cancelled();
+        assert_eq!(connections.send_away(1), 1);
+        assert!(away(&first) && !away(&last) && !away(&later));
+        // One is on its way out: that is enough.
+        assert_eq!(connections.send_away(1), 1);
+        assert!(!away(&last));
+        assert_eq!(connections.send_away(2), 2);
+        assert!(away(&last) && !away(&later));
+        assert_eq!(connections.send_away(9), 3);
+        assert!(away(&later) && !away(&stays));
+        drop((first, last, later));
+        assert_eq!(connections.send_away(9), 0);
     }
 
     fn counted(connection: &Arc<ConnectionLoad>, calls: usize) -> (Vec<Life>, usize) {

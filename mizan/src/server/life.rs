@@ -38,6 +38,8 @@ pub(super) struct Load {
     calls: AtomicUsize,
     unread: AtomicUsize,
     received: AtomicUsize,
+    /// Counts what begins, connections and calls: an order in time without a clock.
+    begun: AtomicUsize,
 }
 
 impl Load {
@@ -52,7 +54,13 @@ impl Load {
             calls: AtomicUsize::new(0),
             unread: AtomicUsize::new(0),
             received: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
         }
+    }
+
+    /// The number of what begins now.
+    fn begin(&self) -> usize {
+        self.begun.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Whether every place is taken.
@@ -138,6 +146,8 @@ pub(super) struct ConnectionLoad {
     /// How often a call began or bytes left, so that a connection that stands still can be told from
     /// a slow one.
     moved: AtomicUsize,
+    /// The number of its last beginning: its own, or that of its last call.
+    last: AtomicUsize,
     /// Whether the transport takes no more now: 1 or 0.
     blocked: AtomicUsize,
     /// Answers that wait for room.
@@ -159,6 +169,7 @@ impl ConnectionLoad {
     pub(super) fn new(server: Arc<Load>, unread_max: usize) -> Self {
         server.connections.fetch_add(1, Ordering::Relaxed);
         Self {
+            last: AtomicUsize::new(server.begin()),
             server,
             unread_max,
             taken: AtomicUsize::new(0),
@@ -209,6 +220,13 @@ impl ConnectionLoad {
     /// Changes whenever a call began or bytes left.
     pub(super) fn motion(&self) -> usize {
         self.moved.load(Ordering::Relaxed)
+    }
+
+    /// Of one that carries nothing: the number of its last beginning. The lowest of them all is idle
+    /// for longest.
+    pub(super) fn idle_since(&self) -> Option<usize> {
+        let idle = self.calls() == 0 && self.unread() == 0;
+        idle.then(|| self.last.load(Ordering::Relaxed))
     }
 
     /// The transport took bytes.
@@ -291,6 +309,8 @@ impl Life {
     fn begin(connection: &Arc<ConnectionLoad>, place: Place) -> Self {
         connection.calls.fetch_add(1, Ordering::Relaxed);
         connection.moved.fetch_add(1, Ordering::Relaxed);
+        let number = connection.server.begin();
+        connection.last.store(number, Ordering::Relaxed);
         connection.server.calls.fetch_add(1, Ordering::Relaxed);
         Self {
             connection: Arc::clone(connection),

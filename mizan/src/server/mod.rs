@@ -19,10 +19,11 @@ mod blocking;
 mod body;
 mod calls;
 mod connections;
-mod files;
 mod fullness;
 mod health;
+mod layers;
 mod life;
+mod limits;
 mod listen;
 mod metrics;
 mod origin;
@@ -35,27 +36,24 @@ mod serving;
 mod sync;
 mod transport;
 mod turns;
+mod unix;
 mod uploads;
 
-use std::{
-    convert::Infallible,
-    future::Future,
-    net::{IpAddr, SocketAddr},
-    pin::Pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{convert::Infallible, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use axum::response::IntoResponse;
 use http::{Request, StatusCode};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tonic::{body::Body, server::NamedService, service::Routes};
-use tower::Service;
+use tower::{BoxError, Layer, Service};
 
-pub use listen::{Accept, Accepted, Accepting, Listener};
+pub use layers::Services;
+pub use limits::{Http2, Limits};
+pub use listen::{Accept, Accepted, Accepting, ConnectInfo, Listener};
+pub use unix::Unix;
 
-use self::origin::Origins;
+use self::{layers::Layers, limits::HandlerTimes, origin::Origins};
 use crate::{args::ServerArgs, telemetry::metrics::Registry};
 
 /// How long a deregistered instance goes on answering before it turns connections away: the time
@@ -65,64 +63,19 @@ const LINGER: Duration = Duration::from_millis(200);
 /// What a longer drain counts as: a week, so that its end can be said.
 const DRAIN_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// What a server allows, each with its reason.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// The most calls handled, or waiting for their turn, at once; further ones are refused with
-    /// RESOURCE_EXHAUSTED before they cost anything. A call counts until its answer begins: a
-    /// stream that is quiet costs memory only, and the bound on that is the connections'. Health
-    /// and reflection are exempt. 1024: far above what two cores keep busy, far below what memory
-    /// holds, and worked off within the channel's default deadline at 205 calls a second. While there
-    /// are other connections, the last quarter is for those that hold at most a sixteenth.
-    pub calls_max: usize,
-    /// The most connections at once, each with up to 1000 calls; further ones are closed as they
-    /// come. 10,000: more than a fleet of 300 services opens to one instance.
-    pub connections_max: usize,
-    /// The longest a handler may take until its response begins. 10 s: twice the channel's default
-    /// deadline, for callers that set none.
-    pub handler_timeout: Duration,
-    /// The longest a client may take to send the headers of an HTTP/1 request. 10 s.
-    pub header_timeout: Duration,
-    /// How long a connection may carry nothing before it is told to go. 60 s.
-    pub idle_timeout: Duration,
-    /// The most bytes of answers that wait for one connection's client. An answer that does not fit
-    /// is refused with RESOURCE_EXHAUSTED, `ANSWERS_UNREAD` (a page with 503), unless it is the only
-    /// one there; a stream that has begun waits. 64 MiB: sixteen messages of the most that gRPC
-    /// clients take by default.
-    pub unread_max: usize,
-    /// How long a client may leave an answer unread, not taking a part of it, before its stream is
-    /// reset; and its connection, before it is cut, if no byte of it leaves for so long. 60 s: a
-    /// client on a slow line that has megabytes in its buffers asks for more only now and then.
-    pub unread_timeout: Duration,
-    /// The most bytes for all that is open: 6 KiB for each call, also a quiet stream, and the
-    /// answers that wait. Beyond that the connection which holds most is cut. 512 MiB.
-    pub held_max: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            calls_max: 1024,
-            connections_max: 10_000,
-            handler_timeout: Duration::from_secs(10),
-            header_timeout: Duration::from_secs(10),
-            idle_timeout: Duration::from_secs(60),
-            unread_max: 64 << 20,
-            unread_timeout: Duration::from_secs(60),
-            held_max: 512 << 20,
-        }
-    }
-}
-
 /// A gRPC server in the making; see the module's documentation.
 #[derive(Debug)]
 pub struct Server {
     name: String,
     args: Option<ServerArgs>,
     limits: Limits,
+    http2: Http2,
+    handler_times: Vec<(String, Option<Duration>)>,
+    layers: Layers,
     routes: Routes,
     http: axum::Router,
     web: bool,
+    pages: Vec<String>,
     services: Vec<&'static str>,
     descriptors: Vec<&'static [u8]>,
     metrics: Registry,
@@ -139,6 +92,9 @@ pub enum ServeError {
     /// The listener is not usable.
     #[error("cannot use the listener")]
     Listener(#[from] std::io::Error),
+    /// The settings cannot be.
+    #[error("cannot serve with these settings: {0}")]
+    Settings(&'static str),
 }
 
 impl Server {
@@ -150,9 +106,13 @@ impl Server {
             name: name.into(),
             args: None,
             limits: Limits::default(),
+            http2: Http2::default(),
+            handler_times: Vec::new(),
+            layers: Layers::default(),
             routes: Routes::default(),
             http: axum::Router::new(),
             web: false,
+            pages: Vec::new(),
             services: Vec::new(),
             descriptors: vec![mizan_contracts::FILE_DESCRIPTOR_SET],
             metrics: Registry::default(),
@@ -196,6 +156,52 @@ impl Server {
         self
     }
 
+    /// Other settings of HTTP/2 than the default ones. [`serve`](Self::serve) refuses what cannot be.
+    #[must_use]
+    pub fn http2(mut self, settings: Http2) -> Self {
+        self.http2 = settings;
+        self
+    }
+
+    /// How long the handlers of a method, "package.Service/Method", or of all of a service,
+    /// "package.Service", may take until their response begins. With `Some`, no longer than that,
+    /// whatever the caller says. With `None`, as long as the caller's deadline allows, and without end
+    /// for a caller that sets none. A method goes before its service.
+    ///
+    /// Where nothing is said here, a caller's deadline is the bound, and
+    /// [`Limits::handler_timeout`] for callers without one.
+    #[must_use]
+    pub fn handler_timeout(mut self, name: impl Into<String>, limit: Option<Duration>) -> Self {
+        self.handler_times.push((name.into(), limit));
+        self
+    }
+
+    /// Puts a layer of tower around all services, reflection included; the one that was put first is
+    /// outermost. Not around health, which the registry and load balancers ask without credentials,
+    /// nor around plain routes. It takes the layers that tonic's own server takes.
+    ///
+    /// It is part of a call: within its record, its trace, its deadline and its place among the calls.
+    /// A call that is shed never reaches it; its panic is INTERNAL. An error that it returns is
+    /// answered as the [`tonic::Status`] that it is, or else as INTERNAL.
+    #[must_use]
+    pub fn layer<L, B>(mut self, layer: L) -> Self
+    where
+        L: Layer<Services> + Send + Sync + 'static,
+        L::Service: Service<
+                Request<Body>,
+                Response = http::Response<B>,
+                Error: Into<BoxError>,
+                Future: Send,
+            > + Clone
+            + Send
+            + Sync
+            + 'static,
+        B: http_body::Body<Data = bytes::Bytes, Error: Into<BoxError>> + Send + 'static,
+    {
+        self.layers.push(layer);
+        self
+    }
+
     /// Counts into this registry and shows it under `GET /metrics`, instead of the process's own.
     #[must_use]
     pub fn metrics(mut self, registry: Registry) -> Self {
@@ -229,10 +235,20 @@ impl Server {
     }
 
     /// Serves gRPC-Web too, for browsers: by HTTP/1.1 or 2, binary or as text. Only to pages of the
-    /// server's own origin; those of other sites are refused, and `Server` sends no CORS headers.
+    /// server's own origin, and to those that are named by [`cors_origins`](Self::cors_origins).
     #[must_use]
     pub fn grpc_web(mut self) -> Self {
         self.web = true;
+        self
+    }
+
+    /// Serves gRPC-Web to pages of these origins too, each exactly as browsers write it, such as
+    /// `https://app.example`: scheme, host, and port if it is not the scheme's own. Their browsers are
+    /// told so (CORS), for the services alone and without credentials such as cookies. Beside those
+    /// that the operator names by `--cors-origin`.
+    #[must_use]
+    pub fn cors_origins<O: Into<String>>(mut self, origins: impl IntoIterator<Item = O>) -> Self {
+        self.pages.extend(origins.into_iter().map(Into::into));
         self
     }
 
@@ -275,21 +291,45 @@ impl Server {
         listener: Listener,
         shutdown: Pin<Box<dyn Future<Output = ()> + Send>>,
     ) -> Result<(), ServeError> {
-        let address = listener.local_addr()?;
-        let args = self
+        let (address, place) = (listener.address()?, listener.place());
+        let mut args = self
             .args
             .clone()
             .unwrap_or_else(|| ServerArgs::with_registry(Vec::new()));
+        let http2 = self.http2.clone().with(&args.http2);
+        if let Some(rule) = http2.broken_rule() {
+            return Err(ServeError::Settings(rule));
+        }
+        let pages: Vec<_> = self
+            .pages
+            .iter()
+            .chain(&args.cors_origin)
+            .cloned()
+            .collect();
+        if !pages.iter().all(|page| origin::is_origin(page)) {
+            return Err(ServeError::Settings(
+                "an origin must be as browsers write it, such as https://app.example",
+            ));
+        }
+        let web = self.web || !pages.is_empty();
+        let identity = register::Identity::new(&self.name);
+        let registration = register::registration(&self.name, &identity, address, &args);
+        if registration.port() == 0 && address.is_none() && !args.registry.is_empty() {
+            tracing::warn!(
+                service = %self.name, %place,
+                "registered nowhere: what it listens on has no HOST:PORT, and none is advertised (--advertise)"
+            );
+            args.registry.clear();
+        }
         let reporter = serving::Reporter::new();
         let registers = !args.registry.is_empty();
         let state = health::State::with(registers, reporter.clone(), self.trouble.clone());
-        let identity = register::Identity::new(&self.name);
-        let routers = self.routers(&reporter, &state, identity.health())?;
+        let routers = self.routers(&reporter, &state, identity.health(), web)?;
 
         let stop_registering = CancellationToken::new();
         // Both end with this future, should it be dropped: then nothing is drained.
         let registration = AbortOnDropHandle::new(tokio::spawn(register::keep_registered(
-            register::registration(&self.name, &identity, address, &args),
+            registration,
             register::Registries {
                 authorities: args.registry.clone(),
                 connector: args.connector.clone(),
@@ -299,8 +339,19 @@ impl Server {
         )));
         let closing = CancellationToken::new();
         let counted = self.metrics.server();
-        let origins = Origins::allowing(args.allow_host.clone());
-        let calls = calls::Calls::new(routers, &self.limits, origins, counted, closing.clone());
+        let origins = Origins::allowing(args.allow_host.clone()).pages(pages);
+        let mut times = HandlerTimes::new(self.limits.handler_timeout);
+        for (name, limit) in &self.handler_times {
+            times.name(name, *limit);
+        }
+        let calls = calls::Calls::new(
+            routers,
+            &self.limits,
+            times,
+            origins,
+            counted,
+            closing.clone(),
+        );
         let calls = Arc::new(calls);
         let _looking = AbortOnDropHandle::new(tokio::spawn(look(
             self.name.clone(),
@@ -310,13 +361,16 @@ impl Server {
         let accepting = AbortOnDropHandle::new(tokio::spawn(accept::accept(
             listener,
             calls,
-            self.limits.clone(),
+            accept::Settings {
+                limits: self.limits.clone(),
+                http2,
+            },
             closing.clone(),
         )));
-        tracing::info!(service = %self.name, %address, "serving");
+        tracing::info!(service = %self.name, address = %place, "serving");
 
         shutdown.await;
-        tracing::info!(service = %self.name, %address, "draining");
+        tracing::info!(service = %self.name, address = %place, "draining");
         let end = Instant::now() + args.drain().min(DRAIN_MAX);
         state.drain();
         stop_registering.cancel();
@@ -330,7 +384,7 @@ impl Server {
             Ok(connections) => accept::finish(connections, end).await,
             Err(_) => 0,
         };
-        tracing::info!(service = %self.name, %address, unfinished, "drained");
+        tracing::info!(service = %self.name, address = %place, unfinished, "drained");
         Ok(())
     }
 
@@ -339,6 +393,7 @@ impl Server {
         reporter: &serving::Reporter,
         state: &health::State,
         own_name: &str,
+        web: bool,
     ) -> Result<calls::Routers, ServeError> {
         let reflection = || {
             let mut builder = tonic_reflection::server::Builder::configure()
@@ -359,21 +414,27 @@ impl Server {
         let services = self
             .routes
             .clone()
-            .add_service(serving::health(&self.services, own_name, reporter))
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
             .prepare()
             .into_axum_router();
+        let services = self.layers.around(services);
+        let health = Routes::new(serving::health(&self.services, own_name, reporter))
+            .prepare()
+            .into_axum_router();
         let names: Arc<[&'static str]> = self.services.iter().copied().collect();
+        let known = Arc::clone(&names);
         let pages = axum::Router::new()
             .merge(health::router(state.clone()))
             .merge(metrics::router(self.metrics.clone()))
             .merge(self.http.clone())
-            .fallback(move |request| std::future::ready(unknown(&request, &names)));
+            .fallback(move |request| std::future::ready(unknown(&request, &known)));
         Ok(calls::Routers {
             services,
+            health,
             pages,
-            web: self.web,
+            web,
+            names,
         })
     }
 }
@@ -417,49 +478,4 @@ fn unknown(request: &Request<axum::body::Body>, services: &[&str]) -> axum::resp
     let text =
         "There is nothing here. GET /health and /metrics are pages; the services speak gRPC.\n";
     (StatusCode::NOT_FOUND, text).into_response()
-}
-
-/// The host, without the brackets of IPv6, and the port that others reach a listener by.
-fn advertised(address: SocketAddr, args: &ServerArgs) -> (String, u16) {
-    let plain = |host: &str| host.trim_matches(['[', ']']).to_owned();
-    let Some(advertise) = args.advertise.as_deref() else {
-        return (register::reachable_host(address, args), address.port());
-    };
-    if let Ok(ip) = plain(advertise).parse::<IpAddr>() {
-        // The colons of an IPv6 address announce no port.
-        return (ip.to_string(), address.port());
-    }
-    match advertise
-        .rsplit_once(':')
-        .map(|(host, port)| (host, port.parse()))
-    {
-        Some((host, Ok(port))) => (plain(host), port),
-        _ => (plain(advertise), address.port()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_advertised_wins_over_where_it_listens() {
-        let args = |advertise: Option<&str>| ServerArgs {
-            advertise: advertise.map(str::to_owned),
-            ..ServerArgs::with_registry(Vec::new())
-        };
-        let listening: SocketAddr = "[::1]:50051".parse().unwrap();
-        for (advertise, host, port) in [
-            (None, "::1", 50051),
-            (Some("svc.example:80"), "svc.example", 80),
-            (Some("svc.example"), "svc.example", 50051),
-            (Some("[2001:db8::1]:80"), "2001:db8::1", 80),
-            (Some("[2001:db8::1]"), "2001:db8::1", 50051),
-            (Some("2001:db8::1"), "2001:db8::1", 50051),
-            (Some("192.0.2.1"), "192.0.2.1", 50051),
-        ] {
-            let found = advertised(listening, &args(advertise));
-            assert_eq!(found, (host.to_owned(), port), "{advertise:?}");
-        }
-    }
 }

@@ -13,16 +13,19 @@
 
 use std::net::IpAddr;
 
+use axum::body::Body;
 use http::{
-    HeaderMap, Method, Request, StatusCode, Version,
-    header::{HOST, ORIGIN},
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version,
+    header::{self, HOST, ORIGIN},
     uri::Authority,
 };
 
-/// By which names this server may be called on a loopback address.
+/// By which names this server may be called on a loopback address, and which pages of other sites may
+/// call its services by gRPC-Web.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Origins {
     allowed: Vec<String>,
+    pages: Vec<String>,
 }
 
 impl Origins {
@@ -31,14 +34,33 @@ impl Origins {
         let allowed = names.into_iter().map(|name| plain(name.trim()));
         Self {
             allowed: allowed.collect(),
+            pages: Vec::new(),
         }
     }
 
-    /// Why a request to this address of ours is refused, if it is.
+    /// The same for pages of these origins, each as a browser writes it: `https://app.example`.
+    pub(super) fn pages(mut self, origins: impl IntoIterator<Item = String>) -> Self {
+        self.pages.extend(origins);
+        self
+    }
+
+    /// The origin of the page that makes a request, if it was named.
+    pub(super) fn page<'a, B>(&self, request: &'a Request<B>) -> Option<&'a HeaderValue> {
+        if self.pages.is_empty() {
+            return None;
+        }
+        let origin = request.headers().get(ORIGIN)?;
+        let named = |page: &String| page.as_bytes() == origin.as_bytes();
+        Some(origin).filter(|_| self.pages.iter().any(named))
+    }
+
+    /// Why a request to this address of ours is refused, if it is. A page that was named may be of
+    /// another site.
     pub(super) fn refuse<B>(
         &self,
         request: &Request<B>,
         local: Option<IpAddr>,
+        is_named: bool,
     ) -> Option<(StatusCode, String)> {
         let Ok(authority) = authority(request) else {
             let text = "The request must have one valid Host header.\n";
@@ -54,7 +76,7 @@ impl Origins {
             );
             return Some((StatusCode::MISDIRECTED_REQUEST, text));
         }
-        if is_across_sites(request, authority.as_ref()) {
+        if !is_named && is_across_sites(request, authority.as_ref()) {
             let text = "Refused: the request comes from a page of another site.\n";
             return Some((StatusCode::FORBIDDEN, text.to_owned()));
         }
@@ -67,6 +89,42 @@ impl Origins {
             || host.ends_with(".localhost")
             || self.allowed.iter().any(|allowed| allowed == host)
     }
+}
+
+/// Whether a browser would write an origin so: scheme, host and port, in lower case, nothing behind.
+pub(super) fn is_origin(text: &str) -> bool {
+    let Some((scheme, host)) = text.split_once("://") else {
+        return false;
+    };
+    matches!(scheme, "http" | "https")
+        && !host.contains(['/', '@', '*'])
+        && text == text.to_ascii_lowercase()
+        && Authority::try_from(host).is_ok()
+}
+
+/// The answer to a browser that asks before a call: POST, with whatever headers it names.
+pub(super) fn preflight(asked: &HeaderMap) -> Response<Body> {
+    /// How long a browser need not ask again: two hours, the most that Chromium takes.
+    const AGE: HeaderValue = HeaderValue::from_static("7200");
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    let post = HeaderValue::from_static("POST");
+    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, post);
+    headers.insert(header::ACCESS_CONTROL_MAX_AGE, AGE);
+    if let Some(names) = asked.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, names.clone());
+    }
+    response
+}
+
+/// Has a browser show an answer to a page.
+pub(super) fn show(page: &HeaderValue, answer: &mut HeaderMap) {
+    const SHOWN: HeaderValue =
+        HeaderValue::from_static("grpc-status, grpc-message, grpc-status-details-bin");
+    answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, page.clone());
+    answer.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, SHOWN);
+    answer.append(header::VARY, HeaderValue::from_static("origin"));
 }
 
 /// Whom a request is for. HTTP/1.1 must say so, once; HTTP/1.0 need not.
@@ -140,7 +198,7 @@ mod tests {
         }
         let request = request.body(()).unwrap();
         origins
-            .refuse(&request, local)
+            .refuse(&request, local, false)
             .map(|(code, _)| code.as_u16())
     }
 
@@ -191,6 +249,46 @@ mod tests {
     }
 
     #[test]
+    fn only_pages_that_were_named_are_those_of_an_origin() {
+        let origins = Origins::default().pages(["https://app.example".to_owned()]);
+        let page = |origin: &str| {
+            let request = Request::builder().header("origin", origin).body(());
+            origins.page(&request.unwrap()).is_some()
+        };
+        assert!(page("https://app.example"));
+        for other in [
+            "http://app.example",
+            "https://app.example:8443",
+            "https://app.example.evil.example",
+            "https://evil.example",
+            "null",
+            "*",
+        ] {
+            assert!(!page(other), "{other}");
+        }
+        for good in [
+            "https://app.example",
+            "http://localhost:3000",
+            "http://[::1]",
+        ] {
+            assert!(is_origin(good), "{good}");
+        }
+        for bad in [
+            "*",
+            "null",
+            "app.example",
+            "https://app.example/",
+            "https://*.example",
+            "https://App.example",
+            "https://me@app.example",
+            "ftp://app.example",
+            "https://",
+        ] {
+            assert!(!is_origin(bad), "{bad}");
+        }
+    }
+
+    #[test]
     fn http_1_1_needs_one_host() {
         let origins = Origins::default();
         assert_eq!(refused("GET", &[], None, &origins), Some(400));
@@ -202,7 +300,7 @@ mod tests {
         );
         let mut old = Request::new(());
         *old.version_mut() = Version::HTTP_10;
-        assert_eq!(origins.refuse(&old, None), None);
+        assert_eq!(origins.refuse(&old, None, false), None);
     }
 
     #[test]

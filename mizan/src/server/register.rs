@@ -72,6 +72,13 @@ pub(super) struct Registration {
     life: String,
 }
 
+impl Registration {
+    /// The port that others reach it by; 0 where there is none.
+    pub(super) fn port(&self) -> u32 {
+        self.instance.port
+    }
+}
+
 /// Where to register, and what the way there is made of.
 pub(super) struct Registries {
     pub(super) authorities: Vec<String>,
@@ -93,10 +100,10 @@ impl Registries {
 pub(super) fn registration(
     service: &str,
     identity: &Identity,
-    address: SocketAddr,
+    address: Option<SocketAddr>,
     args: &ServerArgs,
 ) -> Registration {
-    let (host, port) = super::advertised(address, args);
+    let (host, port) = advertised(address, args);
     let id = args.instance_id.clone();
     let check = HealthCheck {
         kind: Some(Kind::Grpc(GrpcCheck {
@@ -127,7 +134,7 @@ pub(super) fn registration(
 
 /// The address of a listener, or, when it listens on all of them, the one that the registry is
 /// reached from.
-pub(super) fn reachable_host(listener: SocketAddr, args: &ServerArgs) -> String {
+fn reachable_host(listener: SocketAddr, args: &ServerArgs) -> String {
     let mut ip = listener.ip();
     if ip.is_unspecified() {
         ip = args.registry.iter().find_map(|r| route_to(r)).unwrap_or(ip);
@@ -364,9 +371,52 @@ fn said(status: Status) -> String {
     format!("{:?}: {}", status.code(), status.message())
 }
 
+/// The host, without the brackets of IPv6, and the port that others reach a listener by; port 0
+/// where there is none.
+fn advertised(address: Option<SocketAddr>, args: &ServerArgs) -> (String, u16) {
+    let port = address.map_or(0, |address| address.port());
+    let plain = |host: &str| host.trim_matches(['[', ']']).to_owned();
+    let Some(advertise) = args.advertise.as_deref() else {
+        let host = address.map(|address| reachable_host(address, args));
+        return (host.unwrap_or_default(), port);
+    };
+    if let Ok(ip) = plain(advertise).parse::<IpAddr>() {
+        // The colons of an IPv6 address announce no port.
+        return (ip.to_string(), port);
+    }
+    match advertise
+        .rsplit_once(':')
+        .map(|(host, port)| (host, port.parse()))
+    {
+        Some((host, Ok(port))) => (plain(host), port),
+        _ => (plain(advertise), port),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_advertised_wins_over_where_it_listens() {
+        let args = |advertise: Option<&str>| ServerArgs {
+            advertise: advertise.map(str::to_owned),
+            ..ServerArgs::with_registry(Vec::new())
+        };
+        let listening: SocketAddr = "[::1]:50051".parse().unwrap();
+        for (advertise, host, port) in [
+            (None, "::1", 50051),
+            (Some("svc.example:80"), "svc.example", 80),
+            (Some("svc.example"), "svc.example", 50051),
+            (Some("[2001:db8::1]:80"), "2001:db8::1", 80),
+            (Some("[2001:db8::1]"), "2001:db8::1", 50051),
+            (Some("2001:db8::1"), "2001:db8::1", 50051),
+            (Some("192.0.2.1"), "192.0.2.1", 50051),
+        ] {
+            let found = advertised(Some(listening), &args(advertise));
+            assert_eq!(found, (host.to_owned(), port), "{advertise:?}");
+        }
+    }
 
     #[test]
     fn a_listener_on_all_addresses_advertises_the_one_the_registry_is_reached_from() {

@@ -4,16 +4,29 @@
 //! protocol wants a stream that says SERVICE_UNKNOWN and stays open. Which services there are is
 //! known at the start here, and they all serve or all do not, so this is all that it takes.
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
-use tonic::{Request, Response, Status};
+use tonic::{
+    Request, Response, Status,
+    body::Body,
+    server::{Grpc, NamedService},
+};
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse,
     health_check_response::ServingStatus,
     health_server::{Health, HealthServer},
 };
+use tonic_prost::ProstCodec;
+use tower::Service;
 
 /// Whether the server serves, for all who ask by whatever way. Clones share it.
 #[derive(Debug, Clone)]
@@ -69,27 +82,87 @@ impl Reporter {
 
 /// The health of `services` and, under the empty name and its own, of the server: all that `reporter`
 /// says.
-pub(super) fn health(
-    services: &[&'static str],
-    own_name: &str,
-    reporter: &Reporter,
-) -> HealthServer<Serving> {
-    let services = services.iter().copied().chain(["", own_name]);
-    let services = services.map(Box::from).collect();
+pub(super) fn health(services: &[&'static str], own_name: &str, reporter: &Reporter) -> WithList {
+    let services = services.iter().copied().chain([""]).collect();
+    let own_name = own_name.into();
     let standing = reporter.0.subscribe();
-    HealthServer::new(Serving { services, standing })
+    let serving = Serving {
+        services,
+        own_name,
+        standing,
+    };
+    WithList {
+        serving: serving.clone(),
+        health: HealthServer::new(serving),
+    }
+}
+
+/// The service as it is generated, and `List` (gRFC A90), which it does not have yet.
+#[derive(Debug, Clone)]
+pub(super) struct WithList {
+    health: HealthServer<Serving>,
+    serving: Serving,
+}
+
+/// Asks for the health of everything.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+struct HealthListRequest {}
+
+/// The health of everything, by name.
+#[derive(Clone, PartialEq, prost::Message)]
+struct HealthListResponse {
+    #[prost(map = "string, message", tag = "1")]
+    statuses: HashMap<String, HealthCheckResponse>,
+}
+
+impl NamedService for WithList {
+    const NAME: &'static str = "grpc.health.v1.Health";
+}
+
+impl Service<http::Request<Body>> for WithList {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        if request.uri().path() != "/grpc.health.v1.Health/List" {
+            return self.health.call(request);
+        }
+        let serving = self.serving.clone();
+        Box::pin(async move {
+            let list = tower::service_fn(move |_: Request<HealthListRequest>| {
+                std::future::ready(Ok::<_, Status>(Response::new(serving.list())))
+            });
+            let codec = ProstCodec::<HealthListResponse, HealthListRequest>::default();
+            Ok(Grpc::new(codec).unary(list, request).await)
+        })
+    }
 }
 
 /// The service.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Serving {
-    services: Arc<[Box<str>]>,
+    services: Arc<[&'static str]>,
+    /// Of this life: known, but not listed.
+    own_name: Arc<str>,
     standing: watch::Receiver<Standing>,
 }
 
 impl Serving {
     fn knows(&self, service: &str) -> bool {
-        self.services.iter().any(|known| **known == *service)
+        self.services.contains(&service) || *self.own_name == *service
+    }
+
+    fn list(&self) -> HealthListResponse {
+        let status = self.standing.borrow().status();
+        let names = self.services.iter().map(|name| (*name).to_owned());
+        HealthListResponse {
+            statuses: names.map(|name| (name, answer(status))).collect(),
+        }
     }
 }
 

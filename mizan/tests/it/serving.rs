@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use mizan::{Connection, Server, server::Limits, status, telemetry::metrics::Registry};
 use mizan_contracts::registry::v1::{
-    ListServicesRequest, RegisterRequest, registry_service_client::RegistryServiceClient,
+    ListServicesRequest, ListServicesResponse, RegisterRequest,
+    registry_service_client::RegistryServiceClient,
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -374,18 +375,17 @@ async fn a_connection_on_which_nothing_is_said_is_closed() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_limit_are_closed_while_all_carry_calls() {
+async fn connections_beyond_the_limit_are_closed_while_none_is_idle() {
     let limits = Limits {
         connections_max: 1,
         ..Limits::default()
     };
-    let server = Server::builder("scripted").unregistered().limits(limits);
     let service = Scripted::silent();
+    let server = Server::builder("scripted").unregistered().limits(limits);
     let server = Running::start_server(server, &service).await;
     let first = connection(&server).await;
-    let mut client = RegistryServiceClient::new(first.clone());
-    let calling =
-        tokio::spawn(async move { client.list_services(ListServicesRequest::default()).await });
+    let mut raw = RegistryServiceClient::new(first.clone());
+    let call = tokio::spawn(async move { raw.list_services(ListServicesRequest::default()).await });
     while service.calls() == 0 {
         tokio::task::yield_now().await;
     }
@@ -393,7 +393,7 @@ async fn connections_beyond_the_limit_are_closed_while_all_carry_calls() {
     let refused = Connection::open(&authority, PATIENCE).await.unwrap_err();
     assert!(!refused.reason().contains("timed out"), "{refused}");
     assert!(!first.is_closed());
-    calling.abort();
+    call.abort();
     drop(first);
     while Connection::open(&authority, PATIENCE).await.is_err() {
         tokio::task::yield_now().await;
@@ -401,39 +401,34 @@ async fn connections_beyond_the_limit_are_closed_while_all_carry_calls() {
 }
 
 #[tokio::test]
-async fn the_oldest_connection_that_carries_nothing_makes_way_for_a_new_one() {
+async fn a_full_server_sends_the_oldest_idle_connections_away_for_new_ones() {
     let limits = Limits {
-        connections_max: 3,
+        connections_max: 4,
         ..Limits::default()
     };
     let server = Server::builder("scripted").unregistered().limits(limits);
     let server = Running::start_server(server, &Scripted::ok()).await;
-    // One that says nothing, one of HTTP/1, one of HTTP/2; then a thousand more in turn.
-    let mut silent = TcpStream::connect(server.address).await.unwrap();
-    let mut http1 = TcpStream::connect(server.address).await.unwrap();
-    http1
-        .write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        .await
-        .unwrap();
-    let mut begun = [0; 12];
-    http1.read_exact(&mut begun).await.unwrap();
-    assert_eq!(&begun, b"HTTP/1.1 200");
-    let http2 = connection(&server).await;
-    let mut newest = None;
-    for _ in 0..1000 {
-        let connection = connection(&server).await;
-        let health = HealthClient::new(connection.clone())
-            .check(HealthCheckRequest::default())
-            .await;
-        assert!(health.is_ok());
-        newest = Some(connection);
+    let mut open = Vec::new();
+    // Two speak HTTP/2, and the others say nothing at all.
+    for _ in 0..2 {
+        open.push(connection(&server).await);
     }
-    assert!(rest(&mut silent).await.is_empty());
-    rest(&mut http1).await;
-    while !http2.is_closed() {
-        tokio::task::yield_now().await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(server.address).await.unwrap());
     }
-    assert!(!newest.unwrap().is_closed());
+    for connection in &open {
+        connection.closed().await;
+    }
+    // Whoever comes now is served, though all that came before are still held by their clients.
+    loop {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        let _ = stream.write_all(request).await;
+        if rest(&mut stream).await.starts_with(b"HTTP/1.1 200") {
+            break;
+        }
+    }
 }
 
 #[tokio::test]
@@ -449,5 +444,50 @@ async fn a_message_above_four_mib_is_refused() {
     };
     send(3 << 20).await.unwrap();
     let refused = send(4 << 20).await.unwrap_err();
-    assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+}
+
+#[tokio::test]
+async fn a_unary_call_without_a_message_is_unimplemented() {
+    let service = Scripted::ok();
+    let server = Running::start(&service).await;
+    let mut grpc = tonic::client::Grpc::new(connection(&server).await);
+    let codec = tonic_prost::ProstCodec::<ListServicesRequest, ListServicesResponse>::default();
+    let method = "/mizan.registry.v1.RegistryService/ListServices";
+    let path = http::uri::PathAndQuery::from_static(method);
+    let nothing = tonic::Request::new(tokio_stream::empty());
+    let refused = grpc.streaming(nothing, path, codec).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unimplemented, "{refused}");
+    assert_eq!(service.calls(), 0);
+}
+
+/// What `grpc.health.v1.Health/List` answers (gRFC A90).
+#[derive(Clone, PartialEq, prost::Message)]
+struct Listed {
+    #[prost(map = "string, message", tag = "1")]
+    statuses: std::collections::HashMap<String, tonic_health::pb::HealthCheckResponse>,
+}
+
+#[tokio::test]
+async fn health_is_listed_for_the_server_and_for_each_service() {
+    let server = Running::start(&Scripted::ok()).await;
+    let mut grpc = tonic::client::Grpc::new(connection(&server).await);
+    let codec = tonic_prost::ProstCodec::<HealthCheckRequest, Listed>::default();
+    let path = http::uri::PathAndQuery::from_static("/grpc.health.v1.Health/List");
+    let request = tonic::Request::new(HealthCheckRequest::default());
+    let listed = grpc.unary(request, path, codec).await.unwrap().into_inner();
+    let mut names: Vec<_> = listed.statuses.iter().collect();
+    names.sort_by_key(|(name, _)| (*name).clone());
+    let names: Vec<_> = names
+        .iter()
+        .map(|(n, s)| (n.as_str(), s.status()))
+        .collect();
+    let serving = ServingStatus::Serving;
+    assert_eq!(
+        names,
+        [
+            ("", serving),
+            ("mizan.registry.v1.RegistryService", serving)
+        ]
+    );
 }

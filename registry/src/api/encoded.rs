@@ -18,6 +18,7 @@ use mizan_contracts::registry::v1::{
 use tonic::{
     Request, Response, Status,
     body::Body,
+    codec::CompressionEncoding,
     server::{Grpc, NamedService},
 };
 use tonic_prost::ProstCodec;
@@ -40,7 +41,9 @@ impl Server {
     pub(crate) fn new(api: Api) -> Self {
         let api = Arc::new(api);
         Self {
-            generated: RegistryServiceServer::from_arc(Arc::clone(&api)),
+            generated: RegistryServiceServer::from_arc(Arc::clone(&api))
+                .accept_compressed(CompressionEncoding::Gzip)
+                .accept_compressed(CompressionEncoding::Zstd),
             api,
         }
     }
@@ -71,7 +74,7 @@ impl Service<http::Request<Body>> for Server {
                         Response::new(())
                     }))
                 });
-                let mut grpc = Grpc::new(ProstCodec::<(), ListInstancesRequest>::default());
+                let mut grpc = taking(Grpc::new(ProstCodec::<(), ListInstancesRequest>::default()));
                 let response = grpc.unary(list, request).await;
                 let answers = listed.map(|answer| stream::iter([Ok(answer)]));
                 Ok(answered(response, answers))
@@ -86,7 +89,8 @@ impl Service<http::Request<Body>> for Server {
                         Response::new(stream::empty())
                     }))
                 });
-                let mut grpc = Grpc::new(ProstCodec::<(), WatchInstancesRequest>::default());
+                let mut grpc =
+                    taking(Grpc::new(ProstCodec::<(), WatchInstancesRequest>::default()));
                 let response = grpc.server_streaming(watch, request).await;
                 Ok(answered(response, watched))
             }
@@ -94,6 +98,12 @@ impl Service<http::Request<Body>> for Server {
             _ => self.generated.call(request),
         }
     }
+}
+
+/// With requests that are compressed.
+fn taking<T: tonic::codec::Codec>(grpc: Grpc<T>) -> Grpc<T> {
+    grpc.accept_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Zstd)
 }
 
 /// A response with these messages instead of those that the library would have written into a

@@ -28,6 +28,8 @@ pub(crate) fn service(assessor: Assessor) -> ZakatServiceServer<Api> {
     ZakatServiceServer::new(Api {
         assessor: Arc::new(assessor),
     })
+    .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
+    .accept_compressed(tonic::codec::CompressionEncoding::Zstd)
 }
 
 /// The calls. There is no state: equal requests get equal answers from every instance.

@@ -9,6 +9,7 @@ use std::{
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex},
+    sync::Notify,
     task::JoinHandle,
 };
 
@@ -16,11 +17,22 @@ use super::*;
 use crate::{
     server::{
         calls::Routers,
+        layers::Wrapped,
         life::{Life, Load},
+        limits::HandlerTimes,
         origin::Origins,
     },
     telemetry::metrics::Registry,
 };
+
+impl Settings {
+    fn of(limits: Limits) -> Self {
+        Self {
+            limits,
+            http2: Http2::default(),
+        }
+    }
+}
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -76,10 +88,12 @@ async fn short_calls_between_two_looks_keep_a_connection() {
 /// Frames of HTTP/2 by hand, so that the server finds all of them at once: a library of the client
 /// would not send what it has called off already.
 mod frame {
+    const DATA: u8 = 0;
     pub(super) const HEADERS: u8 = 1;
     pub(super) const RST_STREAM: u8 = 3;
     pub(super) const SETTINGS: u8 = 4;
     pub(super) const GOAWAY: u8 = 7;
+    pub(super) const WINDOW_UPDATE: u8 = 8;
     pub(super) const HEAD: usize = 9;
 
     fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -99,10 +113,24 @@ mod frame {
 
     /// A call of "/t", without a message.
     pub(super) fn call(stream: u32) -> Vec<u8> {
+        call_of("/t", stream, true)
+    }
+
+    /// The server's own settings hold from here on.
+    pub(super) fn acknowledged() -> Vec<u8> {
+        const ACK: u8 = 1;
+        frame(SETTINGS, ACK, 0, &[])
+    }
+
+    pub(super) fn data(stream: u32, payload: &[u8]) -> Vec<u8> {
+        frame(DATA, 0, stream, payload)
+    }
+
+    pub(super) fn call_of(path: &str, stream: u32, ends: bool) -> Vec<u8> {
         // POST and http by their numbers in HPACK's table, the rest spelt out.
         let mut block = vec![0x83, 0x86];
         for (name, value) in [
-            (4_u8, "/t"),
+            (4_u8, path),
             (1, "localhost"),
             // Two bytes of a prefixed number: 15 and 16, content-type.
             (15, "application/grpc"),
@@ -114,8 +142,14 @@ mod frame {
             block.push(u8::try_from(value.len()).unwrap());
             block.extend(value.as_bytes());
         }
-        const END_STREAM_AND_HEADERS: u8 = 5;
-        frame(HEADERS, END_STREAM_AND_HEADERS, stream, &block)
+        const END_STREAM: u8 = 1;
+        const END_HEADERS: u8 = 4;
+        let flags = if ends {
+            END_STREAM | END_HEADERS
+        } else {
+            END_HEADERS
+        };
+        frame(HEADERS, flags, stream, &block)
     }
 
     pub(super) fn call_off(stream: u32) -> Vec<u8> {
@@ -126,14 +160,17 @@ mod frame {
 
 fn calls(services: axum::Router, limits: &Limits, closing: &CancellationToken) -> Calls {
     let routers = Routers {
-        services,
+        services: Wrapped::Bare(services),
+        health: axum::Router::new(),
         pages: axum::Router::new(),
         web: false,
+        names: Arc::default(),
     };
     let metrics = Registry::new().server();
     Calls::new(
         routers,
         limits,
+        HandlerTimes::new(limits.handler_timeout),
         Origins::default(),
         metrics,
         closing.clone(),
@@ -147,12 +184,23 @@ async fn said(bytes: &[u8]) -> (DuplexStream, JoinHandle<()>) {
     let limits = Limits::default();
     let closing = CancellationToken::new();
     let calls = Arc::new(calls(axum::Router::new(), &limits, &closing));
-    let carried = tokio::spawn(carry(server, None, calls, limits, closing));
+    let carried = tokio::spawn(carry(
+        server,
+        Peer::default(),
+        calls,
+        Settings::of(limits),
+        closing,
+    ));
     (client, carried)
 }
 
 /// The first frame that answers a call or ends the connection: its kind, stream and payload.
-async fn answer(client: &mut DuplexStream) -> (u8, u32, Vec<u8>) {
+async fn answer(client: &mut (impl AsyncRead + Unpin)) -> (u8, u32, Vec<u8>) {
+    until(client, &[frame::HEADERS, frame::GOAWAY]).await
+}
+
+/// The first frame of one of these kinds.
+async fn until(client: &mut (impl AsyncRead + Unpin), kinds: &[u8]) -> (u8, u32, Vec<u8>) {
     loop {
         let mut head = [0; frame::HEAD];
         client.read_exact(&mut head).await.unwrap();
@@ -160,7 +208,7 @@ async fn answer(client: &mut DuplexStream) -> (u8, u32, Vec<u8>) {
         let length = u32::from_be_bytes([0, a, b, c]);
         let mut payload = vec![0; usize::try_from(length).unwrap()];
         client.read_exact(&mut payload).await.unwrap();
-        if [frame::HEADERS, frame::GOAWAY].contains(&kind) {
+        if kinds.contains(&kind) {
             return (kind, u32::from_be_bytes(stream), payload);
         }
     }
@@ -196,6 +244,77 @@ async fn calling_off_without_end_ends_the_connection() {
     assert!(payload.ends_with(b"too_many_resets"), "{payload:?}");
     drop(client);
     carried.await.unwrap();
+}
+
+/// What a connection answers first to a client that knows its windows and says all of this, where the calls of "/hold" keep
+/// their request and do not read it.
+async fn first_answer(bytes: Vec<u8>) -> (u8, u32, Vec<u8>) {
+    let hold = |request: http::Request<axum::body::Body>| async move {
+        std::future::pending::<()>().await;
+        drop(request);
+    };
+    let services = axum::Router::new()
+        .route("/hold", axum::routing::post(hold))
+        .fallback(|| std::future::ready(()));
+    let (limits, closing) = (Limits::default(), CancellationToken::new());
+    let calls = Arc::new(calls(services, &limits, &closing));
+    let (client, server) = duplex(1 << 20);
+    let (mut reading, mut writing) = tokio::io::split(client);
+    let settings = Settings::of(limits);
+    let _carried = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(carry(
+        server,
+        Peer::default(),
+        calls,
+        settings,
+        closing,
+    )));
+    let welcomed = Arc::new(Notify::new());
+    let welcome = welcomed.clone();
+    let _said = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
+        writing.write_all(&frame::preface()).await.unwrap();
+        welcome.notified().await;
+        // A connection that the server ends takes no more.
+        let _ = writing.write_all(&bytes).await;
+        std::future::pending::<()>().await;
+    }));
+    until(&mut reading, &[frame::WINDOW_UPDATE]).await;
+    welcomed.notify_one();
+    answer(&mut reading).await
+}
+
+#[tokio::test]
+async fn uploads_that_are_not_read_take_nothing_of_other_calls() {
+    let window = usize::try_from(Http2::default().stream_window).unwrap();
+    let (part, mut bytes) = (vec![0; 16 << 10], frame::acknowledged());
+    // Four times what all of a connection's calls had together.
+    let streams: Vec<_> = (1..).step_by(2).take(16).collect();
+    for stream in &streams {
+        bytes.extend(frame::call_of("/hold", *stream, false));
+        for _ in 0..window / part.len() {
+            bytes.extend(frame::data(*stream, &part));
+        }
+    }
+    let other = streams.last().unwrap() + 2;
+    bytes.extend(frame::call(other));
+    let (kind, stream, payload) = first_answer(bytes).await;
+    assert_eq!((kind, stream), (frame::HEADERS, other), "{payload:?}");
+}
+
+#[tokio::test]
+async fn tiny_messages_that_wait_for_their_handler_do_not_end_the_connection() {
+    let window = usize::try_from(Http2::default().stream_window).unwrap();
+    // Of 2 bytes each, 20,000; and as many empty ones as a stream may send unread.
+    for (message, times) in [(&[0, 0, 0, 0, 2, 8, 1][..], 20_000), (&[0; 5], window / 5)] {
+        let mut bytes = frame::acknowledged();
+        bytes.extend(frame::call_of("/hold", 1, false));
+        for _ in 0..times {
+            bytes.extend(frame::data(1, message));
+        }
+        bytes.extend(frame::call(3));
+        let (kind, stream, payload) = first_answer(bytes).await;
+        let told = String::from_utf8_lossy(&payload);
+        assert_eq!((kind, stream), (frame::HEADERS, 3), "{times}: {told}");
+    }
 }
 
 /// A transport that breaks off so many reads after it was read to its end: the system's word that
@@ -261,8 +380,9 @@ async fn a_connection_that_ends_gives_back_what_calls_hold_that_were_not_begun()
         }
         let (mut client, server) = duplex(1 << 20);
         client.write_all(&bytes).await.unwrap();
-        let (limits, closing) = (limits.clone(), closing.clone());
-        carry(Cut(server, reads), None, calls.clone(), limits, closing).await;
+        let (settings, closing) = (Settings::of(limits.clone()), closing.clone());
+        let cut = Cut(server, reads);
+        carry(cut, Peer::default(), calls.clone(), settings, closing).await;
         // Those that were begun are tasks, which end when they find their connection gone.
         let load = calls.load();
         for _ in 0..CALLS * 10 {

@@ -193,3 +193,35 @@ async fn an_answer_that_is_read_too_slowly_ends_at_its_deadline() {
     let trailers = next(&mut body).await.unwrap().into_trailers().unwrap();
     assert_eq!(code_of(&trailers), Some(Code::DeadlineExceeded));
 }
+
+#[test]
+fn what_tonics_codec_says_is_said_as_grpc_does_and_a_handlers_own_word_stays() {
+    let translated = |status: Status| {
+        let mut headers = HeaderMap::new();
+        status.add_header(&mut headers).unwrap();
+        translate(&mut headers);
+        let status = Status::from_header_map(&headers).unwrap();
+        (status.code(), status.message().to_owned())
+    };
+    for which in ["decoded", "encoded"] {
+        let message = format!(
+            "Error, {which} message length too large: found 5 bytes, the limit is: 4 bytes"
+        );
+        let said = translated(Status::out_of_range(message.clone()));
+        assert_eq!(said, (Code::ResourceExhausted, message));
+    }
+    let missing = translated(Status::internal("Missing request message."));
+    assert_eq!(missing.0, Code::Unimplemented);
+    for (code, message) in [
+        (Code::OutOfRange, "page 7 of 6"),
+        (Code::Internal, "missing request message."),
+        (Code::ResourceExhausted, "no quota"),
+        (Code::NotFound, "Missing request message."),
+        (Code::Ok, ""),
+    ] {
+        assert_eq!(translated(Status::new(code, message)).0, code, "{message}");
+    }
+    let text = "Error, decoded message length too large";
+    let own = status::refused(Code::OutOfRange, "OWN", text);
+    assert_eq!(translated(own).0, Code::OutOfRange);
+}

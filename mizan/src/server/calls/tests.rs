@@ -7,13 +7,16 @@ use crate::{server::record::code_of, telemetry::TraceContext, telemetry::metrics
 
 fn calls(services: axum::Router, limits: &Limits) -> Calls {
     let routers = Routers {
-        services,
+        services: Wrapped::Bare(services),
+        health: axum::Router::new(),
         pages: axum::Router::new(),
         web: false,
+        names: Arc::default(),
     };
     let metrics = Registry::new().server();
     let closing = CancellationToken::new();
-    Calls::new(routers, limits, Origins::default(), metrics, closing)
+    let times = HandlerTimes::new(limits.handler_timeout);
+    Calls::new(routers, limits, times, Origins::default(), metrics, closing)
 }
 
 fn connection(calls: &Calls) -> Arc<ConnectionLoad> {

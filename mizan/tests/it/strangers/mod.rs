@@ -1,6 +1,7 @@
 //! Clients that mean no well, or do not know better: what they may cost, and that it is only theirs.
 
 mod kit;
+mod web;
 
 use std::{
     convert::Infallible,
