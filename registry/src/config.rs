@@ -12,6 +12,7 @@ use mizan::{
     args::{ProcessArgs, ServerArgs, local},
     connection::{Connector, Tcp},
 };
+use uuid::Uuid;
 
 use crate::{
     DEFAULT_PORT,
@@ -53,6 +54,15 @@ pub struct Config {
         value_parser = pair
     )]
     pub node_meta: Vec<(String, String)>,
+
+    /// The node's id; made from its name when unset.
+    #[arg(long, env = "MIZAN_NODE_ID", value_name = "UUID")]
+    pub node_id: Option<Uuid>,
+
+    /// Lists the registry itself as the service consul, as every cluster of Consul does: for clients
+    /// that look for it in lists. Others would take it for one to call.
+    #[arg(long, env = "MIZAN_CONSUL_SERVICE")]
+    pub consul_service: bool,
 
     /// A network, such as 10.0.0.0/8, that checks may go to; may be given again. Without any, they
     /// may go everywhere that a registration names, but to the machine's own: see --allow-check-address.
@@ -125,6 +135,8 @@ impl Default for Config {
             node: "mizan".to_owned(),
             advertise: None,
             node_meta: Vec::new(),
+            node_id: None,
+            consul_service: false,
             probe_allow: Vec::new(),
             allow_check_address: Vec::new(),
             allow_host: Vec::new(),

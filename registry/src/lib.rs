@@ -99,7 +99,7 @@ pub async fn serve(
     page.with(|page| registry.metrics().show(page, registry.clone()));
     let address = listener.local_addr().map_err(ServeError::from)?;
     let host = config.host(address.ip());
-    if let Err(error) = registry.begin_local_node(host, &config.node_meta).await {
+    if let Err(error) = registry.begin_local_node(host, &config).await {
         tracing::warn!(%error, "the registry's own node is not durable");
     }
     let served = Server::builder("registry")
@@ -112,7 +112,11 @@ pub async fn serve(
         .metrics(page)
         .trouble(registry.trouble())
         .add_service(encoded::Server::new(Api::new(registry.clone())))
-        .routes(consul::router(registry.clone(), address))
+        .routes(consul::router(
+            registry.clone(),
+            address,
+            config.consul_service,
+        ))
         .serve(listener, async move {
             shutdown.await;
             stop.cancel();

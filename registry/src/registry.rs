@@ -34,6 +34,7 @@ use crate::{
     },
     check::{Forbidden, Networks, Outcome, Polled, Poller},
     clock,
+    config::Config,
     keep::{Journal, Kept, Pending},
     metrics::Metrics,
 };
@@ -177,16 +178,17 @@ impl Registry {
     pub(crate) async fn begin_local_node(
         &self,
         host: String,
-        pairs: &[(String, String)],
+        config: &Config,
     ) -> Result<(), Refused> {
         let known = self
             .node(&self.0.local_node)
             .map(|(view, _)| Node::clone(&view.node));
         let mut node = known.unwrap_or_default();
         node.name.clone_from(&self.0.local_node);
-        node.id = Uuid::new_v5(&Uuid::NAMESPACE_DNS, node.name.as_bytes()).to_string();
+        let named = || Uuid::new_v5(&Uuid::NAMESPACE_DNS, node.name.as_bytes());
+        node.id = config.node_id.unwrap_or_else(named).to_string();
         node.address = host;
-        node.metadata.extend(pairs.iter().cloned());
+        node.metadata.extend(config.node_meta.iter().cloned());
         self.register_node(node).await
     }
 

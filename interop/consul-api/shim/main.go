@@ -20,17 +20,22 @@ import (
 
 const roots = `{"ActiveRootID": "none", "TrustDomain": "none", "Roots": [{"ID": "none"}]}`
 
+// The version of Consul whose answers are expected.
+const version = "1.21.0"
+
 func main() {
 	if len(os.Args) < 4 || os.Args[1] != "agent" {
 		// `consul version -format=json`
-		fmt.Println(`{"Version": "1.21.0"}`)
+		fmt.Printf(`{"Version": %q}`, version)
 		return
 	}
 	text, err := os.ReadFile(os.Args[3])
 	fatal(err)
 	var config struct {
-		NodeName string `json:"node_name"`
-		DataDir  string `json:"data_dir"`
+		NodeID   string            `json:"node_id"`
+		NodeName string            `json:"node_name"`
+		NodeMeta map[string]string `json:"node_meta"`
+		DataDir  string            `json:"data_dir"`
 		Ports    struct {
 			HTTP int `json:"http"`
 		} `json:"ports"`
@@ -38,8 +43,14 @@ func main() {
 	fatal(json.Unmarshal(text, &config))
 
 	address := free()
-	registry := exec.Command(os.Getenv("MIZAN"), "registry", "--listen", address, "--data", config.DataDir,
-		"--node", config.NodeName)
+	// The service `consul` is in no list unless it is asked for, and a node has the pairs that it is given.
+	arguments := []string{"registry", "--listen", address, "--data", config.DataDir, "--node", config.NodeName,
+		"--node-id", config.NodeID, "--node-meta", "consul-network-segment:", "--node-meta", "consul-version:" + version,
+		"--consul-service"}
+	for key, value := range config.NodeMeta {
+		arguments = append(arguments, "--node-meta", key+":"+value)
+	}
+	registry := exec.Command(os.Getenv("MIZAN"), arguments...)
 	registry.Stdout, registry.Stderr = os.Stdout, os.Stderr
 	fatal(registry.Start())
 	ended := make(chan error, 1)

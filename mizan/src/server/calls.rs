@@ -35,6 +35,7 @@ use super::{
     origin::{self, Origins},
     progress::Progress,
     record::Record,
+    rest::Rest,
     uploads::Upload,
 };
 use crate::{
@@ -227,7 +228,9 @@ impl Calls {
                 }
             }
         });
+        let (request, rest) = Rest::of(request);
         let answered = GrpcWebLayer::new().layer(call).call(request).await;
+        rest.read().await;
         answered.unwrap_or_else(|()| panicked().into_http())
     }
 
@@ -247,6 +250,7 @@ impl Calls {
     /// A request that is not a call: it reaches no service.
     async fn page(&self, request: Request<Incoming>, arrival: Arrival) -> Response<ResponseBody> {
         let received = Received::begin(arrival.way.life.connection());
+        let (request, rest) = Rest::of(request);
         let (request, upload) = Upload::watch(request, received, Arc::clone(&self.connections));
         let answer = route(&self.routers.pages, request);
         let answer = AssertUnwindSafe(answer).catch_unwind().await;
@@ -255,6 +259,9 @@ impl Calls {
             let text = "The server has a defect; its log has the place.\n";
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         });
+        if !upload.is_late() {
+            rest.read().await;
+        }
         sized(upload.answered(answer), arrival.way)
     }
 

@@ -31,6 +31,7 @@ mod progress;
 mod queue;
 mod record;
 mod register;
+mod rest;
 mod seldom;
 mod serving;
 mod sync;

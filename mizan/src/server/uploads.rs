@@ -22,10 +22,9 @@ use axum::{
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body::{Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{connections::Connections, life::Received};
+use super::{connections::Connections, life::Received, rest::Left};
 
 /// How long a body may take however small it is; and one second more for so many bytes.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -48,7 +47,7 @@ struct State {
 impl Upload {
     /// Watches a request's body, of one of these connections.
     pub(super) fn watch(
-        request: Request<Incoming>,
+        request: Request<Left>,
         received: Received,
         connections: Arc<Connections>,
     ) -> (Request<Body>, Self) {
@@ -75,9 +74,14 @@ impl Upload {
         (request, upload)
     }
 
+    /// Whether it did not come in time.
+    pub(super) fn is_late(&self) -> bool {
+        self.0.late.load(Ordering::Relaxed)
+    }
+
     /// The answer, unless the body did not come: then that is the answer.
     pub(super) fn answered(&self, answer: Response) -> Response {
-        if !self.0.late.load(Ordering::Relaxed) {
+        if !self.is_late() {
             return answer;
         }
         let text = "The body of the request came too slowly: at least 16 KiB a second after the first 10 s.\n";
@@ -96,7 +100,7 @@ fn due(begun: Instant, bytes: usize) -> Instant {
 }
 
 struct Watched {
-    inner: Incoming,
+    inner: Left,
     state: Arc<State>,
     connections: Arc<Connections>,
     begun: Instant,

@@ -148,6 +148,10 @@ pub(crate) struct Instance {
     /// All its ports, when it has several (Consul's API alone).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) ports: Vec<NamedPort>,
+    /// A Unix socket that it listens on, or empty. Only told: nobody here connects to one (Consul's API
+    /// alone).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) socket_path: String,
     /// How it is checked; each id once. Without any it is passing for as long as it is registered.
     pub(crate) checks: Vec<Arc<CheckDefinition>>,
 }

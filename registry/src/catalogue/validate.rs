@@ -43,6 +43,7 @@ pub(crate) struct Candidate {
     pub(crate) enable_tag_override: bool,
     pub(crate) locality: Option<Locality>,
     pub(crate) ports: Vec<NamedPort>,
+    pub(crate) socket_path: String,
     /// Each with the field it came in.
     pub(crate) checks: Vec<(String, CandidateCheck)>,
 }
@@ -112,6 +113,8 @@ impl Candidate {
         for port in self.ports.iter().take(PORTS_MAX) {
             found.extend(check_chars("ports", &port.name, 0, TAG_CHARS_MAX));
         }
+        let (path, most) = (&self.socket_path, METADATA_VALUE_CHARS_MAX);
+        found.extend(check_chars("socket_path", path, 0, most));
         // Without a port by our own rules, that is what is told.
         let has_port = !consul || self.port > 0;
         let checks = validate_checks(self.checks, has_port, &mut found);
@@ -131,6 +134,7 @@ impl Candidate {
                 enable_tag_override: self.enable_tag_override,
                 locality: self.locality,
                 ports: self.ports,
+                socket_path: self.socket_path,
                 checks,
             }),
             _ => Err(found),

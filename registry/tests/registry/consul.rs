@@ -6,6 +6,7 @@ mod checks;
 pub(crate) mod client;
 mod filters;
 mod parity;
+mod peers;
 mod reading;
 mod refusals;
 mod restart;

@@ -492,3 +492,22 @@ async fn bodies_that_do_not_end_are_bounded_in_all() {
     let modest = "PUT /keep HTTP/1.1\r\nhost: localhost\r\ncontent-length: 4\r\nconnection: close\r\n\r\nbody";
     assert!(server.plain(modest).await.ends_with("\r\n\r\n4"));
 }
+
+#[tokio::test]
+async fn an_answer_before_the_request_was_read_reaches_its_client() {
+    let server = start(Limits::default(), axum::Router::new(), |_| message(1)).await;
+    for _ in 0..50 {
+        let mut stream = TcpStream::connect(&server.authority).await.unwrap();
+        let head = "PUT /nowhere HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100000\r\nconnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // The rest comes when the answer could have been sent long ago.
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+            stream.write_all(&[7; 10_000]).await.expect("nobody closed");
+        }
+        let mut answer = Vec::new();
+        let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+        read.unwrap().expect("no reset");
+        assert!(answer.starts_with(b"HTTP/1.1 404"));
+    }
+}

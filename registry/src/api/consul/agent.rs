@@ -13,7 +13,7 @@ use super::{
     catalog_write::keep,
     definition,
     filter::{Kind, Selectors},
-    health::{CHECK, checks},
+    health::CHECK,
     input::Fields,
     list::Narrow,
     query::Query,
@@ -182,7 +182,7 @@ impl Consul {
             by_id.collect::<BTreeMap<_, _>>()
         };
         let asked = (filter, Narrow::default());
-        let checks = checks("any", Reader::Agent);
+        let checks = self.checks("any", Reader::Agent);
         self.arranged(Head::new(query), asked, checked, checks, by_id)
             .await
     }

@@ -57,7 +57,9 @@ impl Consul {
 }
 
 fn health(entry: &Entry) -> Health {
-    let mut checks = shapes::node_checks(&entry.node, Reader::Instance);
+    // An agent knows of its own node alone.
+    let local = &entry.instance.node;
+    let mut checks = shapes::node_checks(&entry.node, Reader::Instance, local);
     checks.extend(shapes::service_checks(entry));
     Health {
         aggregated_status: entry.status.word(),

@@ -13,6 +13,7 @@ use super::{
     Consul, agent,
     blocking::{Head, indexed},
     filter::{Kind, Selectors},
+    health::CONSUL,
     list::Narrow,
     query::Query,
     refusal::Refusal,
@@ -68,7 +69,8 @@ impl Consul {
         let narrow = query.narrow(false)?;
         if filter.is_empty() && narrow == Narrow::default() {
             let index = self.index(query, &Watched::Services).await?;
-            let services: BTreeMap<_, _> = self.registry.tags().into_iter().collect();
+            let own = self.listed().map(|_| (CONSUL.to_owned(), Vec::new()));
+            let services: BTreeMap<_, _> = self.registry.tags().into_iter().chain(own).collect();
             return indexed(query, index, &services);
         }
         // What decides here is more than names and tags.
@@ -79,7 +81,7 @@ impl Consul {
             let entries = snapshots
                 .iter()
                 .flat_map(|one| one.entries(View::Registered));
-            entries.cloned().collect()
+            entries.cloned().chain(self.listed()).collect()
         };
         let shape =
             |entry: &Arc<Entry>, made: &mut Vec<_>| made.push(shapes::catalog_service(entry));
@@ -158,7 +160,11 @@ impl Consul {
         let index = self.index(query, &Watched::Registrations).await?;
         let head = Head::indexed(query, index)?;
         let node = self.registry.node(name).map(|(node, _)| node);
-        let entries = || self.registry.node(name).map_or_else(Vec::new, |(_, on)| on);
+        let entries = || {
+            let on = self.registry.node(name).map_or_else(Vec::new, |(_, on)| on);
+            let own = self.listed().filter(|_| name == self.registry.local_node());
+            on.into_iter().chain(own).collect()
+        };
         let shape = |entry: &Arc<Entry>, made: &mut Vec<_>| made.push(shapes::service(entry));
         let finish = move |kept| {
             node.map(|node| OnNode {

@@ -56,10 +56,7 @@ impl Consul {
         let fields = Fields::parse(body)?;
         query.datacenter(&fields.text("Datacenter")?)?;
         let skip = fields.flag("SkipNodeUpdate")?;
-        let mut node = node(&fields, |name| {
-            let held = self.registry.node(name).filter(|_| skip);
-            held.map(|(view, _)| view.node.address.clone())
-        })?;
+        let mut node = node(&fields, skip)?;
         let service = fields.object("Service")?;
         let service = service
             .filter(|service| !service.is_empty())
@@ -288,8 +285,9 @@ pub(super) fn keep(checks: &mut Vec<Arc<CheckDefinition>>, held: &[Arc<CheckDefi
     }
 }
 
-/// The node of a body. One that is not to be updated needs no address, if there is one that is `held`.
-fn node(fields: &Fields, held: impl FnOnce(&str) -> Option<String>) -> Result<Node, Refusal> {
+/// The node of a body. One that is not to be updated needs no address: it is there, or its own
+/// registration is still to come.
+fn node(fields: &Fields, skip: bool) -> Result<Node, Refusal> {
     let mut node = Node {
         name: fields.text("Node")?,
         id: fields.text("ID")?,
@@ -299,20 +297,23 @@ fn node(fields: &Fields, held: impl FnOnce(&str) -> Option<String>) -> Result<No
         checks: Vec::new(),
         locality: definition::locality(fields)?,
     };
-    let mut complete = !node.address.is_empty();
-    if !complete && let Some(address) = held(&node.name) {
-        // The node may be known and have none: what is not updated is not judged.
-        complete = true;
-        node.address = address;
-        if node.address.is_empty() {
-            node.address = "localhost".to_owned();
-        }
+    let must = |text: &str| Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text));
+    if node.name.is_empty() {
+        return must("Must provide node");
     }
-    if node.name.is_empty() || !complete {
-        let text = "Must provide node and address";
-        return Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text));
+    let without = node.address.is_empty();
+    if without && !skip {
+        return must("Must provide address if SkipNodeUpdate is not set");
     }
-    match &*validate_node(&node) {
+    if without {
+        // The rule for addresses is for those that are given.
+        node.address = "localhost".to_owned();
+    }
+    let found = validate_node(&node);
+    if without {
+        node.address = String::new();
+    }
+    match &*found {
         [] => Ok(node),
         found => Err(Refusal::fields("Invalid node", found)),
     }
@@ -321,7 +322,7 @@ fn node(fields: &Fields, held: impl FnOnce(&str) -> Option<String>) -> Result<No
 /// A whole body read, and forgotten: for the fuzzer.
 #[cfg(any(test, fuzzing))]
 pub(super) fn parse(fields: &Fields) -> Result<(), Refusal> {
-    let node = node(fields, |_| None)?;
+    let node = node(fields, false)?;
     if let Some(service) = fields.object("Service")? {
         drop(definition::catalog_service(&service, &node.name)?.validate());
     }

@@ -66,13 +66,10 @@ fn named(
     node: &str,
     weightless: Weightless,
 ) -> Result<Candidate, Refusal> {
-    for (field, why) in [
-        ("Kind", "proxies and gateways are not supported"),
-        ("SocketPath", "services on Unix sockets are not supported"),
-    ] {
-        if body.has(field) {
-            return Err(Refusal::bad(format!("Invalid service: {field}: {why}")));
-        }
+    if body.has("Kind") {
+        return Err(Refusal::bad(
+            "Invalid service: Kind: proxies and gateways are not supported",
+        ));
     }
     if name.is_empty() {
         return Err(Refusal::bad("Missing service name"));
@@ -117,6 +114,7 @@ fn named(
             .map_or_else(String::new, |one| one.zone.clone()),
         locality,
         ports,
+        socket_path: body.text("SocketPath")?,
         tagged_addresses,
         enable_tag_override: body.flag("EnableTagOverride")?,
     })

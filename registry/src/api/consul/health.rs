@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The service that every cluster of Consul has.
-const CONSUL: &str = "consul";
+pub(super) const CONSUL: &str = "consul";
 
 /// What there is to select in an instance with its node and its checks.
 pub(super) const INSTANCE: Selectors = &[
@@ -86,7 +86,10 @@ impl Consul {
         let index = self.index(query, &watched).await?;
         let head = Head::indexed(query, index)?;
         let entries = || self.entries(name, view);
-        let shape = |entry: &Arc<Entry>, made: &mut Vec<_>| made.push(shapes::service_entry(entry));
+        let local = self.registry.local_node().to_owned();
+        let shape = move |entry: &Arc<Entry>, made: &mut Vec<_>| {
+            made.push(shapes::service_entry(entry, &local));
+        };
         self.list(head, (filter, narrow), entries, Box::new(shape))
             .await
     }
@@ -106,7 +109,7 @@ impl Consul {
             entries.map(Checked::Instance).collect()
         };
         let asked = (filter, query.narrow(false)?);
-        let checks = checks("any", Reader::Node);
+        let checks = self.checks("any", Reader::Node);
         self.list(head, asked, entries, checks).await
     }
 
@@ -121,7 +124,7 @@ impl Consul {
         let head = Head::indexed(query, index)?;
         let asked = (filter, Narrow::default());
         let checked = || self.checked(name);
-        let checks = checks("any", Reader::Node);
+        let checks = self.checks("any", Reader::Node);
         self.list(head, asked, checked, checks).await
     }
 
@@ -150,7 +153,7 @@ impl Consul {
             let checked = nodes.flat_map(|node| self.checked(&node.node.name));
             checked.collect()
         };
-        let checks = checks(state, Reader::Node);
+        let checks = self.checks(state, Reader::Node);
         self.list(head, (filter, narrow), checked, checks).await
     }
 
@@ -163,8 +166,15 @@ impl Consul {
         snapshot.entries(view).cloned().collect()
     }
 
+    /// The same, as lists have it: in none unless it was asked for, since clients would take it for one
+    /// to call; and nowhere beside a service that somebody registered under its name.
+    pub(super) fn listed(&self) -> Option<Arc<Entry>> {
+        let taken = || !self.registry.snapshot(CONSUL).is_empty();
+        self.consul().filter(|_| self.consul_service && !taken())
+    }
+
     /// The registry itself, as the service that every cluster of Consul has: some clients look for it to
-    /// learn whether they reach one. It is in no list, where clients would take it for one to call.
+    /// learn whether they reach one.
     fn consul(&self) -> Option<Arc<Entry>> {
         let (node, _) = self.registry.node(self.registry.local_node())?;
         let instance = Instance {
@@ -200,16 +210,17 @@ impl Consul {
         let entries = entries.into_iter().map(Checked::Instance);
         [Checked::Node(node)].into_iter().chain(entries).collect()
     }
-}
 
-/// The checks in one state, or in any.
-pub(super) fn checks(state: &'static str, reader: Reader) -> Shape<Checked, Check> {
-    Box::new(move |checked, made| {
-        let checks = match checked {
-            Checked::Node(node) => shapes::node_checks(node, reader),
-            Checked::Instance(entry) => shapes::service_checks(entry),
-        };
-        let wanted = |check: &Check| state == "any" || check.status == state;
-        made.extend(checks.into_iter().filter(wanted));
-    })
+    /// The checks in one state, or in any.
+    pub(super) fn checks(&self, state: &'static str, reader: Reader) -> Shape<Checked, Check> {
+        let local = self.registry.local_node().to_owned();
+        Box::new(move |checked, made| {
+            let checks = match checked {
+                Checked::Node(node) => shapes::node_checks(node, reader, &local),
+                Checked::Instance(entry) => shapes::service_checks(entry),
+            };
+            let wanted = |check: &Check| state == "any" || check.status == state;
+            made.extend(checks.into_iter().filter(wanted));
+        })
+    }
 }

@@ -12,8 +12,8 @@ use crate::catalogue::{self, CheckView, Entry, Instance, NOT_CHECKED, NodeView};
 /// The one data centre there is.
 pub(super) const DATACENTER: &str = "dc1";
 
-/// The check that Consul's agents have on every node. Some clients take an instance without any
-/// check for unhealthy, so every node has it here too.
+/// The check that Consul has on every node with an agent. Some clients take an instance without any
+/// check for unhealthy, so every node has it here too, but those that somebody wrote into the catalogue.
 const NODE_CHECK: &str = "serfHealth";
 
 /// The check by which Consul's clients know a node in maintenance.
@@ -84,9 +84,12 @@ pub(super) struct Service {
     service: String,
     tags: Vec<String>,
     address: String,
-    tagged_addresses: BTreeMap<String, Place>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tagged_addresses: Option<BTreeMap<String, Place>>,
     meta: Pairs,
     port: u16,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    socket_path: String,
     weights: Weights,
     enable_tag_override: bool,
     datacenter: &'static str,
@@ -101,8 +104,11 @@ pub(super) struct Service {
     #[serde(skip_serializing_if = "Option::is_none")]
     connect: Option<Nothing>,
     peer_name: &'static str,
-    create_index: u64,
-    modify_index: u64,
+    /// None in what an agent answers: Consul's know of none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    create_index: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modify_index: Option<u64>,
 }
 
 /// An instance, as in `/v1/agent/service/:id`.
@@ -136,7 +142,7 @@ pub(super) struct CatalogService {
     service_weights: Weights,
     service_meta: Pairs,
     service_port: u16,
-    service_socket_path: &'static str,
+    service_socket_path: String,
     service_enable_tag_override: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     service_ports: Vec<NamedPort>,
@@ -217,9 +223,10 @@ pub(super) fn service(entry: &Entry) -> Service {
         service: instance.service.clone(),
         tags: instance.tags.clone(),
         address: instance.address.clone(),
-        tagged_addresses: places(instance),
+        tagged_addresses: Some(places(instance)),
         meta: instance.metadata.to_map(),
         port: instance.port,
+        socket_path: instance.socket_path.clone(),
         weights: weights(instance),
         enable_tag_override: instance.enable_tag_override,
         datacenter: DATACENTER,
@@ -228,17 +235,21 @@ pub(super) fn service(entry: &Entry) -> Service {
         proxy: Some(Nothing {}),
         connect: Some(Nothing {}),
         peer_name: "",
-        create_index: entry.create_revision,
-        modify_index: entry.modify_revision,
+        create_index: Some(entry.create_revision),
+        modify_index: Some(entry.modify_revision),
     }
 }
 
 /// An instance, as its agent tells it.
 pub(super) fn of_agent(entry: &Entry) -> Service {
+    let service = service(entry);
     Service {
+        tagged_addresses: service.tagged_addresses.filter(|held| !held.is_empty()),
         proxy: None,
         connect: None,
-        ..service(entry)
+        create_index: None,
+        modify_index: None,
+        ..service
     }
 }
 
@@ -262,12 +273,8 @@ fn locality(given: &catalogue::Locality) -> Locality {
 
 /// An instance with the hash of what was registered.
 pub(super) fn agent_service(entry: &Entry) -> AgentService {
-    let mut service = of_agent(entry);
-    let indexes = (service.create_index, service.modify_index);
-    // They move with its health too.
-    (service.create_index, service.modify_index) = (0, 0);
+    let service = of_agent(entry);
     let content = serde_json::to_vec(&service).unwrap_or_default();
-    (service.create_index, service.modify_index) = indexes;
     let digest = Sha256::digest(&content);
     let content_hash = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
     AgentService {
@@ -295,7 +302,7 @@ pub(super) fn catalog_service(entry: &Entry) -> CatalogService {
         service_weights: weights(instance),
         service_meta: instance.metadata.to_map(),
         service_port: instance.port,
-        service_socket_path: "",
+        service_socket_path: instance.socket_path.clone(),
         service_enable_tag_override: instance.enable_tag_override,
         service_ports: ports(instance),
         service_locality: instance.locality.as_ref().map(locality),
@@ -307,8 +314,8 @@ pub(super) fn catalog_service(entry: &Entry) -> CatalogService {
 }
 
 /// An instance with its node and all checks that count for it.
-pub(super) fn service_entry(entry: &Entry) -> ServiceEntry {
-    let mut checks = node_checks(&entry.node, Reader::Instance);
+pub(super) fn service_entry(entry: &Entry, local: &str) -> ServiceEntry {
+    let mut checks = node_checks(&entry.node, Reader::Instance, local);
     checks.extend(service_checks(entry));
     ServiceEntry {
         node: node(&entry.node),
@@ -329,8 +336,8 @@ pub(super) enum Reader {
 }
 
 /// The checks of a node itself: its own, the one that every node has, and maintenance as the check
-/// that Consul's clients know it by.
-pub(super) fn node_checks(view: &NodeView, reader: Reader) -> Vec<Check> {
+/// that Consul's clients know it by. `local` is the registry's own node.
+pub(super) fn node_checks(view: &NodeView, reader: Reader, local: &str) -> Vec<Check> {
     let index = view.modify_revision;
     let stated = |check_id: &str, name: &str, status, output: &str| Check {
         node: view.node.name.clone(),
@@ -345,7 +352,10 @@ pub(super) fn node_checks(view: &NodeView, reader: Reader) -> Vec<Check> {
     let mut checks = Vec::with_capacity(2 + view.checks.len());
     let own = view.checks.iter();
     let own = own.filter(|own| reader != Reader::Instance || !own.definition.detached);
-    if reader != Reader::Agent && !own.clone().any(|own| own.definition.check_id == NODE_CHECK) {
+    // Only who writes a node says where it is: the others became known by what is on them.
+    let written = view.node.name != local && !view.node.address.is_empty();
+    let named = |own: &std::sync::Arc<CheckView>| own.definition.check_id == NODE_CHECK;
+    if reader != Reader::Agent && !written && !own.clone().any(named) {
         let output = "there are no agents: the registry checks the instances itself";
         checks.push(stated(NODE_CHECK, "Serf Health Status", "passing", output));
     }

@@ -54,8 +54,8 @@ async fn a_node_with_its_service_and_checks_is_written_in_one_go() {
         .iter()
         .map(|check| check["CheckID"].as_str().unwrap())
         .collect();
-    assert_eq!(ids, ["serfHealth", "host", "db alive"]);
-    assert_eq!(checks[2]["Output"], "as told");
+    assert_eq!(ids, ["host", "db alive"]);
+    assert_eq!(checks[1]["Output"], "as told");
     let services = read(&registry, "/v1/catalog/node-services/db-host").await;
     assert_eq!(services["Services"][0]["ID"], "db-1");
 
@@ -100,7 +100,12 @@ async fn what_is_deregistered_is_gone_and_what_is_wrong_changes_nothing() {
     write(&registry, "register", body).await;
     let before = get(&registry, "/v1/catalog/nodes").await.index();
     for (body, status, why) in [
-        (json!({"Node": "n"}), 500, "Must provide node and address"),
+        (json!({"Address": "10.0.0.7"}), 500, "Must provide node"),
+        (
+            json!({"Node": "n"}),
+            500,
+            "Must provide address if SkipNodeUpdate is not set",
+        ),
         (
             json!({"Node": "n", "Address": "0.0.0.0"}),
             400,

@@ -66,24 +66,41 @@ async fn who_waits_for_the_names_learns_of_each_instance_that_comes_or_goes() {
 }
 
 #[tokio::test]
-async fn a_node_that_is_not_to_be_updated_needs_no_address_if_it_is_there() {
+async fn a_node_that_is_not_to_be_updated_needs_no_address_before_it_is_there_or_after() {
     let registry = Registry::start().await;
-    let service = |node: &str| {
+    let service = |node: &str, id: &str| {
         json!({"Node": node, "SkipNodeUpdate": true,
-            "Service": {"ID": "db-1", "Service": "db", "Port": 5432}})
+            "Service": {"ID": id, "Service": "db", "Port": 5432}})
     };
-    let unknown = write(&registry, service("db-host")).await;
-    assert_eq!(unknown.status, 500);
-    assert_eq!(unknown.body, "Must provide node and address");
+    // Those that write a catalogue may begin with the services.
+    assert_eq!(
+        write(&registry, service("db-host", "db-1")).await.status,
+        200
+    );
+    let held = read(&registry, "/v1/catalog/service/db").await;
+    assert_eq!(held[0]["Address"], "");
     let node = json!({"Node": "db-host", "Address": "10.0.0.7", "NodeMeta": {"rack": "7"}});
     assert_eq!(write(&registry, node).await.status, 200);
-    assert_eq!(write(&registry, service("db-host")).await.status, 200);
+    assert_eq!(
+        write(&registry, service("db-host", "db-2")).await.status,
+        200
+    );
     let held = read(&registry, "/v1/catalog/service/db").await;
-    assert_eq!(held[0]["Address"], "10.0.0.7");
-    assert_eq!(held[0]["NodeMeta"], json!({"rack": "7"}));
-    // One that an instance alone made known has no address, and keeps that.
+    for one in held.as_array().unwrap() {
+        assert_eq!(one["Address"], "10.0.0.7");
+        assert_eq!(one["NodeMeta"], json!({"rack": "7"}));
+    }
     let unasked = write(&registry, json!({"Node": "db-host"})).await;
     assert_eq!(unasked.status, 500);
+    assert_eq!(
+        unasked.body,
+        "Must provide address if SkipNodeUpdate is not set"
+    );
+    let nameless = write(&registry, json!({"SkipNodeUpdate": true})).await;
+    assert_eq!(
+        (nameless.status, &*nameless.body),
+        (500, "Must provide node")
+    );
     registry.stop().await;
 }
 
