@@ -7,6 +7,7 @@ mod breaking;
 mod calling;
 mod defects;
 mod draining;
+mod ends;
 mod hurrying;
 mod instances;
 mod layers;

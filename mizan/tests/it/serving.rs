@@ -16,7 +16,10 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::support::{Running, Scripted, call, client};
+use crate::{
+    ends::{until, within},
+    support::{Running, Scripted, call, client},
+};
 
 /// Longer than any of this takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,7 +34,7 @@ async fn get_health(server: &Running) -> String {
     get(server, "/health").await
 }
 
-async fn get(server: &Running, path: &str) -> String {
+pub(crate) async fn get(server: &Running, path: &str) -> String {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -278,9 +281,7 @@ async fn a_full_server_sheds_and_still_answers_health() {
     let mut held = raw.clone();
     let held =
         tokio::spawn(async move { held.list_services(ListServicesRequest::default()).await });
-    while service.calls() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| service.calls() > 0).await;
     let shed = raw
         .clone()
         .list_services(ListServicesRequest::default())
@@ -325,9 +326,7 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     let busy = connection(&server).await;
     let mut raw = RegistryServiceClient::new(busy.clone());
     let call = tokio::spawn(async move { raw.list_services(ListServicesRequest::default()).await });
-    while service.calls() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| service.calls() > 0).await;
     let idle = connection(&server).await;
     idle.closed().await;
     assert!(!busy.is_closed());
@@ -386,18 +385,19 @@ async fn connections_beyond_the_limit_are_closed_while_all_carry_calls() {
     let mut client = RegistryServiceClient::new(first.clone());
     let calling =
         tokio::spawn(async move { client.list_services(ListServicesRequest::default()).await });
-    while service.calls() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| service.calls() > 0).await;
     let authority = server.authority();
     let refused = Connection::open(&authority, PATIENCE).await.unwrap_err();
     assert!(!refused.reason().contains("timed out"), "{refused}");
     assert!(!first.is_closed());
     calling.abort();
     drop(first);
-    while Connection::open(&authority, PATIENCE).await.is_err() {
-        tokio::task::yield_now().await;
-    }
+    let admitted = async {
+        while Connection::open(&authority, PATIENCE).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("another connection is admitted", admitted).await;
 }
 
 #[tokio::test]
@@ -430,9 +430,7 @@ async fn the_oldest_connection_that_carries_nothing_makes_way_for_a_new_one() {
     }
     assert!(rest(&mut silent).await.is_empty());
     rest(&mut http1).await;
-    while !http2.is_closed() {
-        tokio::task::yield_now().await;
-    }
+    until(|| http2.is_closed()).await;
     assert!(!newest.unwrap().is_closed());
 }
 
