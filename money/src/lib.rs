@@ -14,7 +14,6 @@
 //! # Ok::<(), money::Error>(())
 //! ```
 
-mod allocate;
 mod amount;
 mod currency;
 mod error;

@@ -458,3 +458,39 @@ fn o21_treasure() {
     let answer = assessor().assess(&asked).unwrap();
     assert_eq!(due(&answer, PartKind::Rikaz).0, "200");
 }
+
+/// What is owned just reaches the nisab when it is the nisab, in the past as on the day: against
+/// that of the valuation date, and against one that the balance names.
+#[test]
+fn a_balance_exactly_at_the_nisab_begins_the_year() {
+    for (nisab, wealth, complete) in [
+        (None, "8500", true),
+        (None, "8499.99", false),
+        (Some("8000"), "8000", true),
+        (Some("8000"), "7999.99", false),
+        (Some("9000"), "8999.99", false),
+    ] {
+        let balance = proto::Balance {
+            date: Some(day("2025-01-01")),
+            wealth: usd(wealth),
+            nisab: nisab.and_then(usd),
+        };
+        let balances = vec![balance];
+        let asked = AssessRequest {
+            hawl: Some(proto::Hawl {
+                known: Some(proto::hawl::Known::History(proto::BalanceHistory {
+                    balances,
+                })),
+            }),
+            ..request(
+                "majority-gold-85",
+                &[(Metal::Gold, "100")],
+                vec![cash("8500")],
+            )
+        };
+        let answer = assessor().assess(&asked).unwrap();
+        let due = due(&answer, PartKind::Wealth).1;
+        let wanted = if complete { "212.50" } else { "0.00" };
+        assert_eq!(due, wanted, "{wealth} of {nisab:?}");
+    }
+}

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::domain::{
-    About, AccountType, Action, Leg, Limit, NewAccount, NewTransaction, Request, Side, Transaction,
+    About, AccountType, Action, Hold, Leg, Limit, NewAccount, NewTransaction, Reason, Request,
+    Side, Transaction,
 };
 
 /// A ledger with the accounts `cash` and `food` in GBP and one transaction between them, and a
@@ -62,16 +63,7 @@ async fn execute(
 }
 
 fn transfer(debited: &str, minor: i128) -> Action {
-    let amount = Money::from_minor(minor, "GBP".parse().unwrap());
-    let legs = vec![
-        Leg::new(debited, Side::Debit, amount).unwrap(),
-        Leg::new("cash", Side::Credit, amount).unwrap(),
-    ];
-    Action::Record(NewTransaction {
-        transaction: Transaction::new(legs).unwrap(),
-        about: About::default(),
-        hold: None,
-    })
+    moved(debited, "cash", minor, None)
 }
 
 /// Records a transfer to `food`: where and when.
@@ -252,6 +244,79 @@ async fn the_record_time_never_goes_back() {
     let (_folder, ledger, _file) = ledger().await;
     assert_eq!(record(&ledger, "t2", 1, 5).await.unwrap(), (2, 10));
     assert_eq!(record(&ledger, "t3", 1, 30).await.unwrap(), (3, 30));
+}
+
+/// At a hold's very time it is expired: what it held is free for the command of that moment, whose
+/// account shows it no more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_that_expires_at_the_books_very_time_is_released() {
+    let folder = tempfile::tempdir().unwrap();
+    for place in places(&folder).await {
+        let ledger = Ledger::open(&place).await.unwrap();
+        for (account_id, account_type, limit) in [
+            ("cash", AccountType::Asset, Limit::CreditsWithinDebits),
+            ("food", AccountType::Expense, Limit::None),
+            ("capital", AccountType::Equity, Limit::None),
+        ] {
+            let new = NewAccount {
+                account_id: account_id.to_owned(),
+                account_type,
+                currency: "GBP".parse().unwrap(),
+                limit,
+            };
+            let created = execute(&ledger, account_id, Action::CreateAccount(new), 1).await;
+            assert!(matches!(created, Ok(Outcome::Done { .. })), "{created:?}");
+        }
+        let paid_in = moved("cash", "capital", 100, None);
+        assert_eq!(recorded(&ledger, "in", paid_in, 1).await, Ok(1));
+        // All of it is held until 30.
+        let hold = Some(Hold { timeout: Some(20) });
+        let held = moved("food", "cash", 100, hold);
+        assert_eq!(recorded(&ledger, "hold", held, 10).await, Ok(10));
+        let spent = || moved("food", "cash", 100, None);
+        let before = recorded(&ledger, "before", spent(), 29).await;
+        assert_eq!(before, Err(Reason::CreditsExceedDebits), "{place:?}");
+        let at = recorded(&ledger, "at", spent(), 30).await;
+        assert_eq!(at, Ok(30), "{place:?}");
+        let as_of = AsOf {
+            now: 30,
+            recorded: None,
+            effective: None,
+        };
+        let balance = ledger.balance("cash".to_owned(), as_of).await.unwrap();
+        let pending = balance.unwrap().counters.pending;
+        assert_eq!(pending.credits.minor(), 0, "{place:?}");
+    }
+}
+
+fn moved(debited: &str, credited: &str, minor: i128, hold: Option<Hold>) -> Action {
+    let amount = Money::from_minor(minor, "GBP".parse().unwrap());
+    let legs = vec![
+        Leg::new(debited, Side::Debit, amount).unwrap(),
+        Leg::new(credited, Side::Credit, amount).unwrap(),
+    ];
+    Action::Record(NewTransaction {
+        transaction: Transaction::new(legs).unwrap(),
+        about: About::default(),
+        hold,
+    })
+}
+
+/// When it was recorded, or why not.
+async fn recorded(
+    ledger: &Ledger,
+    request_id: &str,
+    action: Action,
+    now: Micros,
+) -> Result<Micros, Reason> {
+    match execute(ledger, request_id, action, now).await.unwrap() {
+        Outcome::Done {
+            answer: crate::domain::Answer::Transaction(record),
+            ..
+        } => Ok(record.record_time),
+        Outcome::Refused(refusal) => Err(refusal.reason),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

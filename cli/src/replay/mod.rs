@@ -63,6 +63,12 @@ use crate::{
 /// `mizan up` after up to 5 s.
 const REGISTRY_PATIENCE: Duration = Duration::from_secs(30);
 
+/// Every row is paid.
+const PAID: u8 = 0;
+
+/// The run could not finish.
+const UNFINISHED: u8 = 1;
+
 /// Some rows were refused.
 const REFUSED: u8 = 3;
 
@@ -144,7 +150,7 @@ pub(crate) async fn run(args: Args) -> ExitCode {
     match replay(&args, &sheets, &names, problems).await {
         Ok(report) => {
             show(&report, args.json);
-            code(&report)
+            code(&report).into()
         }
         Err(problem) => {
             complain(&problem);
@@ -201,18 +207,78 @@ fn show(report: &Report, json: bool) {
     }
 }
 
-fn code(report: &Report) -> ExitCode {
+fn code(report: &Report) -> u8 {
     if !report.finished() {
-        ExitCode::FAILURE
+        UNFINISHED
     } else if report.differs() {
-        ExitCode::from(DIFFERENT)
+        DIFFERENT
     } else if report.refused > 0 {
-        ExitCode::from(REFUSED)
+        REFUSED
     } else {
-        ExitCode::SUCCESS
+        PAID
     }
 }
 
 fn complain(problem: &str) {
     say(&format!("mizan replay: {problem}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use money::Money;
+
+    use super::{
+        reconcile::{Difference, Kind, Reconciliation},
+        tally::{Outcome, Place, Tally},
+        *,
+    };
+
+    fn difference() -> Difference {
+        Difference {
+            kind: Kind::PaymentMissing,
+            place: None,
+            reference: String::new(),
+            payment_id: String::new(),
+            transaction_id: String::new(),
+            files: String::new(),
+            payments: String::new(),
+            ledger: String::new(),
+        }
+    }
+
+    /// The exit code of a run of these rows, which found so many differences.
+    fn code_of(outcomes: Vec<Outcome>, differences: usize, problems: Vec<String>) -> u8 {
+        let mut tally = Tally::new(1);
+        for (outcome, line) in outcomes.into_iter().zip(2..) {
+            tally.add(Place { file: 0, line }, outcome);
+        }
+        let books = Books {
+            reconciliation: Some(Reconciliation {
+                differences: vec![difference(); differences],
+                ..Reconciliation::default()
+            }),
+            ..Books::default()
+        };
+        let names = ["a.csv".to_owned()];
+        code(&Report::new(tally, &names, books, problems, Duration::ZERO))
+    }
+
+    #[test]
+    fn the_exit_code_tells_the_worst_that_there_was() {
+        let paid = || Outcome::AlreadyPaid {
+            amount: Money::from_minor(1, "GBP".parse().unwrap()),
+            took: None,
+        };
+        let refused = || Outcome::Refused("amount is zero".to_owned());
+        let unknown = || Outcome::Unknown("no answer".to_owned());
+        let problem = || vec!["the books cannot be read".to_owned()];
+        assert_eq!(code_of(vec![paid()], 0, vec![]), 0);
+        assert_eq!(code_of(vec![paid(), refused()], 0, vec![]), 3, "one row");
+        assert_eq!(code_of(vec![refused(), refused()], 0, vec![]), 3, "two");
+        assert_eq!(code_of(vec![paid()], 1, vec![]), 4, "one difference");
+        assert_eq!(code_of(vec![paid(), refused()], 2, vec![]), 4, "and a row");
+        assert_eq!(code_of(vec![paid(), Outcome::NotSent], 0, vec![]), 1);
+        assert_eq!(code_of(vec![unknown(), refused()], 1, vec![]), 1);
+        assert_eq!(code_of(vec![paid(), refused()], 1, problem()), 1);
+    }
 }

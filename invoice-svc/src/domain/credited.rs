@@ -50,3 +50,6 @@ impl Credited {
         self.0.get(&rate).copied().unwrap_or(0)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ use prost_types::{
 use tokio::time::{Instant, sleep};
 use tonic::{Code, Request};
 
-use crate::{layers::until, support::call, wire::Wire};
+use crate::{ends::until, support::call, wire::Wire};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);

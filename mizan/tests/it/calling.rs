@@ -20,7 +20,10 @@ use mizan_contracts::registry::v1::{
 use tokio::net::TcpListener;
 use tonic::{Code, Request, Status};
 
-use crate::support::{Client, Running, Scripted, call, client, nowhere};
+use crate::{
+    ends::{until, within},
+    support::{Client, Running, Scripted, call, client, nowhere},
+};
 
 fn unavailable() -> Status {
     Status::unavailable("try again")
@@ -89,9 +92,7 @@ async fn an_instance_that_goes_away_under_load_fails_no_call() {
             })
         })
         .collect();
-    while service.calls() < 200 {
-        tokio::task::yield_now().await;
-    }
+    until(|| service.calls() >= 200).await;
     servers.remove(0).stopped().await;
     for task in load {
         task.await.unwrap();
@@ -391,9 +392,12 @@ async fn while_nobody_is_there_the_retry_budget_is_not_used_up() {
     });
     let _server = Running::start_at(&authority, &service).await;
     // Until it is connected, nobody is there.
-    while call(&client).await.is_err() {
-        tokio::task::yield_now().await;
-    }
+    let connected = async {
+        while call(&client).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("a call succeeds", connected).await;
     call(&client).await.expect("refused once, and retried");
     assert_eq!(service.calls(), 3);
 }

@@ -16,6 +16,7 @@ use tonic_health::pb::{
 };
 
 use crate::{
+    ends::until,
     support::{Client, Running, Scripted, call, nowhere},
     wire::Wire,
 };
@@ -105,9 +106,7 @@ async fn c_a_server_that_ends_says_goaway_and_lets_calls_finish() {
     let server = Running::start(&service).await;
     let client: Client = RegistryServiceClient::new(channel(vec![server.authority()]));
     let running = tokio::spawn(async move { call(&client).await });
-    while service.calls() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| service.calls() > 0).await;
     // With GOAWAY, our connection says that it takes no more; with a cut it would be gone.
     let raw = mizan::Connection::open(&server.authority(), PATIENCE)
         .await

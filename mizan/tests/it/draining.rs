@@ -4,18 +4,37 @@ use std::{sync::Arc, time::Duration};
 
 use mizan::{Channel, Connection, Server, args::ServerArgs, retry::Policy, server::Limits};
 use mizan_contracts::registry::v1::{
-    ListServicesRequest, registry_service_client::RegistryServiceClient,
+    DeregisterResponse, ListServicesRequest, registry_service_client::RegistryServiceClient,
 };
-use tokio::sync::Notify;
+use prost::Message as _;
+use tokio::{
+    sync::Notify,
+    time::{Instant, advance},
+};
 use tonic::Code;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::support::{Running, Scripted, call};
+use crate::{
+    ends::{hold_the_clock, until, within},
+    serving::get,
+    support::{Running, Scripted, call},
+    wire::{Received, Wire},
+};
 
 /// Longer than any of this takes.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until nobody takes connections there.
+async fn turned_away(authority: &str) {
+    let asking = async {
+        while Connection::open(authority, PATIENCE).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("new connections are turned away", asking).await;
+}
 
 #[tokio::test]
 async fn a_call_in_flight_is_finished_and_new_connections_are_refused() {
@@ -34,16 +53,9 @@ async fn a_call_in_flight_is_finished_and_new_connections_are_refused() {
         .unwrap();
     let mut raw = RegistryServiceClient::new(connection.clone());
     let call = tokio::spawn(async move { raw.list_services(ListServicesRequest::default()).await });
-    while service.calls() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| service.calls() > 0).await;
     server.begin_stop();
-    while Connection::open(&server.authority(), PATIENCE)
-        .await
-        .is_ok()
-    {
-        tokio::task::yield_now().await;
-    }
+    turned_away(&server.authority()).await;
     assert!(!call.is_finished());
     release.notify_one();
     call.await.unwrap().expect("finished, not cut");
@@ -79,14 +91,8 @@ async fn a_server_that_is_dropped_lets_go_of_its_port_and_its_connections() {
     let authority = server.authority();
     let connection = Connection::open(&authority, PATIENCE).await.unwrap();
     server.cut().await;
-    let let_go = async {
-        connection.closed().await;
-        while Connection::open(&authority, PATIENCE).await.is_ok() {
-            tokio::task::yield_now().await;
-        }
-    };
-    let let_go = tokio::time::timeout(PATIENCE, let_go);
-    let_go.await.expect("the port and the connection are free");
+    within("the connection is free", connection.closed()).await;
+    turned_away(&authority).await;
 }
 
 #[tokio::test]
@@ -105,20 +111,18 @@ async fn an_instance_that_drains_with_a_long_call_on_it_fails_no_other() {
         .into_iter()
         .map(|client| tokio::spawn(async move { call(&client).await }))
         .collect();
-    while silent.calls() < 2 {
-        tokio::spawn({
-            let both = both.clone();
-            async move { call(&both).await }
-        });
-        tokio::task::yield_now().await;
-    }
+    let held_there = async {
+        while silent.calls() < 2 {
+            tokio::spawn({
+                let both = both.clone();
+                async move { call(&both).await }
+            });
+            tokio::task::yield_now().await;
+        }
+    };
+    within("a call of both is held there", held_there).await;
     draining.begin_stop();
-    while Connection::open(&draining.authority(), PATIENCE)
-        .await
-        .is_ok()
-    {
-        tokio::task::yield_now().await;
-    }
+    turned_away(&draining.authority()).await;
     for _ in 0..50 {
         call(&both).await.unwrap();
     }
@@ -165,12 +169,88 @@ async fn a_drain_takes_no_longer_than_its_limit_whatever_the_registry_does() {
         .unwrap();
     let mut raw = RegistryServiceClient::new(raw);
     let call = tokio::spawn(async move { raw.list_services(ListServicesRequest::default()).await });
-    while service.calls() == 0 {
-        tokio::task::yield_now().await;
-    }
-    let asked = tokio::time::Instant::now();
+    until(|| service.calls() > 0).await;
+    let asked = Instant::now();
     server.stopped().await;
     assert_eq!(asked.elapsed().as_secs(), 30);
     let cut = call.await.unwrap().unwrap_err();
     assert_eq!(cut.code(), Code::Unavailable);
+}
+
+/// How long an instance serves at least after the registry took it out.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// A registry that knows each instance, and answers a deregistration when it is let go.
+async fn slow_registry(bound: Arc<Notify>, asked: Arc<Notify>, let_go: Arc<Notify>) -> Wire {
+    let answering = move |mut call: Received| {
+        let (bound, asked, let_go) = (bound.clone(), asked.clone(), let_go.clone());
+        async move {
+            match call.path.rsplit('/').next().unwrap() {
+                "Register" => call.ok(),
+                "Heartbeat" => {
+                    let mut answer = call.begin();
+                    bound.notify_one();
+                    answer.given_up().await;
+                }
+                "Deregister" => {
+                    asked.notify_one();
+                    let_go.notified().await;
+                    let removed = DeregisterResponse {
+                        removed: true,
+                        ..DeregisterResponse::default()
+                    };
+                    let mut answer = call.begin();
+                    answer.message(&removed.encode_to_vec());
+                    answer.end(0);
+                }
+                other => panic!("{other}"),
+            }
+        }
+    };
+    Wire::start(answering).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_leaves_is_unhealthy_at_once_and_serves_until_watchers_know() {
+    let clock = hold_the_clock();
+    let [bound, asked, let_go] = [(); 3].map(|()| Arc::new(Notify::new()));
+    let registry = slow_registry(bound.clone(), asked.clone(), let_go.clone()).await;
+    let server = Server::builder("scripted")
+        .args(&ServerArgs::with_registry(vec![registry.authority.clone()]));
+    let service = Scripted::ok();
+    let server = Running::start_server(server, &service).await;
+    within("it is registered", bound.notified()).await;
+    let health = get(&server, "/health").await;
+    assert!(health.contains(r#""status":"healthy""#), "{health}");
+    let authority = server.authority();
+    let held = Connection::open(&authority, PATIENCE).await.unwrap();
+    let watch = HealthClient::new(held)
+        .watch(HealthCheckRequest::default())
+        .await;
+    let mut watch = watch.unwrap().into_inner();
+    let serving = watch.message().await.unwrap().unwrap();
+    assert_eq!(serving.status(), ServingStatus::Serving);
+
+    server.begin_stop();
+    within("it deregisters", asked.notified()).await;
+    // While the registry takes its time, who looks in plain HTTP is told already.
+    let health = get(&server, "/health").await;
+    assert!(health.starts_with("HTTP/1.1 503 "), "{health}");
+    assert!(health.contains(r#""status":"unhealthy""#), "{health}");
+
+    let_go.notify_one();
+    let told = within("its watchers are told", watch.message()).await;
+    let told = told.unwrap().unwrap();
+    assert_eq!(told.status(), ServingStatus::NotServing);
+    let left = Instant::now();
+    advance(LINGER - Duration::from_millis(1)).await;
+    // Who was given its address just before still comes.
+    let late = Connection::open(&authority, PATIENCE).await;
+    let mut late = RegistryServiceClient::new(late.unwrap());
+    late.list_services(ListServicesRequest::default())
+        .await
+        .unwrap();
+    drop(clock);
+    server.stopped().await;
+    assert!(left.elapsed() >= LINGER, "{:?}", left.elapsed());
 }

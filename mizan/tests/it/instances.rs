@@ -9,7 +9,10 @@ use tokio::{
     net::TcpListener,
 };
 
-use crate::support::{Client, Running, Scripted, call, client};
+use crate::{
+    ends::until,
+    support::{Client, Running, Scripted, call, client},
+};
 
 /// Accepts, and says this.
 async fn listener(says: &'static [u8]) -> String {
@@ -94,9 +97,7 @@ async fn an_instance_that_froze_costs_a_few_calls_and_not_its_share_of_all() {
         .connect()
         .unwrap();
     let client = RegistryServiceClient::new(channel.clone());
-    while channel.stats().ready() < 2 {
-        tokio::task::yield_now().await;
-    }
+    until(|| channel.stats().ready() == 2).await;
     let mut failed = 0;
     for _ in 0..1_000 {
         failed += u32::from(call(&client).await.is_err());

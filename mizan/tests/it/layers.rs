@@ -24,7 +24,7 @@ use tokio::{
 use tonic::Code;
 use tower::Service as _;
 
-use crate::{support::call, wire::Wire};
+use crate::{ends::until, support::call, wire::Wire};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -92,12 +92,6 @@ fn built(layer: Layer, server: &Wire) -> Channel {
 
 fn in_flight(channel: &Channel) -> u32 {
     channel.stats().instances.iter().map(|i| i.in_flight).sum()
-}
-
-pub(crate) async fn until(what: impl Fn() -> bool) {
-    while !what() {
-        tokio::task::yield_now().await;
-    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use tokio::sync::{Barrier, mpsc};
 use tonic::Code;
 
 use crate::{
+    ends::until,
     support::{call, nowhere},
     wire::{Received, Wire},
 };
@@ -87,9 +88,7 @@ async fn a_retry_goes_to_an_instance_not_yet_tried() {
         .no_breaker()
         .connect()
         .unwrap();
-    while channel.stats().ready() < 2 {
-        tokio::task::yield_now().await;
-    }
+    until(|| channel.stats().ready() == 2).await;
     let client = RegistryServiceClient::new(channel);
     for _ in 0..40 {
         call(&client).await.unwrap();
@@ -211,9 +210,7 @@ async fn a_failure_lists_the_instances_that_were_tried() {
         ..RetryPolicy::default()
     });
     let channel = channel(&[&silent, &other]).retry(policy).connect().unwrap();
-    while channel.stats().ready() < 2 {
-        tokio::task::yield_now().await;
-    }
+    until(|| channel.stats().ready() == 2).await;
     let failed = call(&RegistryServiceClient::new(channel))
         .await
         .unwrap_err();

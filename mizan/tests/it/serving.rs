@@ -17,7 +17,10 @@ use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::support::{Running, Scripted, call, client};
+use crate::{
+    ends::{until, within},
+    support::{Running, Scripted, call, client},
+};
 
 /// Longer than any of this takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -32,7 +35,7 @@ async fn get_health(server: &Running) -> String {
     get(server, "/health").await
 }
 
-async fn get(server: &Running, path: &str) -> String {
+pub(crate) async fn get(server: &Running, path: &str) -> String {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -279,9 +282,7 @@ async fn a_full_server_sheds_and_still_answers_health() {
     let mut held = raw.clone();
     let held =
         tokio::spawn(async move { held.list_services(ListServicesRequest::default()).await });
-    while service.calls() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| service.calls() > 0).await;
     let shed = raw
         .clone()
         .list_services(ListServicesRequest::default())
@@ -326,9 +327,7 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     let busy = connection(&server).await;
     let mut raw = RegistryServiceClient::new(busy.clone());
     let call = tokio::spawn(async move { raw.list_services(ListServicesRequest::default()).await });
-    while service.calls() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| service.calls() > 0).await;
     let idle = connection(&server).await;
     idle.closed().await;
     assert!(!busy.is_closed());
@@ -395,9 +394,12 @@ async fn connections_beyond_the_limit_are_closed_while_none_is_idle() {
     assert!(!first.is_closed());
     call.abort();
     drop(first);
-    while Connection::open(&authority, PATIENCE).await.is_err() {
-        tokio::task::yield_now().await;
-    }
+    let admitted = async {
+        while Connection::open(&authority, PATIENCE).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("another connection is admitted", admitted).await;
 }
 
 #[tokio::test]

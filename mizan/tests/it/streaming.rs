@@ -11,6 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request};
 
 use crate::{
+    ends::until,
     support::{Client, call},
     wire::Wire,
 };
@@ -220,9 +221,7 @@ async fn a_message_of_a_stream_that_is_too_large_is_said_to_be_and_is_no_failure
         let mut client = RegistryServiceClient::new(channel.clone());
         let call = tokio::spawn(async move { client.heartbeat(ReceiverStream::new(stream)).await });
         // Seen by the server, so that what follows is no beginning that is looked at beforehand.
-        while server.calls() == 0 {
-            tokio::task::yield_now().await;
-        }
+        until(|| server.calls() > 0).await;
         beats.send(beat(1)).await.unwrap();
         let refused = if begins {
             let mut answers = call.await.unwrap().unwrap().into_inner();

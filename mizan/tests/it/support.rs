@@ -20,6 +20,8 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
+use crate::ends::within;
+
 type Answer = Pin<Box<dyn Future<Output = Result<(), Status>> + Send>>;
 type Script = Arc<dyn Fn(usize) -> Answer + Send + Sync>;
 
@@ -176,12 +178,13 @@ impl Running {
     /// Without a drain: the future is dropped.
     pub(crate) async fn cut(self) {
         self.done.abort();
-        assert!(self.done.await.unwrap_err().is_cancelled());
+        let cut = within("the server is cut", self.done).await;
+        assert!(cut.unwrap_err().is_cancelled());
     }
 
     pub(crate) async fn stopped(self) {
         self.stop.cancel();
-        self.done.await.unwrap();
+        within("the server has stopped", self.done).await.unwrap();
     }
 }
 

@@ -7,7 +7,10 @@ use mizan_contracts::registry::v1::ListServicesRequest;
 use tokio::sync::Notify;
 use tonic::{Code, Request, Status};
 
-use crate::support::{Client, Running, Scripted, call, client};
+use crate::{
+    ends::until,
+    support::{Client, Running, Scripted, call, client},
+};
 
 /// A service that passes each call on.
 async fn passing_on(next: &Running) -> (Scripted, Running) {
@@ -62,9 +65,7 @@ async fn a_caller_that_goes_away_cancels_the_whole_tree() {
     let (_a, a_server) = passing_on(&b_server).await;
     let caller = client(vec![a_server.authority()]);
     let waiting = tokio::spawn(async move { call(&caller).await });
-    while c.calls() == 0 {
-        tokio::task::yield_now().await;
-    }
+    until(|| c.calls() > 0).await;
     waiting.abort();
     dropped.notified().await;
     assert_eq!(c.calls(), 1, "and nobody tried again");

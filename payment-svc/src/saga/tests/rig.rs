@@ -17,6 +17,17 @@ use crate::{
     store::Store,
 };
 
+/// How long a payment may take to come to rest, far longer than any does.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Comes when something has gone on for too long by the machine's own clock: the tests' may run ahead.
+async fn too_long(begun: std::time::Instant) {
+    let mut looks = tokio::time::interval(Duration::from_secs(1));
+    while begun.elapsed() < PATIENCE {
+        looks.tick().await;
+    }
+}
+
 /// A worker, and after it died the next one.
 pub(super) struct Rig {
     pub(super) shared: Arc<Shared>,
@@ -134,10 +145,12 @@ impl Rig {
     /// Asks until the payment is at rest, as a client does and recovery helps it to.
     pub(super) async fn settle(&mut self, body: Body) -> Payment {
         let mut dead = self.shared.crashed.subscribe();
+        let begun = std::time::Instant::now();
         loop {
             let asked = tokio::select! {
                 asked = self.ask(body.clone()) => asked,
                 _ = dead.wait_for(Option::is_some) => None,
+                () = too_long(begun) => panic!("{} never came to rest", body.id()),
             };
             if let Some(payment) = asked {
                 return payment;
