@@ -52,7 +52,7 @@ pub struct ServerArgs {
     pub allow_host: Vec<String>,
 
     /// Origins of pages that may call the services by gRPC-Web, comma-separated, each as browsers write
-    /// it: https://app.example. Naming one has the server speak gRPC-Web.
+    /// it: `https://app.example`. Naming one has the server speak gRPC-Web.
     #[arg(long, env = "MIZAN_CORS_ORIGIN", value_delimiter = ',')]
     pub cors_origin: Vec<String>,
 

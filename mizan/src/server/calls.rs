@@ -27,6 +27,7 @@ use super::{
     Limits,
     blocking::Blocking,
     body::{Answering, ResponseBody, Way, late, panicked, stop_retries, translate, unread_status},
+    closing::UntilClosing,
     connections::Connections,
     layers::Wrapped,
     life::{ConnectionLoad, Life, Load, Received},
@@ -238,13 +239,14 @@ impl Calls {
     where
         B: http_body::Body<Data = Bytes, Error: Into<axum::BoxError>> + Send + Unpin + 'static,
     {
-        let closing = (arrival.kind == Kind::Infrastructure).then(|| self.closing.clone());
-        let response = self.grpc(request, arrival).await;
-        match closing {
-            // Streams of the server's own, which nobody ends: a health watch, reflection.
-            Some(closing) => response.map(|body| body.ended_by(closing.cancelled_owned())),
-            None => response,
+        if arrival.kind != Kind::Infrastructure {
+            return self.grpc(request, arrival).await;
         }
+        // Streams of the server's own, which nobody ends: a health watch, reflection.
+        let closing = self.closing.clone();
+        let request = request.map(|body| UntilClosing::new(body, closing.clone()));
+        let response = Box::pin(self.grpc(request, arrival)).await;
+        response.map(|body| body.ended_by(closing.cancelled_owned()))
     }
 
     /// A request that is not a call: it reaches no service.

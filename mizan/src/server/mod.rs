@@ -18,6 +18,7 @@ mod accept;
 mod blocking;
 mod body;
 mod calls;
+mod closing;
 mod connections;
 mod fullness;
 mod health;

@@ -147,7 +147,10 @@ async fn an_open_reflection_stream_does_not_hold_up_the_drain() {
         stream.message().await.unwrap_err().code(),
         Code::Unavailable
     );
+    let asked = std::time::Instant::now();
     server.stopped().await;
+    // Its limit is 30 s.
+    assert!(asked.elapsed() < PATIENCE, "{:?}", asked.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
