@@ -108,6 +108,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_acknowledged_is_synced_and_what_belongs_together_is_held_together() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let writer = writable(&path).unwrap();
+        let says = |name: &str| -> i64 {
+            let value = writer.pragma_query_value(None, name, |row| row.get(0));
+            value.unwrap()
+        };
+        assert_eq!(
+            says("synchronous"),
+            2,
+            "FULL: each commit survives a power cut"
+        );
+        assert_eq!(says("foreign_keys"), 1);
+        assert_eq!(says("wal_autocheckpoint"), 0, "the writer's own task");
+        assert_eq!(says("journal_size_limit"), LOG_BYTES_MAX);
+        let mode: String = writer
+            .pragma_query_value(None, "journal_mode", |row| row.get(0))
+            .unwrap();
+        assert_eq!(mode, "wal");
+        let reader = read_only(&path).unwrap();
+        assert!(reader.execute_batch("CREATE TABLE t (a)").is_err());
+    }
+
+    #[test]
     fn a_prepared_statement_is_planned_once() {
         let folder = tempfile::tempdir().unwrap();
         let file = writable(&folder.path().join("plans.db")).unwrap();

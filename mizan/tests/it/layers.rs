@@ -1,7 +1,14 @@
 //! What holds for every layer, whichever is switched on: always ready, clones share, and whoever
 //! loses interest gives back what was held. Then the order of the layers, by script.
 
-use std::{sync::Arc, task::Poll, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use mizan::{
     Channel, ChannelBuilder,
@@ -494,4 +501,52 @@ async fn a_new_service_config_keeps_connections_and_what_was_counted() {
     let failed = call(&client).await.unwrap_err();
     assert_ne!(status::reason(&failed).as_deref(), Some("BREAKER_OPEN"));
     assert_eq!(server.connections(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_rate_holds_from_then_on_and_for_those_that_wait() {
+    let server = Wire::start(|call| async move { call.ok() }).await;
+    let channel = built(|c| c.limit(Rate::new(1, 1).unwrap()).no_deadline(), &server);
+    let client = RegistryServiceClient::new(channel.clone());
+    call(&client).await.unwrap();
+    let waiting = {
+        let client = client.clone();
+        tokio::spawn(async move { call(&client).await })
+    };
+    let faster = r#"{"mizan": {"limiter": {"perSecond": 1000, "burst": 1000}}}"#;
+    channel.set_service_config(faster).unwrap();
+    let begun = Instant::now();
+    for _ in 0..200 {
+        call(&client).await.unwrap();
+    }
+    waiting.await.unwrap().unwrap();
+    assert!(
+        begun.elapsed() < 60 * SECOND,
+        "200 calls at 1 a second take 200 s"
+    );
+}
+
+#[tokio::test]
+async fn who_asked_to_hear_of_a_breaker_hears_of_it_beside_the_metrics() {
+    let heard = Arc::new(AtomicUsize::new(0));
+    let server = Wire::start(|call| async move { call.refuse(13, &[]) }).await;
+    for scope in [Scope::Service, Scope::Instance] {
+        let count = heard.clone();
+        let config = breaker::Config {
+            on_state_change: Some(breaker::OnStateChange::new(move |_| {
+                count.fetch_add(1, Ordering::SeqCst);
+            })),
+            ..tripping(scope)
+        };
+        let channel = Channel::builder("scripted")
+            .fixed(vec![server.authority.clone()])
+            .breaker(config)
+            .connect()
+            .unwrap();
+        call(&RegistryServiceClient::new(channel.clone()))
+            .await
+            .unwrap_err();
+        assert_eq!(heard.swap(0, Ordering::SeqCst), 1, "{scope:?}");
+        assert_eq!(channel.stats().breakers_open, 1);
+    }
 }
