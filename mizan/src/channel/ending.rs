@@ -109,10 +109,11 @@ impl AttemptEnding {
         self.flight = Some((InFlight::begin(load), given));
     }
 
-    /// These headers, or trailers, came with the callee's status: it may have said when to come back.
+    /// These headers, or trailers, came with the callee's status: one that has had too much may have said when
+    /// to come back.
     pub(super) fn asked_for(&mut self, code: Code, headers: &HeaderMap) {
-        if code == Code::ResourceExhausted || code == Code::Unavailable {
-            self.asked = asked_pause(code, headers);
+        if code == Code::ResourceExhausted {
+            self.asked = asked_pause(headers);
         }
     }
 

@@ -421,7 +421,9 @@ impl Call<'_> {
             && let Some(code) = code_of_http(response.status())
         {
             // A proxy's page: it is no message, so it commits nothing.
-            ending.asked_for(code, response.headers());
+            if response.status() == StatusCode::TOO_MANY_REQUESTS {
+                ending.asked_for(Code::ResourceExhausted, response.headers());
+            }
             ending.finish(code);
             let message = format!("{authority}: HTTP status {}, no gRPC", response.status());
             // It may be about a service that lost the connection, and not about one that did nothing.

@@ -44,22 +44,18 @@ impl Pushback {
 
 /// For how long a callee that has had too much asks to be left alone: by `grpc-retry-pushback-ms`, by
 /// `RetryInfo` in its details, or by HTTP's `retry-after` in seconds; at most five minutes, as linkerd
-/// takes it. Only of RESOURCE_EXHAUSTED, and of a proxy's UNAVAILABLE that is a 429: an instance that
-/// turns away one call in many by UNAVAILABLE is to have the others.
-pub(crate) fn asked_pause(code: Code, headers: &HeaderMap) -> Option<Duration> {
+/// takes it. Only of RESOURCE_EXHAUSTED, and of a proxy's 429: an instance that turns away one call in
+/// many by UNAVAILABLE is to have the others, and one that is away is no callee with a rate.
+pub(crate) fn asked_pause(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let seconds = || {
         Some(Duration::from_secs(
             text("retry-after")?.trim().parse().ok()?,
         ))
     };
-    let asked = if code == Code::ResourceExhausted {
-        match Pushback::read(headers) {
-            Pushback::After(pause) => Some(pause),
-            Pushback::Stop | Pushback::None => retry_info(headers).or_else(seconds),
-        }
-    } else {
-        seconds()
+    let asked = match Pushback::read(headers) {
+        Pushback::After(pause) => Some(pause),
+        Pushback::Stop | Pushback::None => retry_info(headers).or_else(seconds),
     };
     Some(asked?.min(PAUSE_MAX)).filter(|pause| !pause.is_zero())
 }

@@ -372,3 +372,17 @@ async fn what_surely_was_not_done_is_made_again_whatever_the_contract_says() {
         .unwrap();
     assert_eq!(server.calls(), 2);
 }
+
+#[tokio::test]
+async fn a_proxys_429_is_a_rate_and_its_503_is_a_failure_whatever_either_says_of_later() {
+    for (page, open) in [(429, 0), (503, 1)] {
+        let server = Wire::start(move |call| async move { call.page(page) }).await;
+        let channel = channel(&[&server], |c| c.breaker(breaker::Config::gobreaker()));
+        let client = Client::new(channel.clone());
+        for _ in 0..3 {
+            let refused = call(&client).await.unwrap_err();
+            assert_eq!(refused.code(), Code::Unavailable);
+        }
+        assert_eq!(channel.stats().breakers_open, open, "{page}");
+    }
+}

@@ -65,6 +65,7 @@ impl Received {
     pub(crate) fn page(mut self, status: u16) {
         let response = Response::builder()
             .status(status)
+            .header("retry-after", "1")
             .header("content-type", "text/html");
         let page = self
             .respond
