@@ -235,6 +235,34 @@ mod tests {
     }
 
     #[test]
+    fn an_amount_has_one_sign_and_nothing_has_none() {
+        for (minor, signs) in [
+            (-1, [false, false, true]),
+            (0, [true, false, false]),
+            (1, [false, true, false]),
+        ] {
+            let money = Money::from_minor(minor, currency("GBP"));
+            let got = [money.is_zero(), money.is_positive(), money.is_negative()];
+            assert_eq!(got, signs, "{minor}");
+        }
+    }
+
+    #[test]
+    fn it_is_shown_to_people_and_in_debug_with_its_currency() {
+        for (minor, code, shown) in [
+            (0, "GBP", "0.00 GBP"),
+            (-5, "GBP", "-0.05 GBP"),
+            (300, "JPY", "300 JPY"),
+            (1_200_001, "KWD", "1200.001 KWD"),
+        ] {
+            let money = Money::from_minor(minor, currency(code));
+            assert_eq!(money.to_string(), shown);
+            assert_eq!(format!("{money:?}"), shown);
+            assert_eq!(format!("{:?}", money.currency()), code);
+        }
+    }
+
+    #[test]
     fn currencies_do_not_mix() {
         let pound = Money::from_minor(1, currency("GBP"));
         let dollar = Money::from_minor(1, currency("USD"));
