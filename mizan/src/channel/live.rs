@@ -262,8 +262,11 @@ impl Observe for Shown {
             }
         }
         let mut instances: Vec<(&'static str, u64)> = Vec::new();
+        let mut stalled: u64 = 0;
         let core = self.core.upgrade();
         for instance in core.map(|core| core.balancer.stats()).unwrap_or_default() {
+            let more = u64::try_from(instance.connections_stalled).unwrap_or(u64::MAX);
+            stalled = stalled.saturating_add(more);
             let state = instance.state.name();
             match instances.iter_mut().find(|(name, _)| *name == state) {
                 Some((_, number)) => *number += 1,
@@ -278,6 +281,7 @@ impl Observe for Shown {
         Gauges {
             breakers,
             instances,
+            stalled,
             discovery_age: self.age(),
         }
     }

@@ -217,6 +217,8 @@ metrics! {
         [TARGET], "Since when the list of instances is unconfirmed; 0 while discovery works";
     INSTANCES = "mizan.client.instances", Kind::Gauge, Unit::Count("instance"),
         [TARGET, "state"], "Known instances in each state";
+    CONNECTIONS_STALLED = "mizan.client.connections.stalled", Kind::Gauge, Unit::Count("connection"),
+        [TARGET], "Connections on which twenty calls in a row were given up and none was answered";
     SERVER_STARTED = "grpc.server.call.started", Kind::Counter, Unit::Count("call"),
         [METHOD], "Calls begun, those not yet ended included";
     SERVER_DURATION = "grpc.server.call.duration", Kind::Histogram(&LATENCY), Unit::Seconds,

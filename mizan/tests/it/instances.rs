@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use mizan::{Channel, Connection, status};
+use mizan::{
+    Channel, Connection, status,
+    telemetry::metrics::{Format, Registry},
+};
 use mizan_contracts::registry::v1::registry_service_client::RegistryServiceClient;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -140,4 +143,27 @@ async fn five_hundred_calls_that_run_out_of_time_at_once_do_not_cost_the_connect
     call(&client).await.unwrap();
     let instance = &channel.stats().instances[0];
     assert_eq!(instance.since, before, "never anything but ready");
+}
+
+#[tokio::test]
+async fn a_connection_on_which_nothing_is_answered_stands_on_the_page() {
+    let service = Scripted::silent();
+    let server = Running::start(&service).await;
+    let channel = Channel::builder("stalling").fixed(vec![server.authority()]);
+    let client = RegistryServiceClient::new(channel.connect().unwrap());
+    let shows = |stalled: u32| {
+        let line =
+            format!(r#"mizan_client_connections_stalled{{grpc_target="stalling"}} {stalled}"#);
+        Registry::global()
+            .render(Format::Prometheus)
+            .contains(&line)
+    };
+    for given_up in 1..=20 {
+        assert!(shows(0));
+        tokio::select! {
+            _ = call(&client) => panic!("nobody answers"),
+            () = until(|| service.calls() == given_up) => {}
+        }
+    }
+    assert!(shows(1));
 }

@@ -54,6 +54,8 @@ pub(crate) struct Gauges {
     pub(crate) breakers: [u64; 3],
     /// How many instances are in each state, by the state's name.
     pub(crate) instances: Vec<(&'static str, u64)>,
+    /// Connections on which call after call is given up and none is answered.
+    pub(crate) stalled: u64,
     /// How old the list of instances is; zero while discovery works.
     pub(crate) discovery_age: Option<Duration>,
 }
@@ -250,6 +252,7 @@ impl ClientTally {
                     None => gauges.instances.push((state, number)),
                 }
             }
+            gauges.stalled += more.stalled;
             // The oldest: one channel that is cut off is not hidden by others that are not.
             gauges.discovery_age = gauges.discovery_age.max(more.discovery_age);
         }

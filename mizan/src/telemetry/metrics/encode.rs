@@ -196,7 +196,12 @@ fn channels(encoder: &mut DescriptorEncoder<'_>, targets: &Targets) -> fmt::Resu
         Some((vec![&**target], Value::Seconds(age)))
     });
     family(encoder, &names::DISCOVERY_AGE, ages)?;
-    family(encoder, &names::INSTANCES, instances.into_iter())
+    family(encoder, &names::INSTANCES, instances.into_iter())?;
+    let stalled = targets.iter().filter_map(|(target, client)| {
+        let gauges = client.gauges.as_ref()?;
+        Some((vec![&**target], Value::Number(gauges.stalled)))
+    });
+    family(encoder, &names::CONNECTIONS_STALLED, stalled)
 }
 
 /// What a server counts.

@@ -331,6 +331,7 @@ mod tests {
         let observed = Arc::new(|| Gauges {
             breakers: [1, 0, 0],
             instances: vec![("ready", 2)],
+            stalled: 1,
             discovery_age: Some(Duration::from_millis(1500)),
         });
         let clients = [registry.client("b"), registry.client("b")];
@@ -342,6 +343,10 @@ mod tests {
         has(
             &page,
             r#"mizan_client_instances{grpc_target="b",state="ready"} 4"#,
+        );
+        has(
+            &page,
+            r#"mizan_client_connections_stalled{grpc_target="b"} 2"#,
         );
         has(
             &page,
