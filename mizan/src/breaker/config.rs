@@ -342,6 +342,43 @@ mod tests {
     }
 
     #[test]
+    fn a_share_needs_calls_and_a_percentage_and_either_needs_both_its_parts() {
+        let is_valid = |trip| {
+            let config = Config {
+                trip,
+                ..Config::default()
+            };
+            config.validate().is_ok()
+        };
+        for (requests_min, failure_percent, valid) in [
+            (1, 1, true),
+            (1, 100, true),
+            (0, 50, false),
+            (20, 0, false),
+            (20, 101, false),
+        ] {
+            let case = (requests_min, failure_percent);
+            let ratio = Trip::Ratio {
+                requests_min,
+                failure_percent,
+            };
+            assert_eq!(is_valid(ratio), valid, "{case:?}");
+            for (consecutive_failures, may) in [(0, false), (1, true)] {
+                let either = Trip::Either {
+                    requests_min,
+                    failure_percent,
+                    consecutive_failures,
+                };
+                assert_eq!(
+                    is_valid(either),
+                    valid && may,
+                    "{case:?}, {consecutive_failures}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn an_interval_is_rounded_up_to_whole_buckets() {
         let buckets = |interval_ms, bucket_ms| {
             Config {

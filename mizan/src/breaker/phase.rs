@@ -82,3 +82,30 @@ pub enum Refusal {
     /// Somebody forced it open.
     Forced,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_phase_has_a_number_and_a_name() {
+        let told = [
+            Phase::Closed,
+            Phase::HalfOpen,
+            Phase::Open,
+            Phase::ForcedOpen,
+            Phase::ForcedClosed,
+        ]
+        .map(|phase| (phase.number(), phase.to_string()));
+        let names = [
+            "closed",
+            "half-open",
+            "open",
+            "forced open",
+            "forced closed",
+        ];
+        for (index, ((number, name), expected)) in told.into_iter().zip(names).enumerate() {
+            assert_eq!((usize::from(number), name.as_str()), (index, expected));
+        }
+    }
+}

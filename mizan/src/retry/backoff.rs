@@ -126,6 +126,14 @@ mod tests {
         assert_eq!(backoff.pause(MIDDLE), millis(100));
     }
 
+    #[test]
+    fn jitter_reaches_both_ends_and_no_further() {
+        let second = Duration::from_secs(1);
+        assert_eq!(spread(second, 0), second * 4 / 5);
+        assert_eq!(spread(second, MIDDLE), second);
+        assert_eq!(spread(second, u32::MAX), second * 6 / 5);
+    }
+
     proptest! {
         #[test]
         fn jitter_stays_within_a_fifth(millis in 1_u64..100_000, jitter in any::<u32>()) {
