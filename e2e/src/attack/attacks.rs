@@ -2,6 +2,7 @@
 //! what it got that it ought not to get.
 
 use std::{
+    collections::HashSet,
     io::{ErrorKind, Write as _},
     net::TcpStream,
     time::{Duration, Instant},
@@ -88,10 +89,26 @@ pub(super) const ALL: &[Attack] = &[
         memory_mib: 64,
         run: garbage,
     },
+    Attack {
+        name: "upload",
+        what: "bodies of 500 KB by HTTP/1.1 of which the second half never comes",
+        target: "registry",
+        memory_mib: 128,
+        run: upload,
+    },
+    Attack {
+        name: "window",
+        what: "calls that send on after their request, much and in tiny messages, on one connection",
+        target: "registry",
+        memory_mib: 96,
+        run: window,
+    },
 ];
 
 const LIST_ACCOUNTS: &str = "/mizan.accounting.v1.AccountingService/ListAccounts";
 const LIST_INSTANCES: &str = "/mizan.registry.v1.RegistryService/ListInstances";
+const WATCH_INSTANCES: &str = "/mizan.registry.v1.RegistryService/WatchInstances";
+const LIST_SERVICES: &str = "/mizan.registry.v1.RegistryService/ListServices";
 const PROCESS_PAYMENT: &str = "/mizan.payment.v1.PaymentService/ProcessPayment";
 
 /// The service with large answers.
@@ -195,9 +212,8 @@ fn unfinished(address: &str, time: Duration) -> Result<u64, String> {
             .map_err(|error| error.to_string())?;
         held.push(stream);
     }
-    let mut counts = [0; 256];
     for stream in &mut held {
-        let _ = read_for(stream, time / 2, &mut counts);
+        let _ = read_for(stream, time / 2, |_, _| ());
     }
     Ok(800)
 }
@@ -235,10 +251,12 @@ fn unread(address: &str, time: Duration) -> Result<u64, String> {
         let bytes = call(number, LIST_INSTANCES, &message);
         stream.write_all(&bytes).map_err(failed)?;
     }
-    let mut counts = [0; 256];
-    let stands = read_for(&mut stream, time, &mut counts).unwrap_or(false);
-    // Told, waiting, or given up: all of it is an answer.
-    if stands && counts[usize::from(HEADERS)] + counts[usize::from(RST_STREAM)] == 0 {
+    let mut answered = false;
+    let stands = read_for(&mut stream, time, |kind, _| {
+        // Told, waiting, or given up: all of it is an answer.
+        answered |= kind == HEADERS || kind == RST_STREAM;
+    });
+    if stands.unwrap_or(false) && !answered {
         return Err("nothing was answered at all".to_owned());
     }
     Ok(300)
@@ -305,4 +323,70 @@ fn garbage(address: &str, time: Duration) -> Result<u64, String> {
         stream.write_all(&bytes)?;
         Ok(1)
     }))
+}
+
+fn upload(address: &str, time: Duration) -> Result<u64, String> {
+    let head = "PUT /v1/agent/service/register HTTP/1.1\r\nhost: localhost\r\ncontent-length: 500000\r\n\r\n";
+    let half = vec![b' '; 250_000];
+    let mut held: Vec<TcpStream> = Vec::new();
+    let end = Instant::now() + time;
+    while Instant::now() < end && held.len() < 300 {
+        let begun = connect(address).and_then(|mut stream| {
+            stream.write_all(head.as_bytes())?;
+            stream.write_all(&half)?;
+            Ok(stream)
+        });
+        // One that was turned away is an answer, too.
+        held.extend(begun.ok());
+    }
+    while Instant::now() < end {
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+    Ok(u64::try_from(held.len()).unwrap_or(0))
+}
+
+fn window(address: &str, time: Duration) -> Result<u64, String> {
+    let failed = |error: std::io::Error| error.to_string();
+    let mut stream = connect(address).map_err(failed)?;
+    stream.write_all(&preface(None)).map_err(failed)?;
+    // Its SETTINGS say how much a stream may send.
+    read_for(&mut stream, time / 8, |_, _| ()).map_err(failed)?;
+    let mut numbers = streams();
+    let mut request = vec![0, 0, 0, 0, 5, 0x0a, 3];
+    request.extend(BIG.as_bytes());
+    // A message of 200 KB, and 20,000 without anything in them.
+    let mut large = vec![0, 0, 3, 0x0d, 0x40];
+    large.resize(200_000, 0);
+    for number in numbers.by_ref().take(60) {
+        let mut bytes = begun(number, WATCH_INSTANCES);
+        bytes.extend(frame(DATA, 0, number, &request));
+        if number == 1 {
+            for _ in 0..20_000 {
+                bytes.extend(frame(DATA, 0, number, &[0; 5]));
+            }
+        } else {
+            for part in large.chunks(16 << 10) {
+                bytes.extend(frame(DATA, 0, number, part));
+            }
+        }
+        stream.write_all(&bytes).map_err(failed)?;
+    }
+    // Who shares the connection with them is answered.
+    let beside: Vec<_> = numbers.take(10).collect();
+    for number in &beside {
+        stream
+            .write_all(&call(*number, LIST_SERVICES, &[]))
+            .map_err(failed)?;
+    }
+    let mut answered = HashSet::new();
+    let stands = read_for(&mut stream, time / 2, |kind, number| {
+        if kind == HEADERS && beside.contains(&number) {
+            answered.insert(number);
+        }
+    });
+    if !stands.map_err(failed)? || answered.len() < beside.len() {
+        let answered = answered.len();
+        return Err(format!("{answered} of 10 calls beside them were answered"));
+    }
+    Ok(60)
 }

@@ -109,12 +109,12 @@ pub(super) fn connect(address: &str) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// Reads frames for a while, answers pings, and counts those of each kind; whether the connection
-/// still stands.
+/// Reads frames for a while, answers pings, and tells the kind and the call of each; whether the
+/// connection still stands.
 pub(super) fn read_for(
     stream: &mut TcpStream,
     time: Duration,
-    counts: &mut [usize; 256],
+    mut came: impl FnMut(u8, u32),
 ) -> io::Result<bool> {
     let end = Instant::now() + time;
     let (mut held, mut chunk) = (Vec::new(), [0; 16 * 1024]);
@@ -131,12 +131,12 @@ pub(super) fn read_for(
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
             Err(error) => return Err(error),
         }
-        while let Some([a, b, c, kind, flags, ..]) = held.first_chunk::<9>().copied() {
+        while let Some([a, b, c, kind, flags, number @ ..]) = held.first_chunk::<9>().copied() {
             let length = 9 + ((usize::from(a) << 16) | (usize::from(b) << 8) | usize::from(c));
             if held.len() < length {
                 break;
             }
-            counts[usize::from(kind)] += 1;
+            came(kind, u32::from_be_bytes(number));
             if kind == PING && flags & ACK == 0 {
                 stream.write_all(&frame(PING, ACK, 0, &held[9..length]))?;
             }
