@@ -303,7 +303,9 @@ impl Calls {
         } else {
             let answer = self.answer(request, way.life.is_shed(), &context);
             let answer = self.blocking.watch(&path, answer);
-            answer.instrument(span).await
+            let (answer, blocked) = answer.instrument(span).await;
+            record.blocked(blocked);
+            answer
         };
         way.life.answers();
         translate(response.headers_mut());

@@ -34,6 +34,8 @@ pub(super) struct Record {
     begun: Instant,
     code: Code,
     fault: Fault,
+    /// How often the handler kept its thread for too long.
+    blocked: u64,
     sent: MessageBytes,
     rcvd: Arc<AtomicU64>,
     span: Span,
@@ -59,6 +61,7 @@ impl Record {
             begun,
             code: Code::Cancelled,
             fault: Fault::Ours,
+            blocked: 0,
             sent: MessageBytes::default(),
             rcvd: Arc::default(),
             span,
@@ -109,6 +112,11 @@ impl Record {
         }
     }
 
+    /// The handler kept its thread for too long, so often.
+    pub(super) fn blocked(&mut self, times: u64) {
+        self.blocked = times;
+    }
+
     /// The request itself is wrong, whatever it is answered.
     pub(super) fn blame_caller(&mut self) {
         self.fault = Fault::Callers;
@@ -132,6 +140,7 @@ impl Drop for Record {
             other
         });
         method.ended(self.code, took, self.sent.total(), self.rcvd.load(Relaxed));
+        method.blocked(self.blocked);
         telemetry::ended(&self.span, self.code);
         let told = if is_failure(self.code) {
             // Where a method's metrics are, they stay: it is known by the place.

@@ -16,7 +16,10 @@ use tonic_prost::ProstCodec;
 use tracing::{level_filters::LevelFilter, subscriber::DefaultGuard};
 use tracing_subscriber::{fmt::MakeWriter, prelude::*};
 
-use crate::support::{Running, Scripted};
+use crate::{
+    ends::hold_the_clock,
+    support::{Running, Scripted},
+};
 
 /// Longer than any of this takes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -66,7 +69,7 @@ impl MakeWriter<'_> for Lines {
 
 #[tokio::test(start_paused = true)]
 async fn calls_that_fail_without_end_write_a_few_lines_and_ours_are_among_them() {
-    let (lines, _guard) = Lines::collect();
+    let (_held, (lines, _guard)) = (hold_the_clock(), Lines::collect());
     let failing = Scripted::new(|_| async { Err(Status::data_loss("a page is damaged")) });
     let server = Running::start(&failing).await;
     let connection = Connection::open(&server.authority(), PATIENCE)
