@@ -15,7 +15,8 @@ pub struct Limits {
     /// are other connections, the last quarter is for those that hold at most a sixteenth.
     pub calls_max: usize,
     /// The most connections at once, each with up to 1000 calls; for further ones those go that
-    /// carry nothing, and where each carries a call, they are closed as they come. 10,000: more than a fleet of 300 services opens to one instance.
+    /// carry nothing, and where each carries a call, they are closed as they come. 10,000: more than a
+    /// fleet of 300 services opens to one instance.
     pub connections_max: usize,
     /// The longest a handler may take until its response begins, for a caller that sets no deadline.
     /// A caller that sets one waits for as long as it says. 10 s: twice the channel's default

@@ -138,7 +138,6 @@ impl Service<http::Request<Body>> for WithList {
                 std::future::ready(Ok::<_, Status>(Response::new(serving.list())))
             });
             let codec = ProstCodec::<HealthListResponse, HealthListRequest>::default();
-            #[cfg_attr(not(feature = "compression"), expect(unused_mut))]
             let mut grpc = Grpc::new(codec);
             #[cfg(feature = "compression")]
             {
