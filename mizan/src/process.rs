@@ -1,6 +1,7 @@
 //! What a `main` needs: logging, a runtime, signals, open files, and one clear line when it cannot go on.
 
 use std::{
+    collections::HashMap,
     error::Error,
     fmt,
     future::Future,
@@ -11,11 +12,12 @@ use std::{
     task::{Context, Poll},
 };
 
+use parking_lot::Mutex;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{net::TcpListener, signal::unix};
+use tokio::{net::TcpListener, signal::unix, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{args::ProcessArgs, telemetry};
+use crate::{args::ProcessArgs, server::seldom::Seldom, telemetry};
 
 /// Any error that ends a process.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -71,6 +73,7 @@ where
     E: Into<BoxError>,
 {
     telemetry::init(args)?;
+    bound_panics();
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers())
@@ -127,6 +130,34 @@ fn asked_to_stop(with_stdin: bool) -> io::Result<Shutdown> {
     })))
 }
 
+/// Whoever finds a call that panics can make it without end, and must not fill the disk that standard
+/// error goes to: a panic at one place is told once in 10 s. The server's own lines count them.
+fn bound_panics() {
+    let (tell, panics) = (std::panic::take_hook(), Panics::default());
+    std::panic::set_hook(Box::new(move |panic| {
+        let place = panic.location().map(|at| (at.file(), at.line()));
+        if panics.is_told(place, Instant::now()) {
+            tell(panic);
+        }
+    }));
+}
+
+/// When panics were told, by file and line.
+#[derive(Debug, Default)]
+struct Panics(Mutex<HashMap<Option<(String, u32)>, Seldom>>);
+
+impl Panics {
+    fn is_told(&self, place: Option<(&str, u32)>, now: Instant) -> bool {
+        let place = place.map(|(file, line)| (file.to_owned(), line));
+        self.0
+            .lock()
+            .entry(place)
+            .or_default()
+            .happened(now)
+            .is_some()
+    }
+}
+
 /// Each connection is a file, and many systems begin with no more than 1,024: as many as may be.
 fn raise_open_files() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
@@ -167,4 +198,21 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
         cause = next.source();
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_without_end_is_told_seldom_and_hides_no_other() {
+        let (panics, now) = (Panics::default(), Instant::now());
+        let (here, there) = (Some(("a.rs", 1)), Some(("a.rs", 2)));
+        assert!(panics.is_told(here, now));
+        assert!((0..1000).all(|_| !panics.is_told(here, now)));
+        assert!(panics.is_told(there, now) && panics.is_told(None, now));
+        assert!(panics.is_told(here, now + Duration::from_secs(10)));
+    }
 }

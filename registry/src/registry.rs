@@ -6,6 +6,7 @@
 //!
 //! What changes what was registered answers once it is durable; see [`Registry::register`].
 
+mod lines;
 mod lives;
 mod read;
 mod trouble;
@@ -39,6 +40,7 @@ use crate::{
     metrics::Metrics,
 };
 
+use lines::Lines;
 pub(crate) use lives::{Known, Left, Stream};
 use trouble::Troubles;
 pub(crate) use wait::Watched;
@@ -58,6 +60,7 @@ struct Shared {
     poller: Poller,
     metrics: Metrics,
     troubles: Troubles,
+    lines: Lines,
     last_stream: AtomicU64,
     /// The heartbeat streams that are open: how each is told to look again whose its instance is.
     streams: DashMap<StreamId, Arc<Notify>>,
@@ -157,6 +160,7 @@ impl Registry {
             poller: Poller::new(networks, metrics.clone()),
             metrics,
             troubles: Troubles::default(),
+            lines: Lines::default(),
             last_stream: AtomicU64::new(0),
             streams: DashMap::new(),
             epoch,
@@ -394,18 +398,26 @@ impl Registry {
         self.tell(&effects.told);
         for Takeover { key, before, after } in effects.takeovers {
             self.0.metrics.taken_over();
+            if !self.0.lines.may() {
+                continue;
+            }
             tracing::warn!(node = %key.node, instance = %key.id,
                 service = %after.service, before = %place(&before), after = %place(&after),
                 "taken over from a process that is alive: two processes have one instance id; \
                  give each its own (--instance-id)");
         }
         for entry in effects.reaped {
+            if !self.0.lines.may() {
+                continue;
+            }
             let instance = &entry.instance;
             tracing::warn!(service = %instance.service, instance = %instance.instance_id,
                 reason = %entry.reason, "removed: critical for too long");
         }
         for entry in effects.turned {
-            tell(&entry);
+            if self.0.lines.may() {
+                tell(&entry);
+            }
         }
     }
 

@@ -11,7 +11,7 @@ use rustix::process::{Resource, getrlimit};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::JoinSet,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -40,8 +40,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// they have gone.
 const LEAVING_MAX: usize = 64;
 
-/// How long a connection that was told to go to make room may take, if it carries nothing.
-const LEAVE: Duration = Duration::from_secs(1);
+/// How long a connection that was told to go to make room may take, if it carries nothing: what a
+/// client far away needs to say that it knows.
+const LEAVE: Duration = Duration::from_millis(500);
+
+/// The same in a drain, where nobody waits for its place.
+const DRAINED: Duration = Duration::from_secs(1);
+
+/// How long a newcomer waits for the place of one that goes. Others wait behind it, in the system's
+/// own queue.
+const ROOM: Duration = Duration::from_secs(2);
 
 /// How connections are carried.
 #[derive(Debug, Clone)]
@@ -59,20 +67,19 @@ pub(super) async fn accept(
 ) -> JoinSet<()> {
     let mut connections = JoinSet::new();
     let max = connections_max(settings.limits.connections_max);
-    let leaving_max = (max / 16).clamp(1, LEAVING_MAX);
     let (mut refusing, mut failing) = (Seldom::default(), Seldom::default());
     loop {
         tokio::select! {
             () = closing.cancelled() => return connections,
             accepted = listener.accept() => match accepted {
                 Ok(Accepted { stream, local, info, .. }) => {
-                    let beyond = (connections.len() + 1).saturating_sub(max);
-                    // A few at a time, so that not each newcomer has to look for one.
-                    let leaving = if beyond > 0 { calls.connections().send_away(leaving_max) } else { 0 };
-                    if beyond > leaving {
-                        // Closed at once: left waiting, the client would not turn to another instance.
+                    let room = tokio::select! {
+                        room = room(&mut connections, &calls, max) => room,
+                        () = closing.cancelled() => return connections,
+                    };
+                    if let Err(why) = room {
                         if let Some(times) = refusing.happened(Instant::now()) {
-                            tracing::warn!(max, times, "no more connections are taken: none is idle");
+                            tracing::warn!(max, times, "a connection is not taken: {why}");
                         }
                         continue;
                     }
@@ -84,7 +91,7 @@ pub(super) async fn accept(
                 }
                 Err(error) => {
                     // Where files are short, those that carry nothing give theirs back.
-                    calls.connections().send_away(leaving_max);
+                    calls.connections().send_away(few(max));
                     if let Some(times) = failing.happened(Instant::now()) {
                         tracing::warn!(%error, times, "connections not accepted");
                     }
@@ -93,6 +100,45 @@ pub(super) async fn accept(
             },
             // Reaps those that ended, so that the set does not grow.
             Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// How many idle connections are told to go when one is asked for: not each newcomer has to look for
+/// one.
+fn few(max: usize) -> usize {
+    (max / 16).clamp(1, LEAVING_MAX)
+}
+
+/// Waits until there is room for one more connection: a place, or one that idle ones are leaving.
+///
+/// # Errors
+/// Why there is none. Where it is known at once it is said at once: left waiting, the client would not
+/// turn to another instance.
+async fn room(
+    connections: &mut JoinSet<()>,
+    calls: &Calls,
+    max: usize,
+) -> Result<(), &'static str> {
+    let until = Instant::now() + ROOM;
+    loop {
+        let beyond = (connections.len() + 1).saturating_sub(max);
+        if beyond == 0 {
+            return Ok(());
+        }
+        let wanted = beyond.clamp(few(max), LEAVING_MAX.min(max).max(1));
+        let leaving = calls.connections().send_away(wanted);
+        if beyond <= leaving {
+            return Ok(());
+        }
+        if leaving == 0 {
+            return Err("there are as many as may be, and each of them carries a call");
+        }
+        tokio::select! {
+            Some(_) = connections.join_next() => {}
+            () = sleep_until(until) => {
+                return Err("there are as many as may be, and those that were told to go have not gone");
+            }
         }
     }
 }
@@ -160,12 +206,12 @@ async fn carry<S>(
         .keep_alive_timeout(http2.keep_alive_timeout)
         .max_concurrent_streams(http2.streams_max)
         .max_pending_accept_reset_streams(CALLED_OFF_MAX.max(http2.streams_max as usize));
-    let stream = TokioIo::new(Watched::new(stream, load.clone()));
+    let stream = TokioIo::new(Watched::new(stream, load.clone(), limits.header_timeout));
     let mut connection = pin!(builder.serve_connection(stream, service));
     let mut idle = pin!(idle(&load, limits.idle_timeout));
     let mut stalled = pin!(stalled(&load, limits.unread_timeout));
     let mut going = false;
-    let mut leaving = pin!(left(&connected, &load));
+    let mut leaving = pin!(left(&connected, &closing, &load));
     loop {
         tokio::select! {
             outcome = turns.carry(connection.as_mut()) => {
@@ -191,15 +237,25 @@ async fn carry<S>(
     }
 }
 
-/// Resolves when a connection that was sent away has not gone, though it carries nothing: its client
-/// does not answer.
-async fn left(connected: &Connected, load: &ConnectionLoad) {
-    connected.sent_away().await;
+/// Resolves when a connection that was told to go has not gone, though it carries nothing: its client
+/// does not answer. One whose last answers are still leaving carries those.
+async fn left(connected: &Connected, closing: &CancellationToken, load: &ConnectionLoad) {
+    let time = tokio::select! {
+        () = connected.sent_away() => LEAVE,
+        () = closing.cancelled() => DRAINED,
+    };
+    let idle = || {
+        let since = load.idle_since()?;
+        Some((since, load.is_blocked().then(|| load.motion())))
+    };
+    let mut before = idle();
     loop {
-        sleep(LEAVE).await;
-        if load.idle_since().is_some() {
+        sleep(time).await;
+        let now = idle();
+        if now.is_some() && now == before {
             return;
         }
+        before = now;
     }
 }
 

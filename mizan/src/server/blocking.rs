@@ -37,29 +37,24 @@ pub(super) struct Blocking {
 }
 
 impl Blocking {
-    /// Runs a method's handler, and looks how long it keeps its thread at a time.
-    pub(super) async fn watch<F: Future>(&self, path: &str, handler: F) -> F::Output {
+    /// Runs a method's handler, and looks how long it keeps its thread at a time. Answers also how often
+    /// that was too long.
+    pub(super) async fn watch<F: Future>(&self, path: &str, handler: F) -> (F::Output, u64) {
         if self.any.load(Ordering::Relaxed) && self.methods.read().contains(path) {
             // What has to wait becomes a task.
             tokio::task::yield_now().await;
         }
         let mut handler = std::pin::pin!(handler);
-        std::future::poll_fn(|context| self.poll(path, handler.as_mut(), context)).await
-    }
-
-    fn poll<F: Future>(
-        &self,
-        path: &str,
-        handler: Pin<&mut F>,
-        context: &mut Context<'_>,
-    ) -> Poll<F::Output> {
-        let begun = std::time::Instant::now();
-        let polled = handler.poll(context);
-        let took = begun.elapsed();
-        if took >= APART {
-            self.blocked(path, took);
-        }
-        polled
+        let mut times = 0;
+        let ended = std::future::poll_fn(|context| {
+            let (polled, took) = timed(handler.as_mut(), context);
+            if took >= APART {
+                times += 1;
+                self.blocked(path, took);
+            }
+            polled
+        });
+        (ended.await, times)
     }
 
     #[cold]
@@ -84,6 +79,15 @@ impl Blocking {
     }
 }
 
+fn timed<F: Future>(
+    handler: Pin<&mut F>,
+    context: &mut Context<'_>,
+) -> (Poll<F::Output>, Duration) {
+    let begun = std::time::Instant::now();
+    let polled = handler.poll(context);
+    (polled, begun.elapsed())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,7 +96,7 @@ mod tests {
     async fn who_blocked_once_is_begun_apart_from_then_on() {
         let blocking = Blocking::default();
         let mut first = std::pin::pin!(blocking.watch("/a/Quick", async { 1 }));
-        assert_eq!(futures_util::poll!(first.as_mut()), Poll::Ready(1));
+        assert_eq!(futures_util::poll!(first.as_mut()), Poll::Ready((1, 0)));
         let blocks = async {
             let begun = std::time::Instant::now();
             while begun.elapsed() < APART {
@@ -100,12 +104,12 @@ mod tests {
             }
         };
         let mut blocked = std::pin::pin!(blocking.watch("/a/Slow", blocks));
-        assert_eq!(futures_util::poll!(blocked.as_mut()), Poll::Ready(()));
+        assert_eq!(futures_util::poll!(blocked.as_mut()), Poll::Ready(((), 1)));
         let mut again = std::pin::pin!(blocking.watch("/a/Slow", async { 2 }));
         assert!(futures_util::poll!(again.as_mut()).is_pending(), "apart");
-        assert_eq!(again.await, 2);
+        assert_eq!(again.await.0, 2);
         let mut quick = std::pin::pin!(blocking.watch("/a/Quick", async { 3 }));
-        assert_eq!(futures_util::poll!(quick.as_mut()), Poll::Ready(3));
+        assert_eq!(futures_util::poll!(quick.as_mut()), Poll::Ready((3, 0)));
     }
 
     #[tokio::test]

@@ -20,6 +20,7 @@ use super::{
     life::{Full, Life, Unread},
     progress::Progress,
     record::{Record, code_of},
+    seldom::Everywhere,
 };
 use crate::{CallContext, status};
 
@@ -166,7 +167,10 @@ impl ResponseBody {
             None => Pin::new(inner).poll_frame(context),
         }));
         asked.map_err(|_panic| {
-            tracing::error!("the handler panicked in its answer");
+            static SAID: Everywhere = Everywhere::new();
+            if let Some(times) = SAID.happened() {
+                tracing::error!(times, "the handler panicked in its answer");
+            }
             panicked()
         })
     }
@@ -280,7 +284,7 @@ impl Answering {
     fn trailers(&mut self, trailers: &mut HeaderMap) {
         translate(trailers);
         let code = code_of(trailers).unwrap_or(Code::Unknown);
-        self.record.ended(code);
+        self.record.ended(code, trailers);
         stop_retries(&self.context, code, trailers);
     }
 

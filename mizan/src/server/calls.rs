@@ -29,6 +29,7 @@ use super::{
     body::{Answering, ResponseBody, Way, late, panicked, stop_retries, translate, unread_status},
     closing::UntilClosing,
     connections::Connections,
+    failures::Failures,
     layers::Wrapped,
     life::{ConnectionLoad, Life, Load, Received},
     limits::HandlerTimes,
@@ -37,6 +38,7 @@ use super::{
     progress::Progress,
     record::Record,
     rest::Rest,
+    seldom::Everywhere,
     uploads::Upload,
 };
 use crate::{
@@ -77,6 +79,7 @@ pub(super) struct Calls {
     connections: Arc<Connections>,
     times: HandlerTimes,
     metrics: Arc<ServerMetrics>,
+    failures: Arc<Failures>,
     blocking: Blocking,
     closing: CancellationToken,
 }
@@ -100,6 +103,7 @@ impl Calls {
             load,
             connections: Arc::default(),
             times,
+            failures: Arc::default(),
             blocking: Blocking::default(),
             closing,
         }
@@ -257,7 +261,10 @@ impl Calls {
         let answer = route(&self.routers.pages, request);
         let answer = AssertUnwindSafe(answer).catch_unwind().await;
         let answer = answer.unwrap_or_else(|_panic| {
-            tracing::error!("a route panicked");
+            static SAID: Everywhere = Everywhere::new();
+            if let Some(times) = SAID.happened() {
+                tracing::error!(times, "a route panicked");
+            }
             let text = "The server has a defect; its log has the place.\n";
             (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
         });
@@ -284,18 +291,21 @@ impl Calls {
             Some(&self.closing),
         );
         let span = telemetry::recv(&path, &context.trace(), context.request_id());
-        let mut record = Record::begin(&self.metrics, &path, span.clone(), now);
+        let mut record = Record::begin(&self.metrics, &self.failures, &path, span.clone(), now);
         let request = record.counted(request);
         let Arrival { mut way, .. } = arrival;
         if let Some(until) = callers {
             way.progress.until(until);
         }
         let mut response = if deadline::is_malformed(request.headers()) {
+            record.blame_caller();
             malformed_timeout()
         } else {
             let answer = self.answer(request, way.life.is_shed(), &context);
             let answer = self.blocking.watch(&path, answer);
-            answer.instrument(span).await
+            let (answer, blocked) = answer.instrument(span).await;
+            record.blocked(blocked);
+            answer
         };
         way.life.answers();
         translate(response.headers_mut());
@@ -351,7 +361,10 @@ impl Calls {
         match outcome {
             Ok(Ok(response)) => response,
             Ok(Err(_panic)) => {
-                tracing::error!("the handler panicked");
+                static SAID: Everywhere = Everywhere::new();
+                if let Some(times) = SAID.happened() {
+                    tracing::error!(times, "the handler panicked");
+                }
                 panicked().into_http()
             }
             Err(_elapsed) => late("in the handler").into_http(),

@@ -56,12 +56,14 @@ impl Connections {
         }
     }
 
-    /// Tells those to go that were idle for longest, up to so many; how many are on their way out.
-    /// None where each of them carries a call.
+    /// Tells those to go that were idle for longest, up to so many; how many are on their way out. Those
+    /// that still carry a call are not: nobody knows when they go. None where each carries one.
     pub(super) fn send_away(&self, up_to: usize) -> usize {
         let held = self.0.lock();
         let gone = |entry: &&Entry| entry.leave.is_cancelled();
-        let leaving = held.open.values().filter(gone).count();
+        let leaving = held.open.values().filter(gone);
+        let leaving = leaving.filter(|entry| entry.load.idle_since().is_some());
+        let leaving = leaving.count();
         let more = up_to.saturating_sub(leaving);
         if more == 0 {
             return leaving;
@@ -195,6 +197,10 @@ mod tests {
         assert!(away(&last) && !away(&later));
         assert_eq!(connections.send_away(9), 3);
         assert!(away(&later) && !away(&stays));
+        // A call came before the client knew: when that one goes, nobody knows.
+        let call = Life::exempt(&used);
+        assert_eq!(connections.send_away(9), 2);
+        drop(call);
         drop((first, last, later));
         assert_eq!(connections.send_away(9), 0);
     }

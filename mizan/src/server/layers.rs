@@ -7,7 +7,7 @@ use http::{Request, Response};
 use tonic::{Status, body::Body};
 use tower::{BoxError, Layer, Service, ServiceExt as _, util::BoxCloneSyncService};
 
-use super::body::panicked;
+use super::{body::panicked, seldom::Everywhere};
 
 type Erased = BoxCloneSyncService<Request<Body>, Response<Body>, Infallible>;
 
@@ -88,7 +88,10 @@ impl Layers {
 /// What is answered where a layer fails instead of answering.
 fn refused(error: BoxError) -> Response<Body> {
     let status = Status::try_from_error(error).unwrap_or_else(|error| {
-        tracing::error!(%error, "a layer around the services failed");
+        static SAID: Everywhere = Everywhere::new();
+        if let Some(times) = SAID.happened() {
+            tracing::error!(%error, times, "a layer around the services failed");
+        }
         panicked()
     });
     status.into_http()

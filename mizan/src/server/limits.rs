@@ -14,15 +14,17 @@ pub struct Limits {
     /// holds, and worked off within the channel's default deadline at 205 calls a second. While there
     /// are other connections, the last quarter is for those that hold at most a sixteenth.
     pub calls_max: usize,
-    /// The most connections at once, each with up to 1000 calls; further ones are closed as they
-    /// come. 10,000: more than a fleet of 300 services opens to one instance.
+    /// The most connections at once, each with up to 1000 calls; for further ones those go that
+    /// carry nothing, and where each carries a call, they are closed as they come. 10,000: more than a
+    /// fleet of 300 services opens to one instance.
     pub connections_max: usize,
     /// The longest a handler may take until its response begins, for a caller that sets no deadline.
     /// A caller that sets one waits for as long as it says. 10 s: twice the channel's default
     /// deadline. For one method or service, see
     /// [`Server::handler_timeout`](super::Server::handler_timeout).
     pub handler_timeout: Duration,
-    /// The longest a client may take to send the headers of an HTTP/1 request. 10 s.
+    /// The longest a client may take to send the headers of an HTTP/1 request; and over HTTP/2 to begin
+    /// the connection, and to finish each frame but DATA, and headers of several frames. 10 s.
     pub header_timeout: Duration,
     /// How long a connection may carry nothing before it is told to go. 60 s.
     pub idle_timeout: Duration,

@@ -20,11 +20,14 @@ mod body;
 mod calls;
 mod closing;
 mod connections;
+mod failures;
+mod frames;
 mod fullness;
 mod health;
 mod layers;
 mod life;
 mod limits;
+mod list;
 mod listen;
 mod metrics;
 mod origin;
@@ -33,7 +36,7 @@ mod queue;
 mod record;
 mod register;
 mod rest;
-mod seldom;
+pub(crate) mod seldom;
 mod serving;
 mod sync;
 mod transport;
@@ -127,6 +130,8 @@ impl Server {
     pub fn args(mut self, args: &ServerArgs) -> Self {
         let mut args = args.clone();
         args.registry.retain(|registry| !registry.is_empty());
+        args.advertise = args.advertise.filter(|address| !address.is_empty());
+        args.instance_id = args.instance_id.filter(|id| !id.is_empty());
         self.args = Some(args);
         self
     }
@@ -245,7 +250,7 @@ impl Server {
     }
 
     /// Serves gRPC-Web to pages of these origins too, each exactly as browsers write it, such as
-    /// `https://app.example`: scheme, host, and port if it is not the scheme's own. Their browsers are
+    /// `https://app.example`: scheme, host, and port (the scheme's own may be left out). Their browsers are
     /// told so (CORS), for the services alone and without credentials such as cookies. Beside those
     /// that the operator names by `--cors-origin`.
     #[must_use]
@@ -305,7 +310,8 @@ impl Server {
         let pages: Vec<_> = self
             .pages
             .iter()
-            .chain(&args.cors_origin)
+            // An environment variable that is empty says nothing.
+            .chain(args.cors_origin.iter().filter(|page| !page.is_empty()))
             .cloned()
             .collect();
         if !pages.iter().all(|page| origin::is_origin(page)) {
@@ -397,9 +403,10 @@ impl Server {
         own_name: &str,
         web: bool,
     ) -> Result<calls::Routers, ServeError> {
+        let health = list::descriptors().map_err(tonic_reflection::server::Error::DecodeError)?;
         let reflection = || {
             let mut builder = tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+                .register_file_descriptor_set(health.clone())
                 // So that clients such as grpcurl can show the details of an error.
                 .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
                 .with_service_name("grpc.health.v1.Health")

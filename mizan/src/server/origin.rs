@@ -40,7 +40,9 @@ impl Origins {
 
     /// The same for pages of these origins, each as a browser writes it: `https://app.example`.
     pub(super) fn pages(mut self, origins: impl IntoIterator<Item = String>) -> Self {
-        self.pages.extend(origins);
+        let origins = origins.into_iter();
+        self.pages
+            .extend(origins.map(|origin| normal(&origin).to_owned()));
         self
     }
 
@@ -50,8 +52,9 @@ impl Origins {
             return None;
         }
         let origin = request.headers().get(ORIGIN)?;
-        let named = |page: &String| page.as_bytes() == origin.as_bytes();
-        Some(origin).filter(|_| self.pages.iter().any(named))
+        let said = normal(origin.to_str().ok()?);
+        let named = self.pages.iter().any(|page| page == said);
+        Some(origin).filter(|_| named)
     }
 
     /// Why a request to this address of ours is refused, if it is. A page that was named may be of
@@ -100,6 +103,16 @@ pub(super) fn is_origin(text: &str) -> bool {
         && !host.contains(['/', '@', '*'])
         && text == text.to_ascii_lowercase()
         && Authority::try_from(host).is_ok()
+}
+
+/// An origin without the port that its scheme means anyway, as browsers write it.
+fn normal(origin: &str) -> &str {
+    let port = match origin.split_once("://") {
+        Some(("https", _)) => ":443",
+        Some(("http", _)) => ":80",
+        _ => return origin,
+    };
+    origin.strip_suffix(port).unwrap_or(origin)
 }
 
 /// The answer to a browser that asks before a call: POST, with whatever headers it names.
@@ -173,9 +186,11 @@ fn is_across_sites<B>(request: &Request<B>, authority: Option<&Authority>) -> bo
         return false;
     };
     // "null", from a page without an origin, is another site too.
-    let host = origin.split_once("://").map(|(_, host)| host);
-    match (host, authority) {
-        (Some(host), Some(ours)) => !host.eq_ignore_ascii_case(ours.as_str()),
+    match (origin.split_once("://"), authority) {
+        (Some((scheme, _)), Some(ours)) => {
+            let ours = format!("{scheme}://{ours}");
+            !normal(&origin).eq_ignore_ascii_case(normal(&ours))
+        }
         _ => true,
     }
 }
@@ -266,6 +281,19 @@ mod tests {
         ] {
             assert!(!page(other), "{other}");
         }
+        // The scheme's own port may be said or not, on both sides.
+        for (named, said, is_it) in [
+            ("https://a.example:443", "https://a.example", true),
+            ("https://a.example", "https://a.example:443", true),
+            ("http://a.example:80", "http://a.example", true),
+            ("http://[::1]:80", "http://[::1]", true),
+            ("http://a.example:443", "http://a.example", false),
+            ("https://a.example:8443", "https://a.example", false),
+        ] {
+            let origins = Origins::default().pages([named.to_owned()]);
+            let request = Request::builder().header(ORIGIN, said).body(()).unwrap();
+            assert_eq!(origins.page(&request).is_some(), is_it, "{named} {said}");
+        }
         for good in [
             "https://app.example",
             "http://localhost:3000",
@@ -320,6 +348,18 @@ mod tests {
             assert_eq!(from(method, "origin", "http://evil.example"), Some(403));
             assert_eq!(from(method, "origin", "http://127.0.0.1:8501"), Some(403));
             assert_eq!(from(method, "origin", "null"), Some(403));
+        }
+        // The scheme's own port may be said or not.
+        for (ours, theirs, refused_with) in [
+            ("app.example:443", "https://app.example", None),
+            ("app.example", "https://app.example:443", None),
+            ("app.example:80", "http://app.example", None),
+            ("app.example:443", "http://app.example", Some(403)),
+            ("app.example:8443", "https://app.example", Some(403)),
+        ] {
+            let headers = [("host", ours), ("origin", theirs)];
+            let got = refused("POST", &headers, None, &origins);
+            assert_eq!(got, refused_with, "{ours} {theirs}");
         }
         // Reading is for the browser's own rules: it shows the page nothing of another site's.
         assert_eq!(from("GET", "origin", "http://evil.example"), None);

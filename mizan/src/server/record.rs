@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tonic::{Code, Status};
 use tracing::Span;
 
+use super::failures::{Failures, Fault, fault};
 use crate::telemetry::{
     self,
     metrics::{MessageBytes, ServerMethod, ServerMetrics, status_name},
@@ -27,10 +28,14 @@ use crate::telemetry::{
 #[derive(Debug)]
 pub(super) struct Record {
     metrics: Arc<ServerMetrics>,
+    failures: Arc<Failures>,
     /// Known from the start for a method that was answered before.
     method: Option<Arc<ServerMethod>>,
     begun: Instant,
     code: Code,
+    fault: Fault,
+    /// How often the handler kept its thread for too long.
+    blocked: u64,
     sent: MessageBytes,
     rcvd: Arc<AtomicU64>,
     span: Span,
@@ -40,6 +45,7 @@ impl Record {
     /// A call begins.
     pub(super) fn begin(
         metrics: &Arc<ServerMetrics>,
+        failures: &Arc<Failures>,
         path: &str,
         span: Span,
         begun: Instant,
@@ -50,9 +56,12 @@ impl Record {
         }
         Self {
             metrics: metrics.clone(),
+            failures: failures.clone(),
             method,
             begun,
             code: Code::Cancelled,
+            fault: Fault::Ours,
+            blocked: 0,
             sent: MessageBytes::default(),
             rcvd: Arc::default(),
             span,
@@ -86,7 +95,7 @@ impl Record {
             self.method = Some(method);
         }
         if let Some(code) = code {
-            self.code = code;
+            self.ended(code, headers);
         }
     }
 
@@ -95,9 +104,22 @@ impl Record {
         self.sent.feed(chunk);
     }
 
-    /// The status that the answer ends with.
-    pub(super) fn ended(&mut self, code: Code) {
+    /// The status that the answer ends with, and what it stands in.
+    pub(super) fn ended(&mut self, code: Code, answer: &HeaderMap) {
         self.code = code;
+        if code == Code::Internal && self.fault == Fault::Ours {
+            self.fault = fault(answer);
+        }
+    }
+
+    /// The handler kept its thread for too long, so often.
+    pub(super) fn blocked(&mut self, times: u64) {
+        self.blocked = times;
+    }
+
+    /// The request itself is wrong, whatever it is answered.
+    pub(super) fn blame_caller(&mut self) {
+        self.fault = Fault::Callers;
     }
 
     pub(super) fn code(&self) -> Code {
@@ -118,19 +140,35 @@ impl Drop for Record {
             other
         });
         method.ended(self.code, took, self.sent.total(), self.rcvd.load(Relaxed));
+        method.blocked(self.blocked);
         telemetry::ended(&self.span, self.code);
-        self.span.in_scope(|| log(self.code, took));
+        let told = if is_failure(self.code) {
+            // Where a method's metrics are, they stay: it is known by the place.
+            let number = Arc::as_ptr(&method).addr();
+            let now = Instant::now();
+            self.failures.happened(number, self.code, self.fault, now)
+        } else {
+            None
+        };
+        self.span
+            .in_scope(|| log(self.code, self.fault, took, told));
     }
 }
 
-/// A line for each call at debug, and a warning for those that a person should look at.
-fn log(code: Code, took: Duration) {
-    let code_name = status_name(code);
-    match code {
-        Code::Internal | Code::Unknown | Code::DataLoss => {
-            tracing::warn!(code = code_name, ?took, "call failed");
+/// Whether a person should look at a call that ended so.
+fn is_failure(code: Code) -> bool {
+    matches!(code, Code::Internal | Code::Unknown | Code::DataLoss)
+}
+
+/// A line for each call at debug, and now and then a warning for those that a person should look at.
+fn log(code: Code, fault: Fault, took: Duration, told: Option<u64>) {
+    let code = status_name(code);
+    match (told, fault) {
+        (Some(times), Fault::Ours) => tracing::warn!(code, ?took, times, "call failed"),
+        (Some(times), Fault::Callers) => {
+            tracing::info!(code, ?took, times, "a request could not be read");
         }
-        _ => tracing::debug!(code = code_name, ?took, "call"),
+        (None, _) => tracing::debug!(code, ?took, "call"),
     }
 }
 

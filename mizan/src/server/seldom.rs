@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// How often at most one thing is said.
@@ -9,15 +10,33 @@ const SAID_EVERY: Duration = Duration::from_secs(10);
 
 /// One kind of line in the log.
 #[derive(Debug, Default)]
-pub(super) struct Seldom {
+pub(crate) struct Seldom {
     said: Option<Instant>,
     unsaid: u64,
+}
+
+/// One kind of line that is the same for all servers of a process, for a `static`.
+#[derive(Debug)]
+pub(super) struct Everywhere(Mutex<Seldom>);
+
+impl Everywhere {
+    pub(super) const fn new() -> Self {
+        Self(Mutex::new(Seldom {
+            said: None,
+            unsaid: 0,
+        }))
+    }
+
+    /// It happened now; see [`Seldom::happened`].
+    pub(super) fn happened(&self) -> Option<u64> {
+        self.0.lock().happened(Instant::now())
+    }
 }
 
 impl Seldom {
     /// It happened. If it is to be said now: how often it happened since it was said, this time
     /// included.
-    pub(super) fn happened(&mut self, now: Instant) -> Option<u64> {
+    pub(crate) fn happened(&mut self, now: Instant) -> Option<u64> {
         self.unsaid = self.unsaid.saturating_add(1);
         if self.said.is_some_and(|said| now < said + SAID_EVERY) {
             return None;

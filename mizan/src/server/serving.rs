@@ -5,7 +5,6 @@
 //! known at the start here, and they all serve or all do not, so this is all that it takes.
 
 use std::{
-    collections::HashMap,
     convert::Infallible,
     future::Future,
     pin::Pin,
@@ -27,6 +26,8 @@ use tonic_health::pb::{
 };
 use tonic_prost::ProstCodec;
 use tower::Service;
+
+use super::list::{HealthListRequest, HealthListResponse, PATH};
 
 /// Whether the server serves, for all who ask by whatever way. Clones share it.
 #[derive(Debug, Clone)]
@@ -93,8 +94,18 @@ pub(super) fn health(services: &[&'static str], own_name: &str, reporter: &Repor
     };
     WithList {
         serving: serving.clone(),
-        health: HealthServer::new(serving),
+        health: taking_compressed(HealthServer::new(serving)),
     }
+}
+
+/// With requests in gzip and zstd, as every service.
+fn taking_compressed(health: HealthServer<Serving>) -> HealthServer<Serving> {
+    #[cfg(feature = "compression")]
+    let health = {
+        use tonic::codec::CompressionEncoding::{Gzip, Zstd};
+        health.accept_compressed(Gzip).accept_compressed(Zstd)
+    };
+    health
 }
 
 /// The service as it is generated, and `List` (gRFC A90), which it does not have yet.
@@ -102,17 +113,6 @@ pub(super) fn health(services: &[&'static str], own_name: &str, reporter: &Repor
 pub(super) struct WithList {
     health: HealthServer<Serving>,
     serving: Serving,
-}
-
-/// Asks for the health of everything.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-struct HealthListRequest {}
-
-/// The health of everything, by name.
-#[derive(Clone, PartialEq, prost::Message)]
-struct HealthListResponse {
-    #[prost(map = "string, message", tag = "1")]
-    statuses: HashMap<String, HealthCheckResponse>,
 }
 
 impl NamedService for WithList {
@@ -129,7 +129,7 @@ impl Service<http::Request<Body>> for WithList {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        if request.uri().path() != "/grpc.health.v1.Health/List" {
+        if request.uri().path() != PATH {
             return self.health.call(request);
         }
         let serving = self.serving.clone();
@@ -138,7 +138,13 @@ impl Service<http::Request<Body>> for WithList {
                 std::future::ready(Ok::<_, Status>(Response::new(serving.list())))
             });
             let codec = ProstCodec::<HealthListResponse, HealthListRequest>::default();
-            Ok(Grpc::new(codec).unary(list, request).await)
+            let mut grpc = Grpc::new(codec);
+            #[cfg(feature = "compression")]
+            {
+                use tonic::codec::CompressionEncoding::{Gzip, Zstd};
+                grpc = grpc.accept_compressed(Gzip).accept_compressed(Zstd);
+            }
+            Ok(grpc.unary(list, request).await)
         })
     }
 }

@@ -21,7 +21,7 @@ use hyper::rt::Executor;
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{life::ConnectionLoad, progress::Progress, queue::Queue};
+use super::{life::ConnectionLoad, progress::Progress, queue::Queue, seldom::Everywhere};
 
 type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -140,7 +140,10 @@ impl Carried {
         match catch_unwind(AssertUnwindSafe(|| call.poll(context))) {
             Ok(polled) => polled.is_pending(),
             Err(_) => {
-                tracing::error!("a call panicked outside of its handler");
+                static SAID: Everywhere = Everywhere::new();
+                if let Some(times) = SAID.happened() {
+                    tracing::error!(times, "a call panicked outside of its handler");
+                }
                 false
             }
         }

@@ -227,6 +227,8 @@ metrics! {
         [METHOD, STATUS], "Bytes of a call's response messages, compressed, without framing";
     SERVER_RCVD = "grpc.server.call.rcvd_total_compressed_message_size", Kind::Histogram(&SIZE), Unit::Bytes,
         [METHOD, STATUS], "Bytes of a call's request messages, compressed, without framing";
+    SERVER_BLOCKED = "mizan.server.handler.blocked", Kind::Counter, Unit::Count("time"),
+        [METHOD], "How often a handler kept its thread for 10 ms or more without waiting";
     SERVER_CONNECTIONS = "mizan.server.connections", Kind::UpDownCounter, Unit::Count("connection"),
         [], "Connections from clients open now";
     SERVER_OPEN = "mizan.server.calls.open", Kind::UpDownCounter, Unit::Count("call"),

@@ -21,7 +21,11 @@ use tonic::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use crate::support::{Running, Scripted, call, client};
+use crate::{
+    ends::within,
+    serving::get,
+    support::{Running, Scripted, call, client},
+};
 
 /// Longer than any of this takes.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -247,4 +251,109 @@ async fn compressed_calls_go_through_the_channel_and_a_bomb_does_not_burst() {
         );
     }
     assert_eq!(service.calls(), 2);
+}
+
+#[tokio::test]
+async fn health_and_its_list_take_what_is_compressed() {
+    let server = Running::start(&Scripted::ok()).await;
+    for encoding in [Gzip, Zstd] {
+        let connection = Connection::open(&server.authority(), PATIENCE)
+            .await
+            .unwrap();
+        let mut health = HealthClient::new(connection.clone()).send_compressed(encoding);
+        let request = HealthCheckRequest {
+            service: "mizan.registry.v1.RegistryService".to_owned(),
+        };
+        health.check(request).await.unwrap();
+        let mut list = tonic::client::Grpc::new(connection).send_compressed(encoding);
+        list.ready().await.unwrap();
+        let codec = tonic_prost::ProstCodec::<HealthCheckRequest, HealthCheckRequest>::default();
+        let path = "/grpc.health.v1.Health/List".parse().unwrap();
+        let listed = list.unary(Request::new(HealthCheckRequest::default()), path, codec);
+        // Its messages are others; that it answers one is enough.
+        let code = listed
+            .await
+            .map_or_else(|status| status.code(), |_| Code::Ok);
+        assert_ne!(code, Code::Unimplemented, "{encoding:?}");
+    }
+}
+
+#[tokio::test]
+async fn reflection_knows_healths_list() {
+    use tonic_reflection::pb::v1::{
+        ServerReflectionRequest, server_reflection_client::ServerReflectionClient,
+        server_reflection_request::MessageRequest, server_reflection_response::MessageResponse,
+    };
+    let server = Running::start(&Scripted::ok()).await;
+    let connection = Connection::open(&server.authority(), PATIENCE)
+        .await
+        .unwrap();
+    let symbols = [
+        "grpc.health.v1.Health.List",
+        "grpc.health.v1.HealthListRequest",
+        "grpc.health.v1.HealthListResponse",
+        "grpc.health.v1.HealthListResponse.StatusesEntry",
+        "grpc.health.v1.Health",
+    ];
+    let asked = symbols.map(|symbol| ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::FileContainingSymbol(symbol.to_owned())),
+    });
+    let answers = ServerReflectionClient::new(connection)
+        .server_reflection_info(tokio_stream::iter(asked))
+        .await;
+    let mut answers = answers.unwrap().into_inner();
+    for symbol in symbols {
+        let answer = answers.message().await.unwrap().unwrap();
+        let Some(MessageResponse::FileDescriptorResponse(files)) = answer.message_response else {
+            panic!("{symbol}: {answer:?}");
+        };
+        let [file] = &files.file_descriptor_proto[..] else {
+            panic!("{symbol}: not one file");
+        };
+        let text = String::from_utf8_lossy(file);
+        assert!(text.contains("HealthListResponse"), "{symbol}");
+    }
+}
+
+#[tokio::test]
+async fn an_environment_variable_that_is_empty_says_nothing() {
+    // As clap reads `MIZAN_CORS_ORIGIN=` and `MIZAN_ADVERTISE=`.
+    let mut args = mizan::args::ServerArgs::with_registry(vec![String::new()]);
+    args.cors_origin = vec![String::new()];
+    args.advertise = Some(String::new());
+    let server = Server::builder("scripted").args(&args);
+    let server = Running::start_server(server, &Scripted::ok()).await;
+    call(&client(vec![server.authority()])).await.unwrap();
+    server.stopped().await;
+}
+
+#[tokio::test]
+async fn a_handler_that_blocks_is_counted_by_its_method() {
+    let metrics = mizan::telemetry::metrics::Registry::new();
+    let blocks = Scripted::new(|_| {
+        let begun = std::time::Instant::now();
+        while begun.elapsed() < Duration::from_millis(20) {
+            std::hint::spin_loop();
+        }
+        std::future::ready(Ok(()))
+    });
+    let server = Running::start_server(server().metrics(metrics), &blocks).await;
+    let client = client(vec![server.authority()]);
+    for _ in 0..3 {
+        call(&client).await.unwrap();
+    }
+    let name = "mizan_server_handler_blocked_total{grpc_method=\"mizan.registry.v1.RegistryService/ListServices\"} ";
+    // What a call counts is there when the server is done with it, after its answer. A busy machine may
+    // hold up other parts of a handler too.
+    let counted = async {
+        loop {
+            let page = get(&server, "/metrics").await;
+            let times = page.lines().find_map(|line| line.strip_prefix(name));
+            if times.is_some_and(|times| times.trim().parse::<u64>().unwrap() >= 3) {
+                break;
+            }
+        }
+    };
+    within("all three are counted", counted).await;
 }

@@ -12,6 +12,7 @@ mod handlers;
 mod hurrying;
 mod instances;
 mod layers;
+mod log;
 mod peers;
 mod retrying;
 mod serving;

@@ -136,10 +136,10 @@ impl Registry {
             (left, state.pending())
         };
         let (node, instance) = (&key.node, &key.id);
-        if left.superseded {
+        if left.superseded && self.0.lines.may() {
             tracing::warn!(%node, %instance,
                 "not deregistered: another process has this id, and stays");
-        } else if left.removed {
+        } else if left.removed && self.0.lines.may() {
             tracing::info!(%node, %instance, beating = left.beating, "deregistered");
         }
         durable(pending, left).await

@@ -396,3 +396,179 @@ async fn a_connection_that_ends_gives_back_what_calls_hold_that_were_not_begun()
     }
     assert!(read.load(Ordering::SeqCst) > 0, "none of them was begun");
 }
+
+/// A connection that says something and goes silent, and the token that has its server drain.
+async fn silent(bytes: &[u8]) -> (DuplexStream, JoinHandle<()>, CancellationToken) {
+    let (mut client, server) = duplex(1 << 20);
+    client.write_all(bytes).await.unwrap();
+    let (limits, closing) = (Limits::default(), CancellationToken::new());
+    let hold = axum::Router::new().fallback(std::future::pending::<()>);
+    let calls = Arc::new(calls(hold, &limits, &closing));
+    let settings = Settings::of(limits);
+    let carried = carry(server, Peer::default(), calls, settings, closing.clone());
+    (client, tokio::spawn(carried), closing)
+}
+
+/// The beginning of HTTP/2, and so much of a call.
+fn part_of_a_call(length: usize) -> Vec<u8> {
+    [frame::preface(), frame::call(1)[..length].to_vec()].concat()
+}
+
+/// All that is owed: nothing said, a part of the preface, of SETTINGS, of a frame's head, of headers.
+fn unfinished() -> Vec<Vec<u8>> {
+    let preface = frame::preface();
+    let parts = [1, 10, 24, 28].map(|length| preface[..length].to_vec());
+    let frames = [4, frame::HEAD, 20].map(part_of_a_call);
+    let http1 = b"GET /health HTTP/1.1\r\nhost: a".to_vec();
+    [Vec::new(), http1]
+        .into_iter()
+        .chain(parts)
+        .chain(frames)
+        .collect()
+}
+
+async fn took(carried: JoinHandle<()>) -> Duration {
+    let start = Instant::now();
+    carried.await.unwrap();
+    start.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_without_a_call_does_not_hold_up_a_drain() {
+    // It may have begun well, and not acknowledge anything.
+    for said in unfinished().into_iter().chain([frame::preface()]) {
+        let (_client, carried, closing) = silent(&said).await;
+        sleep(Duration::from_millis(100)).await;
+        closing.cancel();
+        let took = took(carried).await;
+        assert!(took <= Duration::from_secs(2), "{said:?}: {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_with_a_call_keeps_the_drains_time() {
+    let said = [frame::preface(), frame::acknowledged(), frame::call(1)].concat();
+    let (client, carried, closing) = silent(&said).await;
+    sleep(Duration::from_millis(100)).await;
+    closing.cancel();
+    sleep(Duration::from_secs(5)).await;
+    assert!(!carried.is_finished());
+    drop(client);
+    carried.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_client_begins_to_say_must_come_in_ten_seconds() {
+    for said in unfinished() {
+        let (_client, carried, _closing) = silent(&said).await;
+        let took = took(carried).await;
+        let ten = Duration::from_secs(10)..=Duration::from_secs(11);
+        assert!(ten.contains(&took), "{said:?}: {took:?}");
+    }
+    // Whoever owes nothing has the time of idle connections.
+    let (_client, carried, _closing) = silent(&frame::preface()).await;
+    assert!(took(carried).await >= Duration::from_secs(60));
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_byte_by_byte_are_as_late() {
+    let (mut client, carried, _closing) = silent(&frame::preface()).await;
+    let trickle = tokio::spawn(async move {
+        // Each byte a second, of a call that would be whole after 40.
+        for byte in frame::call(1) {
+            sleep(Duration::from_secs(1)).await;
+            if client.write_all(&[byte]).await.is_err() {
+                break;
+            }
+        }
+    });
+    let took = took(carried).await;
+    assert!(took <= Duration::from_secs(12), "{took:?}");
+    trickle.abort();
+}
+
+/// A listener to which clients come as a test says.
+#[derive(Debug)]
+struct Doors(tokio::sync::Mutex<tokio::sync::mpsc::UnboundedReceiver<DuplexStream>>);
+
+impl crate::server::Accept for Doors {
+    fn accept(&self) -> crate::server::Accepting<'_> {
+        Box::pin(async move {
+            match self.0.lock().await.recv().await {
+                Some(stream) => Ok(Accepted::new(stream)),
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
+/// A server that takes so many connections, answers "/t" at once and "/hold" never; and how clients come
+/// to it.
+fn full_at(max: usize) -> (impl Fn(Vec<u8>) -> DuplexStream, Arc<Calls>, impl Drop) {
+    let limits = Limits {
+        connections_max: max,
+        ..Limits::default()
+    };
+    let services = axum::Router::new()
+        .route("/hold", axum::routing::post(std::future::pending::<()>))
+        .fallback(|| std::future::ready(()));
+    let closing = CancellationToken::new();
+    let calls = Arc::new(calls(services, &limits, &closing));
+    let (door, doors) = tokio::sync::mpsc::unbounded_channel();
+    let listener = Listener::new(Doors(tokio::sync::Mutex::new(doors)));
+    let accepting = accept(listener, calls.clone(), Settings::of(limits), closing);
+    let accepting = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(accepting));
+    let come = move |bytes: Vec<u8>| {
+        let (client, server) = duplex(1 << 20);
+        door.send(server).unwrap();
+        let (reading, mut writing) = tokio::io::split(client);
+        // There is room for all of it.
+        let said = futures_util::FutureExt::now_or_never(writing.write_all(&bytes));
+        said.unwrap().unwrap();
+        reading.unsplit(writing)
+    };
+    (come, calls, accepting)
+}
+
+fn asks(path: &str) -> Vec<u8> {
+    [
+        frame::preface(),
+        frame::acknowledged(),
+        frame::call_of(path, 1, true),
+    ]
+    .concat()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_newcomers_is_served_by_a_full_server_whose_clients_are_idle_and_silent() {
+    const MAX: usize = 100;
+    let (come, calls, _accepting) = full_at(MAX);
+    let _idle: Vec<_> = (0..MAX).map(|_| come(frame::preface())).collect();
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(calls.load().connections(), MAX);
+    // At once, and more than may be above the bound while others leave.
+    for burst in [40, LEAVING_MAX + 20] {
+        let mut newcomers: Vec<_> = (0..burst).map(|_| come(asks("/t"))).collect();
+        for newcomer in &mut newcomers {
+            assert_eq!(answer(newcomer).await.0, frame::HEADERS);
+        }
+        sleep(Duration::from_secs(2)).await;
+        assert!(calls.load().connections() <= MAX);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_each_connection_carries_a_call_a_newcomer_is_told_at_once() {
+    let (come, calls, _accepting) = full_at(20);
+    let mut busy: Vec<_> = (0..20).map(|_| come(asks("/hold"))).collect();
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(calls.load().calls(), 20);
+    let (start, mut newcomer) = (Instant::now(), come(asks("/t")));
+    let mut heard = Vec::new();
+    let _ = newcomer.read_to_end(&mut heard).await;
+    assert!(heard.is_empty() && start.elapsed() < Duration::from_millis(100));
+    // One goes, and there is room again.
+    drop(busy.pop());
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(answer(&mut come(asks("/t"))).await.0, frame::HEADERS);
+}

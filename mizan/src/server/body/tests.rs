@@ -43,7 +43,13 @@ where
     let context = CallContext::new(deadline, TraceContext::root());
     let metrics = Registry::new().server();
     let answering = Answering {
-        record: Record::begin(&metrics, "/a.B/C", tracing::Span::none(), Instant::now()),
+        record: Record::begin(
+            &metrics,
+            &Arc::default(),
+            "/a.B/C",
+            tracing::Span::none(),
+            Instant::now(),
+        ),
         context: context.clone(),
         deadline,
         alarm: None,

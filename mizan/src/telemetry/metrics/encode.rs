@@ -233,6 +233,12 @@ fn calls(encoder: &mut DescriptorEncoder<'_>, server: &Methods) -> fmt::Result {
         encoder,
         &names::SERVER_RCVD,
         ended().map(|(l, c)| of((l, &c.rcvd))),
+    )?;
+    let blocked = server.iter().filter(|(_, method)| method.blocked > 0);
+    family(
+        encoder,
+        &names::SERVER_BLOCKED,
+        blocked.map(|(name, method)| (vec![&**name], Value::Number(method.blocked))),
     )
 }
 

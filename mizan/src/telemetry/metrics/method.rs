@@ -120,6 +120,7 @@ impl MethodMetrics {
 pub(crate) struct ServerMethod {
     started: Sharded<AtomicU64>,
     calls: ByStatus<Exchange>,
+    blocked: AtomicU64,
 }
 
 impl ServerMethod {
@@ -133,9 +134,18 @@ impl ServerMethod {
         self.calls.of(code).record(took, sent, rcvd);
     }
 
+    /// Its handler kept its thread for too long, so often; mostly never.
+    #[cfg(feature = "server")]
+    pub(crate) fn blocked(&self, times: u64) {
+        if times > 0 {
+            self.blocked.fetch_add(times, Relaxed);
+        }
+    }
+
     pub(super) fn tally(&self) -> MethodTally {
         MethodTally {
             started: total(&self.started),
+            blocked: self.blocked.load(Relaxed),
             attempts: exchanges(&self.calls),
             ..MethodTally::default()
         }
@@ -146,6 +156,7 @@ impl ServerMethod {
 #[derive(Debug, Clone, Default)]
 pub(in crate::telemetry) struct MethodTally {
     pub(in crate::telemetry) started: u64,
+    pub(super) blocked: u64,
     pub(super) attempts: BTreeMap<usize, ExchangeTally>,
     pub(in crate::telemetry) calls: BTreeMap<usize, Tally>,
     pub(in crate::telemetry) retries: Tally,
@@ -164,6 +175,7 @@ pub(in crate::telemetry) struct ExchangeTally {
 impl MethodTally {
     pub(super) fn merge(&mut self, other: &Self) {
         self.started += other.started;
+        self.blocked += other.blocked;
         for (status, more) in &other.attempts {
             let attempts = self.attempts.entry(*status).or_default();
             attempts.duration.merge(&more.duration);
