@@ -85,6 +85,7 @@ pub(crate) fn mark_exhausted_headers(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status;
 
     fn read(value: &'static str) -> Pushback {
         let mut headers = HeaderMap::new();
@@ -100,6 +101,29 @@ mod tests {
         for stop in ["-1", "-250", "soon", "", "2147483648", "+5", "1.5"] {
             assert_eq!(read(stop), Pushback::Stop, "{stop}");
         }
+    }
+
+    #[test]
+    fn a_callees_time_is_read_wherever_it_says_it_and_is_bounded() {
+        let asked = |name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_str(value).unwrap());
+            asked_pause(&headers)
+        };
+        let (ms, s) = (Duration::from_millis, Duration::from_secs);
+        assert_eq!(asked_pause(&HeaderMap::new()), None);
+        assert_eq!(asked(PUSHBACK, "250"), Some(ms(250)));
+        assert_eq!(asked(PUSHBACK, "0"), None, "no time at all is none");
+        assert_eq!(asked(PUSHBACK, "-1"), None);
+        assert_eq!(asked("retry-after", " 7 "), Some(s(7)));
+        assert_eq!(asked("retry-after", "86400"), Some(PAUSE_MAX));
+        assert_eq!(asked("retry-after", "Wed, 21 Oct 2026 07:28:00 GMT"), None);
+        assert_eq!(asked(DETAILS, "no base64 !"), None);
+        let told = status::retry_later(Code::ResourceExhausted, "BUSY", "busy", ms(40));
+        let mut headers = told.into_http::<tonic::body::Body>().into_parts().0.headers;
+        assert_eq!(asked_pause(&headers), Some(ms(40)));
+        headers.insert(PUSHBACK, HeaderValue::from_static("20"));
+        assert_eq!(asked_pause(&headers), Some(ms(20)), "what gRPC says first");
     }
 
     #[test]

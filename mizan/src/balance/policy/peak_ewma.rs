@@ -96,6 +96,16 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "halves and doubles are exact")]
+    fn the_cost_is_the_wait_of_one_more_call_by_weight() {
+        assert_eq!(cost(Some(0.5), 0, 1), 0.5);
+        assert_eq!(cost(Some(0.5), 3, 1), 2.0);
+        assert_eq!(cost(Some(0.5), 3, 4), 0.5);
+        assert_eq!(cost(None, 0, 1), 0.0, "whoever is not known is tried");
+        assert_eq!(cost(None, 1, 1), UNKNOWN * 2.0, "by one call at a time");
+    }
+
+    #[test]
     fn the_faster_of_two_always_wins_while_idle() {
         let candidates = candidates(&[1, 1]);
         let picker = PeakEwma::default().picker(&candidates);

@@ -215,6 +215,16 @@ mod tests {
     use crate::balance::policy::testing::candidates;
 
     #[test]
+    fn as_many_are_compared_as_were_asked_for_and_the_first_of_the_cheapest_is_best() {
+        let mut drawn = Drawn::new(3, |index: usize| [7, 5, 5, 1].get(index).copied());
+        for (index, enough) in [(0, false), (0, false), (1, false), (1, false), (2, true)] {
+            drawn.consider(index);
+            assert_eq!(drawn.is_enough(), enough, "{index}");
+        }
+        assert_eq!(drawn.best, Some((1, Some(5))));
+    }
+
+    #[test]
     fn pairs_are_all_equally_likely() {
         let sampler = Sampler::new(&candidates(&[1; 4]));
         let mut random = fastrand::Rng::with_seed(3);

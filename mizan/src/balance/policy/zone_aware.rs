@@ -115,6 +115,10 @@ impl Policy for ZoneAware {
     fn hash_header(&self) -> Option<&HeaderName> {
         self.inner.hash_header()
     }
+
+    fn starts_slowly(&self) -> bool {
+        self.inner.starts_slowly()
+    }
 }
 
 /// Some of the candidates, with their indices among all.
@@ -190,7 +194,7 @@ impl Picker for Zoned {
 mod tests {
     use super::*;
     use crate::balance::policy::{
-        LeastRequest, RoundRobin,
+        LeastRequest, PickFirst, RingHash, RoundRobin,
         testing::{call, candidate, close, counts},
     };
 
@@ -206,6 +210,17 @@ mod tests {
     fn shares(policy: &ZoneAware, all: &[&str]) -> Vec<usize> {
         let picker = policy.picker(&zones(all));
         counts(&*picker, all.len(), 12_000, &|_| true)
+    }
+
+    #[test]
+    fn what_the_policy_within_asks_for_is_asked_for() {
+        let within = |inner: Arc<dyn Policy>| ZoneAware::new("a", inner);
+        assert!(within(Arc::new(RoundRobin::starting_at(0))).starts_slowly());
+        assert!(within(Arc::new(LeastRequest::new(2))).starts_slowly());
+        assert!(!within(Arc::new(PickFirst::default())).starts_slowly());
+        let keyed = RingHash::default().keyed_by("x-user").unwrap();
+        let keyed = within(Arc::new(keyed));
+        assert_eq!(keyed.hash_header().unwrap(), "x-user");
     }
 
     #[test]

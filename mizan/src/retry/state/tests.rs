@@ -305,6 +305,26 @@ fn a_request_that_never_left_is_sent_again_until_the_deadline() {
 }
 
 #[test]
+fn each_request_that_never_left_is_sent_again_once() {
+    let now = Instant::now();
+    let mut course = Course::begin(hedge(3, Duration::ZERO), None, now);
+    assert_eq!(course.under_way.len(), 3);
+    // All at once, so that several wait to be sent again at the same time.
+    for sent in 1..=3 {
+        course
+            .attempts
+            .ended(sent - 1, End::NeverSent, course.given());
+    }
+    let mut again = 0;
+    while let Next::Start(attempt) = course.attempts.next(course.given()) {
+        assert_eq!(attempt.kind, Kind::Transparent);
+        again += 1;
+        assert!(again <= 3, "more than there were");
+    }
+    assert_eq!(again, 3);
+}
+
+#[test]
 fn a_refusal_by_the_servers_library_is_mended_once_and_then_counts() {
     let now = Instant::now();
     let mut course = Course::begin(retry(2), None, now);

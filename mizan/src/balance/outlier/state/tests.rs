@@ -68,6 +68,19 @@ fn success_rate_ejects_what_is_far_below_the_others() {
 }
 
 #[test]
+fn the_factor_says_how_many_deviations_below_are_too_many() {
+    // Mean 84 %, deviation 32 %: the fifth, at 20 %, is two deviations below.
+    let counts = [(100, 0), (100, 0), (100, 0), (100, 0), (20, 80)];
+    for (stdev_factor, ejects) in [(500, 1), (1_000, 1), (1_990, 1), (2_010, 0), (4_000, 0)] {
+        let mut config = success_rate_only();
+        let rule = config.success_rate.as_mut().unwrap();
+        rule.stdev_factor = stdev_factor;
+        let decisions = sweep(config, &counts);
+        assert_eq!(ejected(&decisions).len(), ejects, "{stdev_factor}");
+    }
+}
+
+#[test]
 fn success_rate_does_not_judge_too_few_or_too_little() {
     let four = [(100, 0), (100, 0), (100, 0), (0, 100)];
     assert_eq!(sweep(success_rate_only(), &four), []);
