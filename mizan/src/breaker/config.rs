@@ -307,6 +307,11 @@ mod tests {
         assert!(Config::default().validate().is_ok());
         assert!(Config::gobreaker().validate().is_ok());
         assert!(Config::gobreaker_defaults().validate().is_ok());
+        // gobreaker knows one breaker for the service; ours stands for an instance.
+        for preset in [Config::gobreaker(), Config::gobreaker_defaults()] {
+            assert_eq!(preset.scope, Scope::Service);
+        }
+        assert_eq!(Config::default().scope, Scope::Instance);
         let second = Duration::from_secs(1);
         let broken: [fn(&mut Config); 8] = [
             |c| c.trip = Trip::ConsecutiveFailures(0),
