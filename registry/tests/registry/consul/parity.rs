@@ -344,6 +344,14 @@ async fn an_empty_service_id_does_not_remove_all_that_passes_on_a_node_by_mistak
     let answer = send(&registry, "PUT", "/v1/catalog/deregister", &one).await;
     assert_eq!(answer.status, 200);
     let body = json!({"Node": "n"}).to_string();
+    let again = json!({"Node": "n", "Address": "10.0.0.7",
+        "Service": {"ID": "web-0", "Service": "web", "Port": 80}});
+    assert_eq!(write(&registry, again).await.status, 200);
+    for (force, status) in [("false", 409), ("0", 409), ("yes", 400), ("", 200)] {
+        let path = format!("/v1/catalog/deregister?force={force}");
+        let answer = send(&registry, "PUT", &path, &body).await;
+        assert_eq!(answer.status, status, "{force}: {answer:?}");
+    }
     let answer = send(&registry, "PUT", "/v1/catalog/deregister?force", &body).await;
     assert_eq!(answer.status, 200);
     assert_eq!(read(&registry, "/v1/catalog/node/n").await, json!(null));
