@@ -375,3 +375,34 @@ async fn an_id_is_looked_for_on_the_node_that_was_meant() {
     assert!(!remove("third").await);
     assert!(remove("elsewhere").await);
 }
+
+#[tokio::test]
+async fn an_instance_is_removed_by_whatever_id_consuls_clients_gave_it() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    for id in ["a b", "a%20b", "é漢", "x?y#z", "a+b", "\u{27}quoted\u{27}"] {
+        let body = serde_json::json!({"ID": id, "Name": "invoice", "Port": 1}).to_string();
+        let answer = send(&registry, "PUT", "/v1/agent/service/register", &body).await;
+        assert_eq!(answer.status, 200, "{id}: {answer:?}");
+        let request = DeregisterRequest {
+            instance_id: id.to_owned(),
+            ..DeregisterRequest::default()
+        };
+        let left = soon(client.deregister(request)).await.unwrap();
+        assert!(left.into_inner().removed, "{id}");
+    }
+    assert!(list(&mut client, true).await.instances.is_empty());
+    for id in [
+        String::new(),
+        "a/b".to_owned(),
+        "x".repeat(129),
+        "a\nb".to_owned(),
+    ] {
+        let request = DeregisterRequest {
+            instance_id: id.clone(),
+            ..DeregisterRequest::default()
+        };
+        let refused = soon(client.deregister(request)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{id}");
+    }
+}

@@ -34,8 +34,9 @@ pub(super) fn words(error: &Error, name: &str) -> String {
             "it speaks none of the protocols that the check does".to_owned()
         }
         Error::PeerMisbehaved(why) => format!("it does not keep to the protocol: {}", spaced(why)),
+        // What only a programmer reads.
+        Error::Other(_) => spaced(error),
         other => match other.to_string() {
-            // What only a programmer reads.
             dump if dump.contains(['{', '(']) => spaced(other),
             sentence => sentence,
         },
