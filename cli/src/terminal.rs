@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 
+use mizan::request::is_invisible;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::sync::mpsc;
 
@@ -18,9 +19,79 @@ pub(crate) fn try_print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Writes one line to standard error.
+/// Writes lines to standard output in which others may have written anything: it does nothing to the
+/// terminal.
+pub(crate) fn print_lines(text: &str) {
+    print(&harmless(text));
+}
+
+/// The same, of JSON: what a terminal would obey is escaped, and means the same to who reads it.
+pub(crate) fn print_json(document: &str) {
+    print(&escaped(document));
+}
+
+/// Writes one line to standard error. What others wrote in it does nothing to the terminal.
 pub(crate) fn say(line: &str) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    say_coloured("", line);
+}
+
+/// The same, behind a prefix of our own that may have colours.
+pub(crate) fn say_coloured(prefix: &str, line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{prefix}{}", harmless(line));
+}
+
+/// A line of a process's own log behind our prefix: it may have colours, and nothing else.
+pub(crate) fn say_log(prefix: &str, line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{prefix}{}", coloured(line));
+}
+
+fn coloured(line: &str) -> String {
+    let mut parts = line.split("\x1b[");
+    let mut shown = harmless(parts.next().unwrap_or_default());
+    for part in parts {
+        let colour = part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+        let kept = if colour.starts_with('m') {
+            "\x1b["
+        } else {
+            "\u{fffd}["
+        };
+        shown.push_str(kept);
+        shown.push_str(&harmless(part));
+    }
+    shown
+}
+
+/// Text without what a terminal would obey, and without what nobody sees; its lines stay.
+pub(crate) fn harmless(text: &str) -> String {
+    let seen = |c: char| c == '\n' || !hidden(c);
+    let shown = |c: char| match c {
+        '\t' => ' ',
+        c if c.is_whitespace() && !c.is_control() => ' ',
+        _ => '\u{fffd}',
+    };
+    text.chars()
+        .map(|c| if seen(c) { c } else { shown(c) })
+        .collect()
+}
+
+/// JSON whose texts have no character that a terminal would obey or that nobody sees, other than by its
+/// number.
+pub(crate) fn escaped(document: &str) -> String {
+    let mut shown = String::with_capacity(document.len());
+    for c in document.chars() {
+        if c == '\n' || !hidden(c) {
+            shown.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            shown.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    shown
+}
+
+fn hidden(c: char) -> bool {
+    c.is_control() || is_invisible(c)
 }
 
 /// The most characters of a cell: what others wrote may be a page of HTML.
@@ -29,7 +100,6 @@ const CELL_CHARS_MAX: usize = 160;
 /// What somebody else wrote, in a line that does nothing to the terminal: no control characters, none
 /// that turn the direction of writing, and no more than fits.
 pub(crate) fn inert(text: &str) -> String {
-    let turns = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
     let mut shown = String::with_capacity(text.len().min(CELL_CHARS_MAX));
     let mut chars = 0;
     for c in text.chars() {
@@ -43,7 +113,7 @@ pub(crate) fn inert(text: &str) -> String {
                 continue;
             }
             shown.push(' ');
-        } else if c.is_control() || turns(c) {
+        } else if hidden(c) {
             shown.push('\u{fffd}');
         } else {
             shown.push(c);
@@ -165,6 +235,44 @@ mod tests {
         let page = inert(&"<p>long</p>\n".repeat(1_000));
         assert_eq!(page.chars().count(), CELL_CHARS_MAX + 1);
         assert!(page.ends_with('…'));
+    }
+
+    #[test]
+    fn lines_stay_and_nothing_else_of_what_a_terminal_obeys() {
+        for (wrote, shown) in [
+            ("one\ntwo\n", "one\ntwo\n"),
+            ("a\tb\r\x1b[31m", "a b\u{fffd}\u{fffd}[31m"),
+            ("\u{9b}2J\u{202e}x\u{200b}", "\u{fffd}2J\u{fffd}x\u{fffd}"),
+            ("a\u{a0}b", "a b"),
+        ] {
+            assert_eq!(harmless(wrote), shown, "{wrote:?}");
+        }
+    }
+
+    #[test]
+    fn a_log_keeps_its_colours_alone() {
+        for (wrote, shown) in [
+            ("\x1b[1;31mred\x1b[0m é", "\x1b[1;31mred\x1b[0m é"),
+            ("\x1b[2Jgone\x1b[H", "\u{fffd}[2Jgone\u{fffd}[H"),
+            ("\x1b]0;title\x07", "\u{fffd}]0;title\u{fffd}"),
+            ("\x1b[38;5;1", "\u{fffd}[38;5;1"),
+        ] {
+            assert_eq!(coloured(wrote), shown, "{wrote:?}");
+        }
+    }
+
+    #[test]
+    fn json_says_the_same_and_does_nothing_to_the_terminal() {
+        let wrote = "\u{9b}31m \u{7f} \u{202e}live \u{e0041} \x1b[2J é漢🚀\n";
+        let document = serde_json::to_string_pretty(&[wrote]).unwrap();
+        let shown = escaped(&document);
+        assert!(!shown.chars().any(|c| c != '\n' && hidden(c)), "{shown:?}");
+        assert!(
+            shown.contains("é漢🚀") && shown.contains("\\u202e"),
+            "{shown}"
+        );
+        let read: Vec<String> = serde_json::from_str(&shown).unwrap();
+        assert_eq!(read, [wrote]);
     }
 
     #[test]

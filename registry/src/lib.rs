@@ -42,6 +42,7 @@ use crate::{
     registry::Registry,
 };
 pub use crate::{
+    check::NoRoots,
     config::{Args, Config},
     keep::{FILE, KeepError},
 };
@@ -63,6 +64,9 @@ pub enum Error {
     /// What was kept cannot be used.
     #[error(transparent)]
     Keep(#[from] KeepError),
+    /// Nobody could be verified by the certificates that the environment names.
+    #[error(transparent)]
+    Roots(#[from] NoRoots),
     /// The server could not start.
     #[error(transparent)]
     Serve(#[from] ServeError),
@@ -79,6 +83,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
     clock::begin();
+    check::begin_tls().await?;
     let listener = listener.into();
     let stop = CancellationToken::new();
     let metrics = Metrics::default();

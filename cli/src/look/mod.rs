@@ -20,7 +20,7 @@ use tonic::{Code, Status};
 
 use crate::{
     reach::{RegistryArgs, Unreachable},
-    terminal::{print, say},
+    terminal::{print_json, print_lines, say},
 };
 
 pub(crate) use steer::{DeregisterArgs, DrainArgs, MaintArgs, deregister, drain, maint};
@@ -199,9 +199,9 @@ fn put<T: Serialize>(
     text: impl Fn(&T) -> String,
 ) -> Result<(), LookError> {
     if common.json {
-        print(&format!("{}\n", serde_json::to_string_pretty(value)?));
+        print_json(&format!("{}\n", serde_json::to_string_pretty(value)?));
     } else {
-        print(&text(value));
+        print_lines(&text(value));
     }
     Ok(())
 }

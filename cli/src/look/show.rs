@@ -250,7 +250,7 @@ impl Service {
 /// The table of `mizan instances`.
 pub(super) fn instances(listing: &Listing) -> String {
     if listing.instances.is_empty() {
-        return format!("no instances of {}\n", listing.service);
+        return format!("no instances of {}\n", inert(&listing.service));
     }
     let head = ["INSTANCE", "NODE", "ADDRESS", "STATUS", "ZONE", "WHY"];
     let mut lines = vec![head.map(str::to_owned)];

@@ -7,6 +7,7 @@ use mizan_contracts::registry::v1::{DeregisterRequest, SetMaintenanceRequest};
 use serde::Serialize;
 
 use super::{Common, LookError, client, exit, put};
+use crate::terminal::inert;
 
 /// Takes an instance out of what clients are given, until `mizan maint off`. It goes on running,
 /// and what it is doing is finished.
@@ -131,7 +132,7 @@ async fn remove(args: DeregisterArgs) -> Result<(), LookError> {
 }
 
 fn words(gone: &Gone) -> String {
-    let id = &gone.instance_id;
+    let id = inert(&gone.instance_id);
     if gone.beating {
         format!(
             "{id} is removed, but it lives and registers again; `mizan drain {id}` takes it out\n"
@@ -181,13 +182,45 @@ async fn set(common: &Common, done: Done) -> Result<(), LookError> {
 
 fn text(done: &Done) -> String {
     let what = if done.instance_id.is_empty() {
-        format!("node {}", done.node)
+        format!("node {}", inert(&done.node))
     } else {
-        done.instance_id.clone()
+        inert(&done.instance_id)
     };
     if done.maintenance {
-        format!("{what} is out: {}\n", done.reason)
+        format!("{what} is out: {}\n", inert(&done.reason))
     } else {
         format!("{what} is back\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_is_told_without_obeying_what_was_written() {
+        let hostile = "a\x1b[2Jb\u{202e}\r\nFORGED";
+        let shown = "a\u{fffd}[2Jb\u{fffd} FORGED";
+        let mut done = Done {
+            instance_id: hostile.to_owned(),
+            node: String::new(),
+            maintenance: true,
+            reason: hostile.to_owned(),
+        };
+        assert_eq!(text(&done), format!("{shown} is out: {shown}\n"));
+        done.maintenance = false;
+        assert_eq!(text(&done), format!("{shown} is back\n"));
+        (done.instance_id, done.node) = (String::new(), hostile.to_owned());
+        assert_eq!(text(&done), format!("node {shown} is back\n"));
+        for beating in [false, true] {
+            let gone = Gone {
+                instance_id: hostile.to_owned(),
+                node: String::new(),
+                removed: true,
+                beating,
+            };
+            let said = words(&gone);
+            assert!(said.starts_with(&format!("{shown} is removed")), "{said:?}");
+        }
     }
 }

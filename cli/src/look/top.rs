@@ -14,7 +14,7 @@ use super::{
     screen::{Screen, keys},
     show,
 };
-use crate::terminal::{Keys, fit, inert, say, size, try_print};
+use crate::terminal::{Keys, escaped, fit, inert, say, size, try_print};
 
 /// How often the screen is drawn anew.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -55,7 +55,9 @@ async fn lines(
 ) -> Result<(), LookError> {
     loop {
         let text = match list_all(&mut registry).await {
-            Ok(services) if common.json => format!("{}\n", serde_json::to_string(&services)?),
+            Ok(services) if common.json => {
+                escaped(&format!("{}\n", serde_json::to_string(&services)?))
+            }
             Ok(mut services) => {
                 show::sick_first(&mut services);
                 page(&services)

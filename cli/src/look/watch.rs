@@ -7,7 +7,7 @@ use mizan_contracts::registry::v1::{WatchInstancesRequest, WatchInstancesRespons
 use tonic::Code;
 
 use super::{Common, LookError, Which, again, client, exit, show};
-use crate::terminal::{say, try_print};
+use crate::terminal::{escaped, inert, say, try_print};
 
 /// Before watching again: a registry that ends every watch at once is not stormed.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -81,12 +81,12 @@ fn tell(
     // Of several, each says which it is.
     let several = args.services.len() != 1;
     let head = |text: String| match several && !text.is_empty() {
-        true => format!("{service}\n{text}"),
+        true => format!("{}\n{text}", inert(&service)),
         false => text,
     };
     let text = match known.get(&service) {
         Some(before) if *before == listing.instances => String::new(),
-        _ if args.common.json => format!("{}\n", serde_json::to_string(&listing)?),
+        _ if args.common.json => escaped(&format!("{}\n", serde_json::to_string(&listing)?)),
         Some(before) => {
             let lines = show::changes(before, &listing.instances).into_iter();
             head(lines.map(|line| line + "\n").collect())

@@ -12,7 +12,7 @@ use super::{
     service::{Trouble, client},
     text, time, view,
 };
-use crate::terminal::print;
+use crate::terminal::{print_json, print_lines};
 
 /// Lists payments and refunds, newest first; those that wait for a person first of all.
 #[derive(Debug, clap::Args)]
@@ -132,9 +132,9 @@ pub(super) async fn run(args: Args) -> Result<(), Trouble> {
         all: page(&mut client, asked).await?,
     };
     if args.common.json {
-        print(&format!("{}\n", serde_json::to_string_pretty(&listing)?));
+        print_json(&format!("{}\n", serde_json::to_string_pretty(&listing)?));
     } else {
-        print(&shown(&listing));
+        print_lines(&shown(&listing));
     }
     Ok(())
 }

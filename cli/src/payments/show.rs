@@ -10,7 +10,7 @@ use super::{
     text, timeline,
     view::Payment,
 };
-use crate::terminal::print;
+use crate::terminal::{print_json, print_lines};
 
 /// Shows one payment: where it stands, what follows from that, and every step, attempt and error.
 #[derive(Debug, clap::Args)]
@@ -31,9 +31,9 @@ pub(super) async fn run(args: Args) -> Result<(), Trouble> {
     let answer = client(&args.common).await?.get_payment(request).await?;
     let payment = Payment::from(answer.into_inner());
     if args.common.json {
-        print(&format!("{}\n", serde_json::to_string_pretty(&payment)?));
+        print_json(&format!("{}\n", serde_json::to_string_pretty(&payment)?));
     } else {
-        print(&shown(&payment));
+        print_lines(&shown(&payment));
     }
     Ok(())
 }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     replay::answer::describe,
-    terminal::{print, say},
+    terminal::{print_json, print_lines, say},
 };
 
 /// The most payments that a page of parked ones has.
@@ -212,9 +212,9 @@ fn steered(payment_id: String, request_id: String, answer: Result<Wire, Status>)
 /// Tells what became of each; the trouble if some could not be done.
 fn tell(common: &Common, done: &[Steered]) -> Result<(), Trouble> {
     if common.json {
-        print(&format!("{}\n", serde_json::to_string_pretty(done)?));
+        print_json(&format!("{}\n", serde_json::to_string_pretty(done)?));
     } else {
-        print(&lines(done));
+        print_lines(&lines(done));
     }
     let failed: Vec<&Refusal> = done.iter().filter_map(|one| one.error.as_ref()).collect();
     match failed.is_empty() {

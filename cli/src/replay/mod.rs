@@ -56,7 +56,7 @@ use self::{
 };
 use crate::{
     reach::RegistryArgs,
-    terminal::{print, say},
+    terminal::{print_json, print_lines, say},
 };
 
 /// How long to look for a registry at most: one that is killed again and again is started again by
@@ -202,8 +202,8 @@ async fn replay(
 
 fn show(report: &Report, json: bool) {
     match serde_json::to_string_pretty(report) {
-        Ok(document) if json => print(&format!("{document}\n")),
-        _ => print(&report.to_string()),
+        Ok(document) if json => print_json(&format!("{document}\n")),
+        _ => print_lines(&report.to_string()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 
-use crate::terminal::say;
+use crate::terminal::say_log;
 
 /// The colours of names on a terminal: those that read well on dark and on light.
 const COLOURS: [u8; 6] = [36, 33, 32, 35, 34, 31];
@@ -40,7 +40,7 @@ pub(super) async fn forward(from: impl AsyncRead + Unpin, prefix: String, last: 
     while matches!(reader.read_until(b'\n', &mut line).await, Ok(1..)) {
         let text = String::from_utf8_lossy(line.trim_ascii_end());
         if !text.is_empty() {
-            say(&format!("{prefix}{text}"));
+            say_log(&prefix, &text);
             *last.0.lock() = text.into_owned();
         }
         line.clear();

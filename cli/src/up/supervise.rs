@@ -13,7 +13,7 @@ use super::{
     plan::Member,
     restart::{Deaths, Next},
 };
-use crate::terminal::say;
+use crate::terminal::say_coloured;
 
 /// How long a child may take to drain: its own limit of 30 s, 10 s to close its store, and some more
 /// to end.
@@ -67,7 +67,7 @@ impl Supervisor {
                 self.board.started(&name, pid);
                 // The table has the first one; who looks for the process needs this one.
                 if again {
-                    say(&format!("{}{name} runs again, PID {pid}", self.prefix));
+                    say_coloured(&self.prefix, &format!("{name} runs again, PID {pid}"));
                 }
             }
             again = true;
@@ -84,12 +84,12 @@ impl Supervisor {
                     return Err(format!("{name} cannot start: {}", why(&process, status)));
                 }
             };
-            say(&format!(
-                "{}{name} died ({}); starting it again in {} ms",
-                self.prefix,
-                ending(status),
-                pause.as_millis()
-            ));
+            let pause_ms = pause.as_millis();
+            let line = format!(
+                "{name} died ({}); starting it again in {pause_ms} ms",
+                ending(status)
+            );
+            say_coloured(&self.prefix, &line);
             tokio::select! {
                 () = sleep(pause) => {}
                 () = until(&mut self.orders, Order::Drain) => return Ok(()),
@@ -105,7 +105,7 @@ impl Supervisor {
             () = until(&mut self.orders, Order::Kill) => true,
         };
         if late {
-            say(&format!("{}{} is killed", self.prefix, self.member.name));
+            say_coloured(&self.prefix, &format!("{} is killed", self.member.name));
             process.kill();
             let _ = process.ended().await;
         }

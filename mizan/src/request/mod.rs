@@ -5,6 +5,7 @@ mod difference;
 mod fields;
 mod page;
 mod time;
+mod visible;
 
 pub use difference::first_difference;
 pub use fields::{
@@ -12,3 +13,4 @@ pub use fields::{
 };
 pub use page::{PageToken, page_size};
 pub use time::{micros, read_micros, timestamp};
+pub use visible::is_invisible;

@@ -1,6 +1,7 @@
 //! `GET /health`, for people, load balancers and scripts that speak no gRPC.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,9 +11,13 @@ use std::{
 
 use axum::{Router, response::IntoResponse, routing::get};
 use http::{StatusCode, header::CONTENT_TYPE};
+use parking_lot::Mutex;
 use tokio::{sync::watch, time::Instant};
 
 use super::serving::Reporter;
+
+/// Why the registries do not know a server that has not asked them yet.
+const NOT_YET: &str = "not registered yet: nobody discovers this instance";
 
 /// What a server knows of itself; clones share it.
 #[derive(Debug, Clone)]
@@ -23,8 +28,8 @@ struct Shared {
     started: Instant,
     draining: AtomicBool,
     reporter: Reporter,
-    /// Whether the registry knows this instance; true for ever when there is nothing to register.
-    registered: AtomicBool,
+    /// Why registries do not know this instance, by their addresses; under none while none was asked.
+    unregistered: Mutex<BTreeMap<String, String>>,
     trouble: Option<watch::Receiver<Option<String>>>,
 }
 
@@ -40,11 +45,12 @@ impl State {
         reporter: Reporter,
         trouble: Option<watch::Receiver<Option<String>>>,
     ) -> Self {
+        let first = registers.then(|| (String::new(), NOT_YET.to_owned()));
         Self(Arc::new(Shared {
             started: Instant::now(),
             draining: AtomicBool::new(false),
             reporter,
-            registered: AtomicBool::new(!registers),
+            unregistered: Mutex::new(first.into_iter().collect()),
             trouble,
         }))
     }
@@ -54,13 +60,33 @@ impl State {
         self.0.draining.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn set_registered(&self, registered: bool) {
-        self.0.registered.store(registered, Ordering::Relaxed);
+    /// This registry knows the instance.
+    pub(super) fn registered(&self, registry: &str) {
+        let mut unregistered = self.0.unregistered.lock();
+        unregistered.remove("");
+        unregistered.remove(registry);
+    }
+
+    /// This registry does not know it, or hands out another under its id: why.
+    pub(super) fn unregistered(&self, registry: &str, reason: &str) {
+        let mut unregistered = self.0.unregistered.lock();
+        unregistered.remove("");
+        unregistered.insert(
+            registry.to_owned(),
+            format!("registry {registry}: {reason}"),
+        );
     }
 
     /// Why it is in trouble, though calls are served.
     fn trouble(&self) -> Option<String> {
-        self.0.trouble.as_ref()?.borrow().clone()
+        let told = self
+            .0
+            .trouble
+            .as_ref()
+            .and_then(|told| told.borrow().clone());
+        let unregistered = self.0.unregistered.lock();
+        let all: Vec<_> = told.iter().chain(unregistered.values()).cloned().collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 
     /// Healthy; degraded while the registry does not know us, or while the service itself says that it
@@ -68,7 +94,7 @@ impl State {
     fn status(&self) -> (&'static str, StatusCode) {
         if self.0.draining.load(Ordering::Relaxed) || !self.0.reporter.standing().serves() {
             ("unhealthy", StatusCode::SERVICE_UNAVAILABLE)
-        } else if self.0.registered.load(Ordering::Relaxed) && self.trouble().is_none() {
+        } else if self.trouble().is_none() {
             ("healthy", StatusCode::OK)
         } else {
             ("degraded", StatusCode::OK)
@@ -129,7 +155,8 @@ mod tests {
         let reporter = Reporter::new();
         let state = State::new(true, reporter.clone());
         assert_eq!(state.status(), ("degraded", StatusCode::OK));
-        state.set_registered(true);
+        assert_eq!(state.trouble().as_deref(), Some(NOT_YET));
+        state.registered("a:1");
         assert_eq!(state.status(), ("healthy", StatusCode::OK));
         let unhealthy = ("unhealthy", StatusCode::SERVICE_UNAVAILABLE);
         assert!(reporter.refuses(true));
@@ -138,6 +165,27 @@ mod tests {
         assert_eq!(state.status(), ("healthy", StatusCode::OK));
         state.drain();
         assert_eq!(state.status(), unhealthy);
+    }
+
+    #[test]
+    fn why_each_registry_does_not_know_it_is_told_until_it_does() {
+        let (trouble, told) = watch::channel(None);
+        let state = State::with(true, Reporter::new(), Some(told));
+        state.unregistered("a:1", "another process has its id");
+        let first = "registry a:1: another process has its id";
+        assert_eq!(state.trouble().as_deref(), Some(first));
+        state.unregistered("b:2", "connection refused");
+        trouble.send_replace(Some("the disk is full".to_owned()));
+        let all = format!("the disk is full; {first}; registry b:2: connection refused");
+        assert_eq!(state.trouble(), Some(all));
+        assert_eq!(state.status(), ("degraded", StatusCode::OK));
+        // One that knows it says nothing about the other.
+        state.registered("a:1");
+        trouble.send_replace(None);
+        let left = "registry b:2: connection refused";
+        assert_eq!(state.trouble().as_deref(), Some(left));
+        state.registered("b:2");
+        assert_eq!(state.status(), ("healthy", StatusCode::OK));
     }
 
     #[test]

@@ -32,6 +32,10 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// How long one registry may take to answer before the next one is tried.
 const ANSWER: Duration = Duration::from_secs(2);
 
+/// What `GET /health` says of an instance whose id another process took.
+const SUPERSEDED: &str = "another process registered under this instance id, and nobody discovers this one \
+                          while that one lives; give each its own (--instance-id)";
+
 /// How the reason begins when the id is that of another service's process.
 const TAKEN: &str = "AlreadyExists";
 
@@ -179,7 +183,7 @@ pub(super) async fn keep_registered(
                 was_registered,
                 reason,
             } => {
-                state.set_registered(false);
+                state.unregistered(registry, &reason);
                 if was_registered {
                     (pause, complained) = (PAUSE_MIN, false);
                 }
@@ -261,7 +265,7 @@ async fn beat(
         .map_err(|e| e.reason().to_owned())?;
     let mut client = RegistryServiceClient::new(connection);
     register(&mut client, registration).await?;
-    state.set_registered(true);
+    state.registered(registry);
     *was_registered = true;
     let id = &registration.instance.instance_id;
     tracing::info!(%registry, instance = %id, "registered");
@@ -292,7 +296,7 @@ async fn beat(
                 None => return Ok(()),
                 Some(Err(status)) => return Err(said(status)),
                 Some(Ok(answer)) if answer.superseded => {
-                    state.set_registered(false);
+                    state.unregistered(registry, SUPERSEDED);
                     if !std::mem::replace(&mut superseded, true) {
                         tracing::error!(%registry, instance = %id,
                             "another process registered under this instance id: nobody discovers \
@@ -300,11 +304,11 @@ async fn beat(
                     }
                 }
                 Some(Ok(answer)) if answer.registered => {
-                    state.set_registered(true);
+                    state.registered(registry);
                 }
                 Some(Ok(_)) => {
                     register(&mut client, registration).await?;
-                    state.set_registered(true);
+                    state.registered(registry);
                     superseded = false;
                     tracing::info!(%registry, instance = %id, "registered again");
                     // Bound again at once.

@@ -254,6 +254,7 @@ async fn an_instance_that_the_registry_does_not_know_is_degraded() {
         Running::start_server(Server::builder("scripted").args(&args), &Scripted::ok()).await;
     let answer = get_health(&server).await;
     assert!(answer.contains(r#""status":"degraded""#), "{answer}");
+    assert!(answer.contains(r#""reason":""#), "{answer}");
 }
 
 #[tokio::test]

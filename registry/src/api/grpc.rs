@@ -32,7 +32,7 @@ use crate::{
         watch::{Answer, Wanted},
     },
     catalogue::{
-        CheckRef, Key, NotReported, Owner, View, Violation, check_instance_id, check_lookup,
+        CheckRef, Key, NotReported, Owner, View, Violation, check_id_lookup, check_lookup,
         limits::MAINTENANCE_CHARS_MAX,
     },
     metrics::Api as Counted,
@@ -119,7 +119,7 @@ impl RegistryService for Api {
             life,
             node,
         } = request.into_inner();
-        allow(check_instance_id("instance_id", &instance_id))?;
+        allow(check_id_lookup("instance_id", &instance_id))?;
         allow(request::check_life("life", &life))?;
         let left = match self.registry.find_on(&node, &instance_id) {
             Some(key) => {

@@ -70,7 +70,7 @@ pub(super) enum Claim {
 /// An id is that of another process, which lives: of another service, or one that came later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the id is that of a process of {service} at {address}, which is alive; give each process an id of its own (--instance-id)"
+    "the id is that of a process of {service} at {address}, which is alive; give each process an id of its own (--instance-id; ID in Consul's API)"
 )]
 pub(crate) struct Held {
     service: String,
@@ -142,12 +142,37 @@ impl Catalogue {
     /// Makes an instance known or replaces what was known of it, for the process of this life.
     pub(crate) fn register_as(
         &mut self,
-        instance: Instance,
+        mut instance: Instance,
         life: Option<&str>,
         now: UnixMillis,
     ) -> Result<(Arc<Entry>, Effects), NotRegistered> {
-        let claim = self.judge(&instance, life)?;
+        let claim = self.judge(&instance, life, now)?;
+        self.stay_in_place(&mut instance, life, claim);
         Ok(self.register_claimed(instance, life, claim, now)?)
+    }
+
+    /// Whether this life may register the instance now.
+    pub(crate) fn admits(
+        &self,
+        instance: &Instance,
+        life: Option<&str>,
+        now: UnixMillis,
+    ) -> Result<(), Held> {
+        self.judge(instance, life, now).map(drop)
+    }
+
+    /// Makes what was known of an instance known again, as that of the life that had it, whoever has it
+    /// now: its registration is taken back.
+    pub(crate) fn put_back(&mut self, before: Before, now: UnixMillis) -> Result<Effects, Full> {
+        let Before { instance, life } = before;
+        let record = self.records.get(&instance.key());
+        let claim = match record {
+            Some(record) if !record.holder.is(life.as_deref()) => Claim::Other { contested: false },
+            _ => Claim::Same,
+        };
+        let instance = Arc::unwrap_or_clone(instance);
+        let (_, effects) = self.register_claimed(instance, life.as_deref(), claim, now)?;
+        Ok(effects)
     }
 
     /// What is registered of an instance now.
@@ -180,22 +205,31 @@ impl Catalogue {
     }
 
     /// Whose an instance is, once it is registered so. Registering it where it is in nobody's name, as
-    /// Consul's clients do, is no other process.
-    fn judge(&self, instance: &Instance, life: Option<&str>) -> Result<Claim, Held> {
+    /// Consul's clients do, is no other process; and nobody's name takes nothing from a process that
+    /// lives, which would have it back with its next beat: until then its service would lack it.
+    fn judge(
+        &self,
+        instance: &Instance,
+        life: Option<&str>,
+        now: UnixMillis,
+    ) -> Result<Claim, Held> {
         let Some(record) = self.records.get(&instance.key()) else {
             return Ok(Claim::Same);
         };
         let held = &record.instance;
-        let same_service = held.service == instance.service;
-        let same_place =
-            same_service && held.address == instance.address && held.port == instance.port;
-        let contested = !record.heartbeats.is_empty();
-        if record.holder.is(life) || (life.is_none() && same_place) {
+        if record.holder.is(life) || (life.is_none() && in_place(held, instance)) {
             return Ok(Claim::Same);
         }
-        let late = life.is_some_and(|life| record.holder.former.iter().any(|one| one == life));
-        let other = !same_service && life.is_some() && record.holder.life.is_some();
-        if contested && (late || other) {
+        let contested = !record.heartbeats.is_empty();
+        let refused = match life {
+            Some(life) => {
+                let late = record.holder.former.iter().any(|one| one == life);
+                let other = held.service != instance.service && record.holder.life.is_some();
+                contested && (late || other)
+            }
+            None => record.lives(now, self.bounds.grace) || self.may_return(record, now),
+        };
+        if refused {
             let (address, port) = (&held.address, held.port);
             return Err(Held {
                 service: held.service.clone(),
@@ -203,6 +237,29 @@ impl Catalogue {
             });
         }
         Ok(Claim::Other { contested })
+    }
+
+    /// Whether the process that has an instance may be about to beat again, the registry having restarted.
+    fn may_return(&self, record: &Record, now: UnixMillis) -> bool {
+        let grace = self.bounds.grace;
+        record.bound && self.restored.is_some_and(|at| now < at.after(grace))
+    }
+
+    /// Who registers in nobody's name where an instance is, and leaves out where that is, moves nothing.
+    fn stay_in_place(&self, instance: &mut Instance, life: Option<&str>, claim: Claim) {
+        let Some(record) = self.records.get(&instance.key()) else {
+            return;
+        };
+        if claim != Claim::Same || record.holder.is(life) {
+            return;
+        }
+        let held = &record.instance;
+        if instance.address.is_empty() {
+            instance.address.clone_from(&held.address);
+        }
+        if instance.port == 0 {
+            instance.port = held.port;
+        }
     }
 
     /// Notes that a known instance was registered, and whose it is. What ran for the one before says
@@ -219,7 +276,10 @@ impl Catalogue {
         let Some(record) = self.records.get_mut(key) else {
             return;
         };
-        record.holder.claimed = Some(now);
+        // Nobody's word is no sign that the process lives.
+        if life.is_some() || record.holder.is(None) || claim != Claim::Same {
+            record.holder.claimed = Some(now);
+        }
         let Claim::Other { contested } = claim else {
             return;
         };
@@ -290,4 +350,12 @@ impl Catalogue {
         effects.told.append(&mut record.heartbeats);
         effects.told.append(&mut record.holder.waiting);
     }
+}
+
+/// Whether an instance is registered at the same place of the same service; what is left out of it is no
+/// other place.
+fn in_place(held: &Instance, instance: &Instance) -> bool {
+    held.service == instance.service
+        && (instance.address.is_empty() || held.address == instance.address)
+        && (instance.port == 0 || held.port == instance.port)
 }

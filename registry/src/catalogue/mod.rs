@@ -53,6 +53,6 @@ pub(crate) use state::Catalogue;
 pub(crate) use status::Status;
 pub(crate) use sweep::SWEEP;
 pub(crate) use validate::{
-    Candidate, CandidateCheck, Naming, Violation, check_address, check_instance_id, check_lookup,
-    check_metadata, validate_checks, validate_node,
+    Candidate, CandidateCheck, Naming, Violation, check_address, check_id_lookup,
+    check_instance_id, check_lookup, check_metadata, validate_checks, validate_node,
 };

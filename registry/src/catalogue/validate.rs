@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Display, net::IpAddr, sync::Arc};
 
+use mizan::request::is_invisible;
 use uuid::Uuid;
 
 use crate::catalogue::{
@@ -71,17 +72,14 @@ impl Candidate {
         let mut found = Vec::new();
         let consul = self.naming == Naming::Consul;
         if consul {
-            found.extend(check_word(
-                "instance_id",
-                &self.instance_id,
-                INSTANCE_ID_CHARS_MAX,
-            ));
-            found.extend(check_word("service", &self.service, SERVICE_WORD_CHARS_MAX));
+            let (id, most) = (&self.instance_id, INSTANCE_ID_CHARS_MAX);
+            found.extend(check_name("instance_id", id, most));
+            found.extend(check_name("service", &self.service, SERVICE_WORD_CHARS_MAX));
         } else {
             found.extend(check_instance_id("instance_id", &self.instance_id));
             found.extend(check_service("service", &self.service));
         }
-        found.extend(check_word("node", &self.node, NODE_CHARS_MAX));
+        found.extend(check_name("node", &self.node, NODE_CHARS_MAX));
         if !(consul && self.address.is_empty()) {
             found.extend(check_address("address", &self.address));
         }
@@ -183,7 +181,7 @@ impl Candidate {
 /// Everything that is wrong with a node, its checks left out.
 pub(crate) fn validate_node(node: &Node) -> Vec<Violation> {
     let mut found = Vec::new();
-    found.extend(check_word("node", &node.name, NODE_CHARS_MAX));
+    found.extend(check_name("node", &node.name, NODE_CHARS_MAX));
     found.extend(check_address("address", &node.address));
     if !node.id.is_empty() && Uuid::parse_str(&node.id).is_err() {
         found.push(Violation::new("id", "must be a UUID"));
@@ -244,14 +242,38 @@ pub(crate) fn check_instance_id(field: &str, id: &str) -> Option<Violation> {
     })
 }
 
+/// What is wrong with the id of an instance that is asked for: Consul's clients give others than ours, and
+/// earlier registries took more.
+pub(crate) fn check_id_lookup(field: &str, id: &str) -> Option<Violation> {
+    check_word(field, id, INSTANCE_ID_CHARS_MAX)
+}
+
 /// What is wrong with a service's name that is asked for: Consul's clients give others than ours.
 pub(crate) fn check_lookup(field: &str, name: &str) -> Option<Violation> {
     check_word(field, name, SERVICE_WORD_CHARS_MAX)
 }
 
+/// What is wrong with a name that is given by Consul's rules. What looks like another's name is not another
+/// name. Those that were taken before are still found.
+fn check_name(field: &str, word: &str, most: usize) -> Option<Violation> {
+    if let Some(wrong) = check_word(field, word, most) {
+        return Some(wrong);
+    }
+    if word.starts_with(' ') || word.ends_with(' ') {
+        return Some(Violation::new(field, "must not begin or end with a space"));
+    }
+    let place = word.chars().position(is_invisible)?;
+    let code = word.chars().nth(place).map_or(0, u32::from);
+    let rule = format!(
+        "must have no invisible characters, as U+{code:04X} at character {} is",
+        place + 1
+    );
+    Some(Violation::new(field, rule))
+}
+
 /// What is wrong with a name by Consul's rules: printable, without `/`, which separates the parts
 /// of its paths.
-pub(crate) fn check_word(field: &str, word: &str, most: usize) -> Option<Violation> {
+fn check_word(field: &str, word: &str, most: usize) -> Option<Violation> {
     let allowed = |c: char| !c.is_control() && c != '/';
     (!(1..=most).contains(&word.chars().count()) || !word.chars().all(allowed)).then(|| {
         let rule = format!("must be 1 to {most} printable characters without /");

@@ -97,8 +97,13 @@ pub(crate) async fn check(
         body: Bytes::copy_from_slice(request.body.as_bytes()),
         tls: request.tls.clone(),
     };
-    for _ in 0..=REDIRECTS_MAX {
-        let answer = ask(networks, &sent, stage).await?;
+    for followed in 0..=REDIRECTS_MAX {
+        let answer = ask(networks, &sent, stage).await;
+        let answer = answer.map_err(|fault| match followed {
+            0 => fault,
+            // Of which of the two it is said would not be known otherwise.
+            _ => fault.behind(&format!("redirected to {}: ", basic::without(&sent.uri))),
+        })?;
         let code = answer.response.status();
         let next = answer.response.headers().get(LOCATION);
         match next.filter(|_| request.follow_redirects && is_redirect(code)) {
@@ -135,7 +140,7 @@ fn is_own(from: IpAddr, uri: &Uri, own_host: &str) -> bool {
 impl Sent {
     /// What is asked next (RFC 9110, section 15.4; the Fetch standard's rules for methods). To another
     /// origin no secret goes along.
-    fn redirected(&self, code: StatusCode, location: &HeaderValue) -> Result<Self, String> {
+    fn redirected(&self, code: StatusCode, location: &HeaderValue) -> Result<Self, Fault> {
         let to = String::from_utf8_lossy(location.as_bytes()).into_owned();
         let uri = resolve(&self.uri, &to);
         let uri = uri.ok_or_else(|| format!("redirected to {to:?}, which is no URL"))?;
@@ -155,6 +160,15 @@ impl Sent {
         }
         if !same_origin(&self.uri, &next.uri) {
             next.headers.retain(|(name, _)| is_one_of(&HARMLESS, name));
+            // It may hold a secret as well; asked for without it, the answer would be to something else.
+            if !next.body.is_empty() {
+                return Err(format!(
+                    "redirected to {}, another origin, where the check's body does not go; let the check name \
+                     that URL itself",
+                    basic::without(&next.uri)
+                )
+                .into());
+            }
             // It was for the host before.
             next.tls.server_name = String::new();
         }
@@ -295,10 +309,13 @@ mod tests {
         }
     }
 
-    fn to(sent: &Sent, code: u16, location: &'static str) -> Sent {
+    fn try_to(sent: &Sent, code: u16, location: &'static str) -> Result<Sent, Fault> {
         let code = StatusCode::from_u16(code).unwrap();
         sent.redirected(code, &HeaderValue::from_static(location))
-            .unwrap()
+    }
+
+    fn to(sent: &Sent, code: u16, location: &'static str) -> Sent {
+        try_to(sent, code, location).unwrap()
     }
 
     fn names(sent: &Sent) -> Vec<&str> {
@@ -307,7 +324,10 @@ mod tests {
 
     #[test]
     fn no_secret_goes_to_another_origin_nor_back_again() {
-        let here = sent("GET", "https://h/a");
+        let here = Sent {
+            body: Bytes::new(),
+            ..sent("GET", "https://h/a")
+        };
         for elsewhere in [
             "https://other/",
             "//other/",
@@ -327,7 +347,10 @@ mod tests {
             assert_eq!(there.tls, here.tls, "{same}");
         }
         // What the URL itself names is for its host alone.
-        let named = sent("GET", "http://u:p@h/a");
+        let named = Sent {
+            body: Bytes::new(),
+            ..sent("GET", "http://u:p@h/a")
+        };
         assert!(basic::credentials(&to(&named, 302, "http://other/").uri).is_none());
         assert!(basic::credentials(&to(&named, 302, "b").uri).is_some());
     }
@@ -353,6 +376,45 @@ mod tests {
         }
         assert!(!is_redirect(StatusCode::MULTIPLE_CHOICES));
         assert!(!is_redirect(StatusCode::NOT_MODIFIED));
+    }
+
+    #[test]
+    fn no_body_goes_to_another_origin() {
+        for (method, code) in [
+            ("POST", 307),
+            ("POST", 308),
+            ("PUT", 301),
+            ("PUT", 302),
+            ("PATCH", 307),
+            ("GET", 307),
+        ] {
+            let here = sent(method, "https://h/a");
+            for elsewhere in [
+                "https://other/",
+                "https://h:444/",
+                "http://h/",
+                "//u:p@sub.h/x",
+            ] {
+                let refused = try_to(&here, code, elsewhere).unwrap_err().reason;
+                let said = refused.contains("another origin, where the check's body does not go");
+                assert!(
+                    said && !refused.contains("u:p"),
+                    "{method} {code}: {refused}"
+                );
+            }
+            assert_eq!(to(&here, code, "/b").body, here.body, "{method} {code}");
+            // Without one, it goes there.
+            let bare = Sent {
+                body: Bytes::new(),
+                ..here
+            };
+            assert_eq!(to(&bare, code, "https://other/").method, method);
+        }
+        // What goes on as GET has none.
+        for code in [301, 302, 303] {
+            let there = to(&sent("POST", "https://h/a"), code, "https://other/");
+            assert!(there.body.is_empty() && there.method == "GET", "{code}");
+        }
     }
 
     #[test]

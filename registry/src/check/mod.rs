@@ -24,3 +24,5 @@ mod tls;
 pub(crate) use networks::{Forbidden, Networks};
 pub(crate) use outcome::{Outcome, Trouble};
 pub(crate) use poll::{KEPT_SHARE, Polled, Poller, files_of_checks};
+pub use tls::NoRoots;
+pub(crate) use tls::begin as begin_tls;

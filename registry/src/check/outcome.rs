@@ -112,6 +112,14 @@ impl Fault {
         }
     }
 
+    /// The same, said behind this.
+    pub(crate) fn behind(self, before: &str) -> Self {
+        Self {
+            reason: format!("{before}{}", self.reason),
+            ..self
+        }
+    }
+
     /// Of an error of the system.
     pub(crate) fn of(error: &io::Error) -> Self {
         let fault = error.get_ref().and_then(|inner| inner.downcast_ref());

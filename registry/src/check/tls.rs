@@ -1,6 +1,8 @@
 //! TLS for checks: rustls, the system's roots, and for who asks for it no verification at all.
 
-use std::{collections::HashSet, sync::Arc};
+mod words;
+
+use std::{collections::HashSet, env, io, sync::Arc};
 
 use mizan::connection::Transport;
 use sha2::{Digest as _, Sha256};
@@ -26,6 +28,21 @@ use crate::{
     catalogue::Tls,
     check::outcome::{Fault, Trouble},
 };
+use words::words;
+
+/// Where roots are looked for in the place of the system's own.
+const OWN_ROOTS: [&str; 2] = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// There is no root certificate where the environment says that they are.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{place} holds no root certificate that can be used{why}, so no check over TLS could pass: put one \
+     there (PEM), or unset it to use the system's"
+)]
+pub struct NoRoots {
+    place: String,
+    why: String,
+}
 
 /// What is spoken inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +74,26 @@ async fn roots() -> Result<Arc<Roots>, Fault> {
     ROOTS.get_or_try_init(read).await.map(Arc::clone)
 }
 
+/// Reads the roots now, if the environment says where they are: that is wrong from the start or not at
+/// all.
+pub(crate) async fn begin() -> Result<(), NoRoots> {
+    let place = OWN_ROOTS
+        .into_iter()
+        .filter_map(|name| Some(format!("{name}={}", env::var_os(name)?.display())));
+    let place = place.collect::<Vec<_>>().join(", ");
+    if place.is_empty() {
+        return Ok(());
+    }
+    match roots().await {
+        Ok(_) => Ok(()),
+        Err(fault) => {
+            let why = fault.reason.split_once(": ");
+            let why = why.map_or_else(String::new, |(_, why)| format!(" ({why})"));
+            Err(NoRoots { place, why })
+        }
+    }
+}
+
 fn read_roots() -> Result<Arc<Roots>, Fault> {
     let mut store = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
@@ -70,7 +107,10 @@ fn read_roots() -> Result<Arc<Roots>, Fault> {
     let known = found.certs.iter().map(digest).collect();
     let (_, ignored) = store.add_parsable_certificates(found.certs);
     if store.is_empty() {
-        tracing::warn!("no root certificates: checks over TLS that verify will fail");
+        // Nobody is any worse for it.
+        let reason = "there is no root certificate to verify others with; install the system's \
+                      (ca-certificates), or name a file of them in SSL_CERT_FILE";
+        return Err(Fault::own(Trouble::Roots, reason));
     }
     tracing::debug!(roots = store.len(), ignored, "root certificates");
     let store = Arc::new(store);
@@ -92,20 +132,28 @@ pub(crate) async fn connect<S: Transport>(
         "" => host.trim_start_matches('[').trim_end_matches(']'),
         name => name,
     };
-    let name = ServerName::try_from(name.to_owned())
+    let server = ServerName::try_from(name.to_owned())
         .map_err(|_| format!("{name} is no name that a certificate could be for"))?;
     let roots = if tls.skip_verify {
         None
     } else {
         Some(roots().await?)
     };
-    let config = config(roots, inside).map_err(|error| words(&error))?;
+    let config = config(roots, inside).map_err(|error| words(&error, name))?;
     let shaken = TlsConnector::from(Arc::new(config))
-        .connect(name, stream)
+        .connect(server, stream)
         .await;
     let stream = shaken.map_err(|error| {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
-        inner.map_or_else(|| Fault::of(&error), |error| words(error).into())
+        match inner {
+            Some(inner) => words(inner, name).into(),
+            None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                "no TLS: it closed the connection in the middle of the handshake"
+                    .to_owned()
+                    .into()
+            }
+            None => Fault::of(&error),
+        }
     })?;
     let protocol = stream.get_ref().1.alpn_protocol();
     if inside == Inside::Http2 && protocol != Some(b"h2".as_slice()) {
@@ -120,10 +168,6 @@ fn config(roots: Option<Arc<Roots>>, inside: Inside) -> Result<ClientConfig, Err
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()?;
     let mut config = match roots {
-        // rustls itself refuses a store without any.
-        Some(roots) if roots.store.is_empty() => builder
-            .with_root_certificates(Arc::clone(&roots.store))
-            .with_no_client_auth(),
         Some(roots) => {
             let store = Arc::clone(&roots.store);
             let inner = WebPkiServerVerifier::builder_with_provider(store, Arc::clone(&provider));
@@ -144,25 +188,6 @@ fn config(roots: Option<Arc<Roots>>, inside: Inside) -> Result<ClientConfig, Err
         config.alpn_protocols = vec![b"h2".to_vec()];
     }
     Ok(config)
-}
-
-/// rustls's words, shorter where they are common.
-fn words(error: &Error) -> String {
-    let why = match error {
-        Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "its issuer is not trusted".to_owned()
-        }
-        Error::InvalidCertificate(CertificateError::Expired) => "it expired".to_owned(),
-        Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => "it is for another name".to_owned(),
-        Error::InvalidCertificate(other) if is_authority(other) => {
-            "it is that of a certificate authority, which the system does not trust".to_owned()
-        }
-        Error::InvalidCertificate(other) => other.to_string(),
-        other => return format!("no TLS: {other}"),
-    };
-    format!("the certificate is not accepted: {why}")
 }
 
 /// Whether what is wrong with a certificate is that it may sign others, as those do that `openssl req

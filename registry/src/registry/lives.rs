@@ -93,6 +93,16 @@ impl Registry {
         answer
     }
 
+    /// Whether an instance may be registered in nobody's name now: nothing is changed.
+    pub(crate) fn admits(&self, instance: &Instance) -> Result<(), Refused> {
+        if let Some(ip) = self.0.poller.networks().forbidden(instance) {
+            return Err(Refused::Forbidden(ip));
+        }
+        let state = self.0.state.lock();
+        let admitted = state.catalogue.admits(instance, None, clock::now());
+        admitted.map_err(Refused::Held)
+    }
+
     /// Takes back a registration that is not durable, unless it was changed again meanwhile: what was
     /// refused is not to appear when the disk has room again.
     fn undo(&self, key: &Key, entry: &Entry, before: Option<Before>) {
@@ -104,11 +114,7 @@ impl Registry {
         }
         let effects = match before {
             Some(before) if Arc::ptr_eq(&before.instance, &entry.instance) => return,
-            Some(Before { instance, life }) => {
-                let instance = Instance::clone(&instance);
-                let again = state.catalogue.register_as(instance, life.as_deref(), now);
-                again.ok().map(|(_, effects)| effects)
-            }
+            Some(before) => state.catalogue.put_back(before, now).ok(),
             None => state.catalogue.deregister(key, now),
         };
         self.carry_out_some(&mut state, effects);

@@ -12,7 +12,10 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
-use crate::support::{Client, Registry, Watch, list, listen, soon};
+use crate::{
+    consul::client::{get, send},
+    support::{Client, Registry, Watch, list, listen, soon},
+};
 
 /// A server of ours. Aborted, it is as if its process was killed.
 struct Process {
@@ -287,6 +290,65 @@ async fn the_id_of_another_services_process_is_refused_and_a_life_has_few_charac
 }
 
 #[tokio::test]
+async fn nobodys_registration_takes_no_id_from_a_server_that_lives() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let mut watch = Watch::open(&mut client, &["invoice"], true).await;
+    let server = Process::start("invoice", "a", &registry).await;
+    watch.until(passes_at(server.port)).await;
+    let port = server.port;
+    let before = list(&mut client, true).await;
+
+    let refused = try_register(&mut client, "payment", u32::from(port), "").await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), Code::AlreadyExists);
+    let reason = mizan::status::reason(&refused);
+    assert_eq!(reason.as_deref(), Some("INSTANCE_HELD"));
+    let moved = try_register(&mut client, "invoice", 1, "").await;
+    assert_eq!(moved.unwrap_err().code(), Code::AlreadyExists);
+    let agent = "/v1/agent/service/register";
+    let catalog = "/v1/catalog/register";
+    for (path, body) in [
+        (agent, r#"{"ID": "a", "Name": "payment"}"#.to_owned()),
+        (agent, r#"{"ID": "a", "Name": "invoice", "Port": 1}"#.to_owned()),
+        (
+            catalog,
+            r#"{"Node": "mizan", "Address": "10.9.9.9", "Service": {"ID": "a", "Service": "payment"}}"#
+                .to_owned(),
+        ),
+    ] {
+        let answer = send(&registry, "PUT", path, &body).await;
+        assert_eq!(answer.status, 409, "{answer:?}");
+        let whose = format!("a process of invoice at 127.0.0.1:{port}");
+        assert!(answer.body.contains(&whose), "{answer:?}");
+    }
+    // Nothing of what was refused is there: nor the node's new address.
+    let node = get(&registry, "/v1/catalog/node/mizan").await;
+    assert!(!node.body.contains("10.9.9.9"), "{node:?}");
+    assert_eq!(list(&mut client, true).await.revision, before.revision);
+
+    // The same, and the same without saying where, is no other.
+    for body in [
+        r#"{"ID": "a", "Name": "invoice"}"#.to_owned(),
+        format!(r#"{{"ID": "a", "Name": "invoice", "Address": "127.0.0.1", "Port": {port}}}"#),
+    ] {
+        let answer = send(&registry, "PUT", agent, &body).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let held = list(&mut client, true).await.instances.remove(0);
+        assert_eq!(
+            (held.address.as_str(), held.port),
+            ("127.0.0.1", u32::from(port))
+        );
+        assert_eq!(
+            (held.takeovers, held.status()),
+            (0, InstanceStatus::Passing)
+        );
+    }
+    server.terminate().await;
+    assert!(list(&mut client, true).await.instances.is_empty());
+}
+
+#[tokio::test]
 async fn an_id_is_looked_for_on_the_node_that_was_meant() {
     let registry = Registry::start().await;
     let mut client = registry.client().await;
@@ -312,4 +374,35 @@ async fn an_id_is_looked_for_on_the_node_that_was_meant() {
     assert!(!remove("").await);
     assert!(!remove("third").await);
     assert!(remove("elsewhere").await);
+}
+
+#[tokio::test]
+async fn an_instance_is_removed_by_whatever_id_consuls_clients_gave_it() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    for id in ["a b", "a%20b", "é漢", "x?y#z", "a+b", "\u{27}quoted\u{27}"] {
+        let body = serde_json::json!({"ID": id, "Name": "invoice", "Port": 1}).to_string();
+        let answer = send(&registry, "PUT", "/v1/agent/service/register", &body).await;
+        assert_eq!(answer.status, 200, "{id}: {answer:?}");
+        let request = DeregisterRequest {
+            instance_id: id.to_owned(),
+            ..DeregisterRequest::default()
+        };
+        let left = soon(client.deregister(request)).await.unwrap();
+        assert!(left.into_inner().removed, "{id}");
+    }
+    assert!(list(&mut client, true).await.instances.is_empty());
+    for id in [
+        String::new(),
+        "a/b".to_owned(),
+        "x".repeat(129),
+        "a\nb".to_owned(),
+    ] {
+        let request = DeregisterRequest {
+            instance_id: id.clone(),
+            ..DeregisterRequest::default()
+        };
+        let refused = soon(client.deregister(request)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{id}");
+    }
 }

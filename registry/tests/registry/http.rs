@@ -234,6 +234,55 @@ async fn a_redirect_elsewhere_takes_no_secret_along() {
 }
 
 #[tokio::test]
+async fn a_redirect_elsewhere_takes_no_body_along_and_one_to_what_is_forbidden_says_where() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let mut there = Web::start(&status("200 OK")).await;
+    let metadata = "http://169.254.169.254/latest/".to_owned();
+    for (code, method, to, expected) in [
+        (
+            307,
+            "POST",
+            there.url("/in"),
+            "another origin, where the check's body does not go",
+        ),
+        (
+            308,
+            "POST",
+            there.url("/in"),
+            "another origin, where the check's body does not go",
+        ),
+        (
+            302,
+            "GET",
+            metadata,
+            "http://169.254.169.254/latest/: 169.254.169.254 is a link-local address",
+        ),
+    ] {
+        let here = Web::start(&format!(
+            "HTTP/1.1 {code} Elsewhere\r\nlocation: {to}\r\n\r\n"
+        ))
+        .await;
+        let check = HttpCheck {
+            method: method.to_owned(),
+            body: if method == "POST" { "s3cret" } else { "" }.to_owned(),
+            ..http(here.url("/check"))
+        };
+        let mut watch = watch_one(&mut client, check).await;
+        let told = watch
+            .until(|m| {
+                m.instances.iter().any(|one| {
+                    one.status_reason.starts_with("redirected to ")
+                        && one.status_reason.contains(expected)
+                })
+            })
+            .await;
+        assert_ne!(told.instances[0].status(), InstanceStatus::Passing);
+    }
+    assert!(there.heads.try_recv().is_err(), "nobody was asked there");
+}
+
+#[tokio::test]
 async fn a_relative_redirect_is_followed_from_where_it_was_given() {
     let registry = Registry::start().await;
     let mut client = registry.client().await;

@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     catalogue::{
-        CandidateCheck, CheckDefinition, CheckKind, CheckRef, Entry, Key, Owner, Status, View,
-        limits, validate_checks,
+        CandidateCheck, CheckDefinition, CheckKind, CheckRef, Entry, Key, NodeView, Owner, Status,
+        View, limits, validate_checks,
     },
     registry::Watched,
 };
@@ -44,6 +44,24 @@ pub(super) const SERVICE: Selectors = &[
     ("Weights.Warning", Kind::Text),
     ("EnableTagOverride", Kind::Text),
 ];
+
+/// What there is to select in a member.
+const MEMBER: Selectors = &[
+    ("Name", Kind::Text),
+    ("Addr", Kind::Text),
+    ("Port", Kind::Text),
+    ("Tags", Kind::Map),
+    ("Status", Kind::Text),
+    ("ProtocolMin", Kind::Text),
+    ("ProtocolMax", Kind::Text),
+    ("ProtocolCur", Kind::Text),
+    ("DelegateMin", Kind::Text),
+    ("DelegateMax", Kind::Text),
+    ("DelegateCur", Kind::Text),
+];
+
+/// What Consul's clients call all of its network segments.
+const ALL_SEGMENTS: &str = "_all";
 
 impl Consul {
     /// `PUT /v1/agent/service/register`: answers once it is durable.
@@ -224,35 +242,62 @@ impl Consul {
         )
     }
 
-    /// `/v1/agent/members`.
-    pub(super) fn agent_members(&self, query: &Query) -> Result<Response<Body>, Refusal> {
-        json(query, &[self.member()])
+    /// `/v1/agent/members`: with any value of `wan`, as the data centres know them.
+    pub(super) async fn agent_members(&self, query: &Query) -> Result<Response<Body>, Refusal> {
+        let filter = self.filter(query, MEMBER).await?;
+        let wan = query.get("wan").is_some_and(|wan| !wan.is_empty());
+        let segment = query.get("segment").unwrap_or_default();
+        if wan && !matches!(segment, "" | ALL_SEGMENTS) {
+            return Err(Refusal::bad("Cannot provide a segment with wan=true"));
+        }
+        let local = || {
+            let local = self.registry.node(self.registry.local_node());
+            local.map_or_else(Vec::new, |(view, _)| vec![view])
+        };
+        let port = self.address.port();
+        let shape = move |view: &Arc<NodeView>, made: &mut Vec<_>| {
+            made.push(member(&view.node.name, Some(&view.node.address), port, wan));
+        };
+        let all = |members: Vec<serde_json::Value>| members;
+        let asked = (filter, Narrow::default());
+        self.arranged(Head::new(query), asked, local, Box::new(shape), all)
+            .await
     }
 
     fn member(&self) -> serde_json::Value {
         let name = self.registry.local_node();
         let node = self.registry.node(name);
         let address = node.map(|(view, _)| view.node.address.clone());
-        json!({
-            "Name": name,
-            "Addr": address,
-            "Port": self.address.port(),
-            "Tags": {"dc": DATACENTER, "role": "consul"},
-            // Alive, in the words of Consul's gossip; and the versions that it speaks.
-            "Status": 1,
-            "ProtocolMin": 1,
-            "ProtocolMax": 5,
-            "ProtocolCur": 2,
-            "DelegateMin": 2,
-            "DelegateMax": 5,
-            "DelegateCur": 4,
-        })
+        member(name, address.as_deref(), self.address.port(), false)
     }
 
     /// On the registry's own node: an agent knows of no other.
     pub(super) fn find_service(&self, id: &str) -> Result<Key, Refusal> {
         self.registry.find_on("", id).ok_or_else(|| unknown(id))
     }
+}
+
+/// A member of Consul's gossip, in whose wide area names have their data centre.
+fn member(name: &str, address: Option<&str>, port: u16, wan: bool) -> serde_json::Value {
+    let behind = if wan {
+        format!(".{DATACENTER}")
+    } else {
+        String::new()
+    };
+    json!({
+        "Name": format!("{name}{behind}"),
+        "Addr": address,
+        "Port": port,
+        "Tags": {"dc": DATACENTER, "role": "consul"},
+        // Alive, in the words of Consul's gossip; and the versions that it speaks.
+        "Status": 1,
+        "ProtocolMin": 1,
+        "ProtocolMax": 5,
+        "ProtocolCur": 2,
+        "DelegateMin": 2,
+        "DelegateMax": 5,
+        "DelegateCur": 4,
+    })
 }
 
 /// The reason of maintenance; none when it ends.

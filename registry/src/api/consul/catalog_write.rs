@@ -104,6 +104,9 @@ impl Consul {
             .into_iter()
             .partition(|said| matches!(said.owner, Owner::Node(_)));
         self.have_room(&of_others)?;
+        if let Some(instance) = &instance {
+            self.registry.admits(instance)?;
+        }
         node.checks = of_node.iter().map(|said| Arc::clone(&said.check)).collect();
         self.write_node(node, skip).await?;
         if let Some(instance) = instance {
@@ -134,6 +137,7 @@ impl Consul {
             return Err(Refusal::bad("Must provide node"));
         }
         let (service, check) = (fields.text("ServiceID")?, fields.text("CheckID")?);
+        let force = query.flag("force")?;
         match (&*service, &*check) {
             ("", "") if node == self.registry.local_node() => {
                 return Err(Refusal::bad(
@@ -147,7 +151,7 @@ impl Consul {
                     .map_or_else(Vec::new, |(_, on)| on);
                 let passing = instances.iter().filter(|on| on.status == Status::Passing);
                 let passing = passing.count();
-                if passing >= BULK_PASSING_MIN && !query.has("force") {
+                if passing >= BULK_PASSING_MIN && !force {
                     let text = format!(
                         "the node has {} services, {passing} of them passing, which would all be removed: \
                          name one by ServiceID, or say ?force",

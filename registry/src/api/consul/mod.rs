@@ -143,7 +143,7 @@ impl Consul {
         query.datacenter(query.get("dc").unwrap_or_default())?;
         match route {
             Route::AgentSelf => self.agent_self(query),
-            Route::AgentMembers => self.agent_members(query),
+            Route::AgentMembers => self.agent_members(query).await,
             Route::AgentServices => self.agent_services(query).await,
             Route::AgentService(id) => self.agent_service(query, &id).await,
             Route::AgentChecks => self.agent_checks(query).await,

@@ -97,13 +97,19 @@ impl Query {
         Err(Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, text))
     }
 
-    /// Whether only passing instances are wanted: there without a value means that they are.
+    /// Whether only passing instances are wanted.
     pub(crate) fn passing(&self) -> Result<bool, Refusal> {
-        match self.get("passing") {
+        self.flag("passing")
+    }
+
+    /// Whether something is wanted: there without a value means that it is.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, Refusal> {
+        match self.get(name) {
             None => Ok(false),
             Some("") => Ok(true),
-            Some(text) => parse_bool(text)
-                .ok_or_else(|| Refusal::new(StatusCode::BAD_REQUEST, "Invalid value for ?passing")),
+            Some(text) => {
+                parse_bool(text).ok_or_else(|| Refusal::bad(format!("Invalid value for ?{name}")))
+            }
         }
     }
 
@@ -184,6 +190,24 @@ mod tests {
         assert_eq!(Query::parse("passing").passing(), Ok(true));
         assert_eq!(Query::parse("passing=0").passing(), Ok(false));
         assert!(Query::parse("passing=2").passing().is_err());
+        let force = |text: &str| Query::parse(text).flag("force");
+        for (text, wanted) in [
+            ("", false),
+            ("force", true),
+            ("force=", true),
+            ("force=1", true),
+            ("force=T", true),
+            ("force=true", true),
+            ("force=0", false),
+            ("force=f", false),
+            ("force=False", false),
+        ] {
+            assert_eq!(force(text), Ok(wanted), "{text}");
+        }
+        for text in ["force=yes", "force=fAlse", "force=+", "force=on"] {
+            let refused = force(text).unwrap_err();
+            assert_eq!(refused.text, "Invalid value for ?force", "{text}");
+        }
         assert!(Query::parse("").enable().is_err());
         let narrow = Query::parse("tag=a&node-meta=rack:7&node-meta=b")
             .narrow(true)

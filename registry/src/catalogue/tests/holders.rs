@@ -173,20 +173,113 @@ fn what_the_one_before_was_found_to_be_is_not_said_of_the_next() {
     assert!(again.stale.is_empty() && again.snapshots.is_empty());
 }
 
+/// What a registration in nobody's name may say of an instance of `s` at port 1.
+fn said_elsewhere() -> [Instance; 4] {
+    let moved = Instance {
+        address: "10.0.0.9".to_owned(),
+        ..at("a", 1)
+    };
+    let other = Instance {
+        service: "other".to_owned(),
+        ..at("a", 1)
+    };
+    let nowhere = Instance {
+        address: String::new(),
+        port: 0,
+        ..other.clone()
+    };
+    [at("a", 2), moved, other, nowhere]
+}
+
 #[test]
-fn registering_in_nobodys_name_where_it_is_takes_nothing_and_elsewhere_takes_it() {
+fn registering_in_nobodys_name_where_it_is_takes_nothing_and_elsewhere_is_refused() {
+    let mut catalogue = catalogue();
+    come(&mut catalogue, at("a", 1), OLD);
+    // Alive though it did not beat yet, and then since it beats.
+    for beating in [false, true] {
+        if beating {
+            beats(&mut catalogue, 1, OLD);
+        }
+        let tagged = Instance {
+            tags: vec![format!("{beating}")],
+            ..at("a", 1)
+        };
+        assert_eq!(come(&mut catalogue, tagged, None).told, [].into());
+        for elsewhere in said_elsewhere() {
+            let said = format!("{elsewhere:?}");
+            assert!(catalogue.admits(&elsewhere, None, START).is_err(), "{said}");
+            let refused = catalogue.register_as(elsewhere, None, START);
+            let why = refused.unwrap_err().to_string();
+            assert!(why.contains("a process of s at 10.0.0.1:1"), "{said}");
+        }
+        assert_eq!(port(&catalogue), Some(1));
+        assert!(catalogue.snapshot("other").is_empty());
+    }
+    assert!(matches!(beats(&mut catalogue, 1, OLD), Beat::Counts(_)));
+}
+
+#[test]
+fn what_is_left_out_in_nobodys_name_is_no_other_place() {
     let mut catalogue = catalogue();
     come(&mut catalogue, at("a", 1), OLD);
     beats(&mut catalogue, 1, OLD);
-    let tagged = Instance {
-        tags: vec!["blue".to_owned()],
-        ..at("a", 1)
-    };
-    assert_eq!(come(&mut catalogue, tagged, None).told, [].into());
+    for (address, port) in [("", 1), ("10.0.0.1", 0), ("", 0)] {
+        let partly = Instance {
+            address: address.to_owned(),
+            ..at("a", port)
+        };
+        let effects = come(&mut catalogue, partly, None);
+        assert!(effects.told.is_empty() && effects.takeovers.is_empty());
+        let held = catalogue.held(&key("a")).unwrap();
+        assert_eq!(*held.instance, at("a", 1), "{address}:{port}");
+        assert_eq!(held.life.as_deref(), OLD);
+    }
     assert!(matches!(beats(&mut catalogue, 1, OLD), Beat::Counts(_)));
-    let moved = come(&mut catalogue, at("a", 2), None);
-    assert_eq!((moved.told, moved.takeovers.len()), ([1].into(), 1));
-    assert!(matches!(beats(&mut catalogue, 1, OLD), Beat::Superseded));
+}
+
+#[test]
+fn what_a_process_had_that_is_gone_is_anybodys() {
+    for elsewhere in said_elsewhere() {
+        let mut catalogue = catalogue();
+        come(&mut catalogue, at("a", 1), OLD);
+        beats(&mut catalogue, 1, OLD);
+        catalogue.heartbeat_ended(&key("a"), 1, START).unwrap();
+        // Somebody's word for it is not its own.
+        come(&mut catalogue, at("a", 1), None);
+        let effects = come(&mut catalogue, elsewhere.clone(), None);
+        assert_eq!(effects.takeovers, []);
+        assert_eq!(*catalogue.held(&key("a")).unwrap().instance, elsewhere);
+    }
+    // It registered, and never beat.
+    let mut catalogue = catalogue();
+    come(&mut catalogue, at("a", 1), OLD);
+    let later = START.after(limits::GRACE);
+    assert!(catalogue.register_as(at("a", 2), None, later).is_ok());
+}
+
+#[test]
+fn what_beat_before_a_restart_of_the_registry_is_not_taken_in_nobodys_name_before_its_time() {
+    let stored = taken_over().stored(&own("a")).unwrap();
+    let mut after = Catalogue::new(1_000_000, Bounds::default());
+    after.restore(vec![stored], START);
+    assert!(after.register_as(at("a", 9), None, START).is_err());
+    let later = START.after(limits::GRACE);
+    assert!(after.register_as(at("a", 9), None, later).is_ok());
+}
+
+#[test]
+fn what_a_process_took_and_is_taken_back_is_as_it_was() {
+    for life in [None, OLD] {
+        let mut catalogue = catalogue();
+        come(&mut catalogue, at("a", 1), life);
+        let before = catalogue.held(&key("a")).unwrap();
+        come(&mut catalogue, at("a", 2), NEW);
+        beats(&mut catalogue, 2, NEW);
+        let effects = catalogue.put_back(before, START).unwrap();
+        assert_eq!(effects.told, [2].into());
+        let held = catalogue.held(&key("a")).unwrap();
+        assert_eq!((&*held.instance, held.life.as_deref()), (&at("a", 1), life));
+    }
 }
 
 #[test]

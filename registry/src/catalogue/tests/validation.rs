@@ -301,3 +301,86 @@ fn consul_s_clients_have_rules_of_their_own() {
     let own_port = |c: &mut Candidate| c.checks = check(tcp(), None, None);
     assert_eq!(consul(own_port), ["check.tcp.target"]);
 }
+
+/// Names that look like `web-1`, or like nothing, and are none.
+const LOOK_ALIKES: [&str; 14] = [
+    " web-1",
+    "web-1 ",
+    " ",
+    "web\u{200b}-1",
+    "web-1\u{200d}",
+    "\u{feff}web-1",
+    "web\u{a0}1",
+    "\u{202e}1-bew",
+    "\u{2066}web-1\u{2069}",
+    "web\u{ad}-1",
+    "web\u{3000}1",
+    "web-1\u{fe0f}",
+    "web-1\u{e0041}",
+    "\u{3164}",
+];
+
+#[test]
+fn names_that_look_like_others_or_like_nothing_are_refused_in_a_sentence() {
+    let named = |change: &dyn Fn(&mut Candidate)| {
+        let mut candidate = good();
+        candidate.naming = Naming::Consul;
+        change(&mut candidate);
+        candidate.validate()
+    };
+    for name in LOOK_ALIKES {
+        let own = || name.to_owned();
+        let wrong = [
+            named(&|c| c.instance_id = own()),
+            named(&|c| c.service = own()),
+            named(&|c| c.node = own()),
+        ];
+        for (found, field) in wrong.into_iter().zip(["instance_id", "service", "node"]) {
+            let found = found.unwrap_err();
+            assert_eq!(found.len(), 1, "{name:?}");
+            assert_eq!(found[0].field, field, "{name:?}");
+            let said = &found[0].description;
+            let why = said.starts_with("must have no invisible characters, as U+")
+                || said == "must not begin or end with a space";
+            assert!(
+                why && !said.chars().any(mizan::request::is_invisible),
+                "{said}"
+            );
+        }
+        // Earlier registries took them: they are found, and removed.
+        assert_eq!(check_lookup("service", name), None, "{name:?}");
+        assert_eq!(check_id_lookup("instance_id", name), None, "{name:?}");
+    }
+    let found = named(&|c| c.service = "we\u{200b}b".to_owned()).unwrap_err();
+    let expected = "must have no invisible characters, as U+200B at character 3 is";
+    assert_eq!(found[0].description, expected);
+    for name in ["web 1", "結算", "Überweisung", "a  b", "платёж", "🚀"] {
+        let found = named(&|c| {
+            c.instance_id = name.to_owned();
+            c.service = name.to_owned();
+        });
+        assert!(found.is_ok(), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn what_was_kept_under_such_a_name_is_still_there_and_can_be_removed() {
+    for name in LOOK_ALIKES {
+        let mut before = catalogue();
+        let old = Instance {
+            service: name.to_owned(),
+            ..standing(name, "s")
+        };
+        before.register(old, START).unwrap();
+        let stored = before.stored(&own(name)).unwrap();
+        let mut after = Catalogue::new(1_000_000, Bounds::default());
+        after.restore(vec![stored], START);
+        assert_eq!(
+            after.snapshot(name).entries(View::All).count(),
+            1,
+            "{name:?}"
+        );
+        let gone = after.deregister_as(&key(name), None, START);
+        assert!(matches!(gone, Removal::Done { .. }), "{name:?}");
+    }
+}

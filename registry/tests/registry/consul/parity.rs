@@ -344,6 +344,14 @@ async fn an_empty_service_id_does_not_remove_all_that_passes_on_a_node_by_mistak
     let answer = send(&registry, "PUT", "/v1/catalog/deregister", &one).await;
     assert_eq!(answer.status, 200);
     let body = json!({"Node": "n"}).to_string();
+    let again = json!({"Node": "n", "Address": "10.0.0.7",
+        "Service": {"ID": "web-0", "Service": "web", "Port": 80}});
+    assert_eq!(write(&registry, again).await.status, 200);
+    for (force, status) in [("false", 409), ("0", 409), ("yes", 400), ("", 200)] {
+        let path = format!("/v1/catalog/deregister?force={force}");
+        let answer = send(&registry, "PUT", &path, &body).await;
+        assert_eq!(answer.status, status, "{force}: {answer:?}");
+    }
     let answer = send(&registry, "PUT", "/v1/catalog/deregister?force", &body).await;
     assert_eq!(answer.status, 200);
     assert_eq!(read(&registry, "/v1/catalog/node/n").await, json!(null));
@@ -402,5 +410,40 @@ async fn a_hostile_registration_stops_nobody_who_watches() {
     )
     .await;
     assert_eq!(woken.json().as_array().unwrap().len(), 1);
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn members_are_filtered_and_have_their_data_centre_in_the_wide_area() {
+    let registry = Registry::start().await;
+    let names = async |query: &str| {
+        let members = read(&registry, &format!("/v1/agent/members{query}")).await;
+        let members = members.as_array().unwrap().iter();
+        let names = members.map(|one| one["Name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    for (query, expected) in [
+        ("", &["mizan"][..]),
+        ("?wan", &["mizan"]),
+        ("?wan=1", &["mizan.dc1"]),
+        ("?wan=true&segment=_all", &["mizan.dc1"]),
+        ("?filter=Name==mizan", &["mizan"]),
+        ("?filter=Name==other", &[]),
+        ("?wan=1&filter=Name==%22mizan.dc1%22", &["mizan.dc1"]),
+        ("?filter=Tags.dc==dc1", &["mizan"]),
+        ("?filter=Tags.dc!=dc1", &[]),
+        ("?filter=Status==1%20and%20Tags.role==consul", &["mizan"]),
+    ] {
+        assert_eq!(names(query).await, expected, "{query}");
+    }
+    for wrong in [
+        "?filter=nonsense",
+        "?filter=Nobody==x",
+        "?wan=1&segment=alpha",
+    ] {
+        let path = format!("/v1/agent/members{wrong}");
+        let answer = send(&registry, "GET", &path, "").await;
+        assert_eq!(answer.status, 400, "{wrong}");
+    }
     registry.stop().await;
 }
