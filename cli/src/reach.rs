@@ -104,4 +104,34 @@ mod tests {
         );
         assert!(!line.contains('\n'));
     }
+
+    /// A server that anybody may open a connection to.
+    async fn served() -> (String, tokio::task::JoinHandle<()>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = mizan::Server::builder("registry").unregistered();
+        let serving = async move {
+            let served = server.serve(listener, std::future::pending()).await;
+            served.unwrap();
+        };
+        (address, tokio::spawn(serving))
+    }
+
+    #[tokio::test]
+    async fn of_several_registries_the_first_that_answers_is_asked() {
+        let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+        nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let nobody = nobody.local_addr().unwrap().to_string();
+        let (one, _one) = served().await;
+        let (two, _two) = served().await;
+        for (registry, asked) in [
+            (vec![nobody.clone(), one.clone(), two.clone()], &one),
+            (vec![two.clone(), nobody.clone(), one.clone()], &two),
+            (vec![nobody.clone(), nobody.clone(), two.clone()], &two),
+        ] {
+            let args = RegistryArgs { registry };
+            let connection = args.connect_within(Duration::ZERO).await.unwrap();
+            assert_eq!(connection.authority(), asked, "{:?}", args.registry);
+        }
+    }
 }

@@ -265,4 +265,11 @@ async fn a_commit_that_is_refused_is_not_acknowledged() {
             .map_err(Unavailable::from)
     });
     assert_eq!(within(count).await.unwrap(), 0);
+    // It is undone, or the next one would be within it.
+    let after = database.write(|c| {
+        c.execute("INSERT INTO parent VALUES (1)", [])
+            .map_err(Unavailable::from)
+    });
+    assert_eq!(within(after).await.unwrap(), 1);
+    within(database.close()).await;
 }

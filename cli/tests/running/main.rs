@@ -1,6 +1,7 @@
 //! Commands against a registry and services that run in this process.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod looking;
 mod payments;
 mod reconciling;
 mod stuck;

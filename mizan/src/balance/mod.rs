@@ -165,6 +165,12 @@ impl Balancer {
         self.settings.send_replace(Arc::new(settings));
     }
 
+    /// The settings in force.
+    #[cfg(test)]
+    pub(crate) fn settings(&self) -> Arc<Settings> {
+        self.settings.borrow().clone()
+    }
+
     /// Every instance that is known, in the order of their authorities.
     pub(crate) fn stats(&self) -> Vec<InstanceStats> {
         self.snapshot.load().stats()

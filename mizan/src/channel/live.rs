@@ -331,3 +331,6 @@ fn shown_as(phase: breaker::Phase) -> Phase {
         breaker::Phase::Open | breaker::Phase::ForcedOpen => Phase::Open,
     }
 }
+
+#[cfg(test)]
+mod tests;

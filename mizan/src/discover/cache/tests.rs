@@ -195,3 +195,38 @@ async fn a_list_that_does_not_change_is_written_again_within_its_time() {
     );
     assert_eq!(written(&path), Some(list(&[1])));
 }
+
+#[tokio::test(start_paused = true)]
+async fn how_old_a_file_may_be_is_the_users_to_say() {
+    let hour = Duration::from_secs(3600);
+    let bytes = file::encode("s", &list(&[1]), since_1970().saturating_sub(hour));
+    for (age_max, used) in [(hour / 2, false), (hour * 2, true)] {
+        let (_folder, path) = folder();
+        fs::write(&path, &bytes).unwrap();
+        let (tell, told) = mpsc::unbounded_channel();
+        let cached = Cached::new(Told(told), &path).age_max(age_max);
+        let discovery = discover::start("s", Box::new(cached));
+        tell.send(Err("gone".to_owned())).unwrap();
+        let expected = match used {
+            true => Known::Instances(list(&[1])),
+            false => Known::Unreachable("gone".to_owned()),
+        };
+        assert_eq!(first(&discovery).await, expected);
+    }
+}
+
+#[test]
+fn what_is_far_too_large_is_not_read_and_what_was_not_written_leaves_nothing() {
+    let (folder, path) = folder();
+    for (len, read) in [(FILE_LEN_MAX, true), (FILE_LEN_MAX + 1, false)] {
+        fs::File::create(&path).unwrap().set_len(len).unwrap();
+        assert_eq!(super::read(&path).is_ok(), read, "{len}");
+    }
+    fs::remove_file(&path).unwrap();
+    // A folder stands in the way of the file, but not of what is written beside it.
+    fs::create_dir(&path).unwrap();
+    assert!(write(&path, b"{}").is_err());
+    let left = fs::read_dir(folder.path()).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["s.json"]);
+}

@@ -33,7 +33,7 @@ use tonic_health::pb::{
 };
 
 use self::kit::{Gone, PATIENCE, Running, call, message, read, start, start_server};
-use crate::support::Scripted;
+use crate::{ends::hold_the_clock, support::Scripted};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_are_cut_in_the_middle_of_their_calls_leave_every_place_free() {
@@ -258,9 +258,10 @@ async fn a_server_that_admits_nobody_says_so_until_it_does() {
     assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn answers_that_are_not_read_are_bounded_and_end() {
     const ANSWER: usize = 1 << 20;
+    let clock = hold_the_clock();
     let limits = Limits {
         unread_max: 4 * ANSWER,
         unread_timeout: Duration::from_millis(300),
@@ -272,6 +273,7 @@ async fn answers_that_are_not_read_are_bounded_and_end() {
     for _ in 0..50 {
         bodies.push(call(&mut requests, server.grpc("List")).await.into_body());
     }
+    drop(clock);
     // None of it is read. Those for which there was no room are told; the others are given up.
     let (mut refused, mut reset) = (0, 0);
     for body in &mut bodies {
@@ -289,6 +291,7 @@ async fn answers_that_are_not_read_are_bounded_and_end() {
     }
     assert_eq!((refused, reset), (46, 4));
     // The connection is as good as it was, and whoever reads is answered.
+    let _clock = hold_the_clock();
     let mut reader = server.h2(1 << 20).await;
     for _ in 0..10 {
         let mut response = call(&mut reader, server.grpc("List")).await;
