@@ -14,6 +14,7 @@ mod lost;
 mod metrics;
 mod refusals;
 mod restarts;
+mod returning;
 mod support;
 mod target;
 mod tls;
