@@ -60,11 +60,9 @@ impl State {
         self.0.draining.store(true, Ordering::Relaxed);
     }
 
-    /// This registry knows the instance.
-    pub(super) fn registered(&self, registry: &str) {
-        let mut unregistered = self.0.unregistered.lock();
-        unregistered.remove("");
-        unregistered.remove(registry);
+    /// A registry knows the instance. One is enough: the others are asked when that one is lost.
+    pub(super) fn registered(&self) {
+        self.0.unregistered.lock().clear();
     }
 
     /// This registry does not know it, or hands out another under its id: why.
@@ -156,7 +154,7 @@ mod tests {
         let state = State::new(true, reporter.clone());
         assert_eq!(state.status(), ("degraded", StatusCode::OK));
         assert_eq!(state.trouble().as_deref(), Some(NOT_YET));
-        state.registered("a:1");
+        state.registered();
         assert_eq!(state.status(), ("healthy", StatusCode::OK));
         let unhealthy = ("unhealthy", StatusCode::SERVICE_UNAVAILABLE);
         assert!(reporter.refuses(true));
@@ -168,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn why_each_registry_does_not_know_it_is_told_until_it_does() {
+    fn why_each_registry_does_not_know_it_is_told_until_one_does() {
         let (trouble, told) = watch::channel(None);
         let state = State::with(true, Reporter::new(), Some(told));
         state.unregistered("a:1", "another process has its id");
@@ -179,12 +177,9 @@ mod tests {
         let all = format!("the disk is full; {first}; registry b:2: connection refused");
         assert_eq!(state.trouble(), Some(all));
         assert_eq!(state.status(), ("degraded", StatusCode::OK));
-        // One that knows it says nothing about the other.
-        state.registered("a:1");
+        state.registered();
+        assert_eq!(state.trouble().as_deref(), Some("the disk is full"));
         trouble.send_replace(None);
-        let left = "registry b:2: connection refused";
-        assert_eq!(state.trouble().as_deref(), Some(left));
-        state.registered("b:2");
         assert_eq!(state.status(), ("healthy", StatusCode::OK));
     }
 

@@ -265,7 +265,7 @@ async fn beat(
         .map_err(|e| e.reason().to_owned())?;
     let mut client = RegistryServiceClient::new(connection);
     register(&mut client, registration).await?;
-    state.registered(registry);
+    state.registered();
     *was_registered = true;
     let id = &registration.instance.instance_id;
     tracing::info!(%registry, instance = %id, "registered");
@@ -304,11 +304,11 @@ async fn beat(
                     }
                 }
                 Some(Ok(answer)) if answer.registered => {
-                    state.registered(registry);
+                    state.registered();
                 }
                 Some(Ok(_)) => {
                     register(&mut client, registration).await?;
-                    state.registered(registry);
+                    state.registered();
                     superseded = false;
                     tracing::info!(%registry, instance = %id, "registered again");
                     // Bound again at once.
