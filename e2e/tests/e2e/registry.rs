@@ -6,7 +6,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use e2e::{Lines, mizan};
@@ -147,4 +147,127 @@ fn a_low_limit_of_open_files_is_raised() {
     let held: Vec<_> = (0..100).map(connect).collect();
     assert!(ask(&registry.address, "GET", "/v1/status/leader", "").is_some());
     drop(held);
+}
+
+/// Asks until it is answered well.
+fn until(mut is_so: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < PATIENCE, "it never came to that");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn more_idle_clients_than_it_has_files_keep_nobody_out() {
+    let data = tempfile::tempdir().unwrap();
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -n 256 && exec \"$0\" \"$@\""]);
+    limited.arg(mizan());
+    let registry = Registry::run(limited, data.path());
+    // What it turned away is closed at our end, too.
+    let held: Vec<_> = (0..600)
+        .filter_map(|_| TcpStream::connect(&registry.address).ok())
+        .collect();
+    for number in 0..20 {
+        let body = json!({"Name": "kept", "ID": format!("{number}"), "Port": 80}).to_string();
+        let path = "/v1/agent/service/register";
+        until(|| ask(&registry.address, "PUT", path, &body).is_some());
+    }
+    drop(held);
+    // It opens files of its own all the while: its store took them all.
+    let services = ask(&registry.address, "GET", "/v1/agent/services", "").unwrap();
+    for number in 0..20 {
+        assert!(
+            services.contains(&format!("\"ID\":\"{number}\"")),
+            "{services}"
+        );
+    }
+}
+
+/// A small disk of its own, taken away again.
+struct Disk(tempfile::TempDir);
+
+impl Disk {
+    /// None where this may not be done: only root may.
+    fn of(size: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "mizan-test"]);
+        let mounted = mount.arg(folder.path()).output();
+        let mounted = mounted.is_ok_and(|output| output.status.success());
+        mounted.then(|| Self(folder))
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // What is open there goes with it.
+        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_told_refuses_and_is_forgotten_once_there_is_room() {
+    let Some(disk) = Disk::of("2m") else {
+        println!("SKIPPED: a disk that is full can be had by root alone");
+        return;
+    };
+    let data = disk.0.path().join("data");
+    let registry = Registry::start(&data);
+    let register = |id: &str| {
+        // Large, so that one page more is needed.
+        let words: String = "x".repeat(500);
+        let meta: serde_json::Map<_, _> = (0..40)
+            .map(|key| (format!("k{key}"), json!(words)))
+            .collect();
+        let body = json!({"Name": "kept", "ID": id, "Port": 80, "Meta": meta});
+        let path = "/v1/agent/service/register";
+        ask(&registry.address, "PUT", path, &body.to_string()).is_some()
+    };
+    let page = |path: &str| ask(&registry.address, "GET", path, "");
+    assert!(register("before"));
+    let ballast = disk.0.path().join("ballast");
+    let mut file = std::fs::File::create(&ballast).unwrap();
+    while file.write_all(&[7; 4096]).is_ok() {}
+    drop(file);
+    // What still fits into a file that is there is taken.
+    let mut taken = vec!["before".to_owned()];
+    let refused = (0..1_000)
+        .map(|number| format!("during-{number}"))
+        .find(|id| {
+            let well = register(id);
+            if well {
+                taken.push(id.clone());
+            }
+            !well
+        });
+    let refused = refused.expect("the disk is full");
+    let health = page("/health").unwrap();
+    assert!(
+        health.contains("degraded") && health.contains("cannot be written"),
+        "{health}"
+    );
+    let metrics = page("/metrics").unwrap();
+    let failures = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix("mizan_registry_store_failures_total "));
+    assert!(failures.unwrap().parse::<u64>().unwrap() > 0, "{metrics}");
+    let known = || page("/v1/agent/services").unwrap();
+    assert!(
+        !known().contains(&refused),
+        "what was refused does not appear"
+    );
+    std::fs::remove_file(&ballast).unwrap();
+    until(|| page("/health").is_some_and(|health| health.contains("\"healthy\"")));
+    assert!(!known().contains(&refused), "nor later");
+    assert!(register("after"));
+    taken.push("after".to_owned());
+    drop(registry);
+    let registry = Registry::start(&data);
+    let services = ask(&registry.address, "GET", "/v1/agent/services", "").unwrap();
+    for id in &taken {
+        assert!(services.contains(&format!("\"{id}\"")), "{id} is gone");
+    }
+    assert!(!services.contains(&refused));
 }
