@@ -226,3 +226,56 @@ fn one_id_on_two_nodes_is_two_instances() {
     catalogue.deregister(&Key::new("one", "a"), START).unwrap();
     assert_eq!(catalogue.snapshot("s").len(), 1);
 }
+
+#[test]
+fn an_owner_has_so_many_checks_and_one_of_them_may_be_replaced() {
+    let mut catalogue = catalogue();
+    register(&mut catalogue, checked("a", "s", &[]), 1_001);
+    let mut put = |number: usize, name: &str| {
+        let mut check = definition(&format!("c-{number}"), CheckKind::Reported);
+        check.name = name.to_owned();
+        let put = catalogue.put_check(&own("a"), check, UnixMillis(1_002));
+        put.map(drop)
+    };
+    for number in 0..limits::CHECKS_MAX {
+        assert!(put(number, "first").is_ok(), "{number}");
+    }
+    assert!(matches!(
+        put(limits::CHECKS_MAX, "first"),
+        Err(NotAdded::TooMany)
+    ));
+    assert!(put(0, "second").is_ok());
+    let names = |catalogue: &Catalogue| {
+        let entry = catalogue.entry(&key("a")).unwrap();
+        let checks = entry.checks.iter();
+        checks
+            .map(|check| check.definition.name.clone())
+            .collect::<Vec<_>>()
+    };
+    let names = names(&catalogue);
+    assert_eq!(names.len(), limits::CHECKS_MAX);
+    assert_eq!(names.iter().filter(|name| *name == "second").count(), 1);
+}
+
+#[test]
+fn instances_are_counted_by_their_states_and_in_all() {
+    let mut catalogue = catalogue();
+    for (id, status) in [
+        ("a", Status::Passing),
+        ("b", Status::Passing),
+        ("c", Status::Warning),
+        ("d", Status::Critical),
+    ] {
+        let mut reported = definition("r", CheckKind::Reported);
+        reported.initial = Some(status);
+        register(&mut catalogue, checked(id, "s", &[reported]), 1_001);
+    }
+    let counts = catalogue.snapshot("s").counts();
+    let got = [
+        counts.passing,
+        counts.warning,
+        counts.critical,
+        counts.maintenance,
+    ];
+    assert_eq!((got, counts.total()), ([2, 1, 1, 0], 4));
+}

@@ -247,6 +247,51 @@ fn what_a_check_asks_is_checked() {
     );
 }
 
+#[test]
+fn what_an_http_check_sends_is_bounded_on_both_sides() {
+    let url = |length: usize| http(&format!("http://h/{}", "x".repeat(length - 9)));
+    let body = |length: usize| with(|_, _, body| *body = "x".repeat(length));
+    let many = |count: usize| {
+        with(|_, headers, _| headers.extend((0..count).map(|n| (format!("x-{n}"), String::new()))))
+    };
+    let value =
+        |length: usize| with(|_, headers, _| headers.push(("a".to_owned(), "x".repeat(length))));
+    for (within, beyond, field) in [
+        (url(2_048), url(2_049), "check.http.url"),
+        (body(4_096), body(4_097), "check.http.body"),
+        (many(32), many(33), "check.http.headers"),
+        (value(4_096), value(4_097), "check.http.headers"),
+    ] {
+        assert_eq!(of_kind(within), Vec::<String>::new(), "{field}");
+        assert_eq!(of_kind(beyond), [field]);
+    }
+}
+
+#[test]
+fn tls_is_spoken_by_the_kinds_that_can() {
+    let kept = |kind: CheckKind, tls: Option<Tls>| {
+        let mut candidate = good();
+        candidate.checks = check(kind, None, None);
+        candidate.checks[0].1.tls = tls;
+        candidate.validate().unwrap().checks[0].tls.clone()
+    };
+    let named = Tls {
+        server_name: "svc.example".to_owned(),
+        ..Tls::default()
+    };
+    let grpc = CheckKind::Grpc {
+        target: None,
+        service: String::new(),
+    };
+    for kind in [grpc, tcp(), http("https://h")] {
+        assert_eq!(kept(kind, Some(named.clone())), Some(named.clone()));
+    }
+    assert_eq!(kept(tcp(), None), None);
+    assert_eq!(kept(http("https://h"), None), Some(Tls::default()));
+    assert_eq!(kept(http("http://h"), Some(named.clone())), None);
+    assert_eq!(kept(CheckKind::Standing, Some(named)), None);
+}
+
 fn with(change: impl FnOnce(&mut String, &mut Vec<(String, String)>, &mut String)) -> CheckKind {
     let mut kind = http("http://h");
     if let CheckKind::Http {
