@@ -83,7 +83,6 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Error> {
     clock::begin();
-    check::begin_tls().await?;
     let listener = listener.into();
     let stop = CancellationToken::new();
     let metrics = Metrics::default();
@@ -139,8 +138,11 @@ pub fn run(args: Args) -> ExitCode {
         config,
         process,
     } = args;
-    mizan::process::run("registry", listen, &process, |listener, shutdown| {
-        serve(listener, config, shutdown)
+    mizan::process::run("registry", listen, &process, async |listener, shutdown| {
+        // Not for those who serve a registry within: whether their environment's roots are for it, they
+        // know, and reading them takes time that a simulation cannot foresee.
+        check::begin_tls().await?;
+        serve(listener, config, shutdown).await
     })
 }
 

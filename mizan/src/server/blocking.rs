@@ -79,11 +79,13 @@ impl Blocking {
     }
 }
 
+/// By the runtime's clock: where that stands still, as in a simulation, nobody takes any time, however
+/// busy the machine is.
 fn timed<F: Future>(
     handler: Pin<&mut F>,
     context: &mut Context<'_>,
 ) -> (Poll<F::Output>, Duration) {
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     let polled = handler.poll(context);
     (polled, begun.elapsed())
 }
