@@ -49,5 +49,11 @@ interop:
 fuzz TARGET:
     cargo +nightly fuzz run {{TARGET}} -- -max_total_time=600 -max_len=4096
 
+# What takes longer than CI has: ten million calls, attacks by the clock, and twenty thousand simulated runs.
+nightly:
+    cargo run --release --locked -p mizan-bench -- soak
+    cargo run --release --locked -p e2e --bin attack -- --seconds 30 --judge-time
+    MIZAN_SIM_SEEDS=20000 cargo test --release -p sim --locked
+
 # What CI runs.
 verify: lint doc test

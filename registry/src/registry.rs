@@ -290,6 +290,11 @@ impl Registry {
         Subscription::new(self.clone(), services)
     }
 
+    /// Whether the log may tell one more thing of those that clients can have happen without end.
+    pub(crate) fn may_tell(&self) -> bool {
+        self.0.lines.may()
+    }
+
     /// Why what is registered cannot be made durable, while it cannot.
     pub(crate) fn trouble(&self) -> watch::Receiver<Option<String>> {
         let state = self.0.state.lock();

@@ -419,12 +419,21 @@ impl Server {
             }
             builder
         };
+        let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
+        #[cfg(feature = "compression")]
+        let (v1, v1alpha) = {
+            use tonic::codec::CompressionEncoding::{Gzip, Zstd};
+            (
+                v1.accept_compressed(Gzip).accept_compressed(Zstd),
+                v1alpha.accept_compressed(Gzip).accept_compressed(Zstd),
+            )
+        };
         // tonic's own fallback answers what no service has with UNIMPLEMENTED.
         let services = self
             .routes
             .clone()
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?)
+            .add_service(v1)
+            .add_service(v1alpha)
             .prepare()
             .into_axum_router();
         let services = self.layers.around(services);

@@ -300,6 +300,7 @@ async fn reflection_knows_healths_list() {
         message_request: Some(MessageRequest::FileContainingSymbol(symbol.to_owned())),
     });
     let answers = ServerReflectionClient::new(connection)
+        .send_compressed(Gzip)
         .server_reflection_info(tokio_stream::iter(asked))
         .await;
     let mut answers = answers.unwrap().into_inner();

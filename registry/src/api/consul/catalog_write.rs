@@ -159,7 +159,7 @@ impl Consul {
                     );
                     return Err(Refusal::new(StatusCode::CONFLICT, text));
                 }
-                if self.registry.deregister_node(&node).await? {
+                if self.registry.deregister_node(&node).await? && self.registry.may_tell() {
                     let services = instances.len();
                     tracing::warn!(%node, services, passing, "node deregistered with all that is on it");
                 }
