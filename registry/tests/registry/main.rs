@@ -14,7 +14,6 @@ mod lost;
 mod metrics;
 mod refusals;
 mod restarts;
-mod returning;
 mod support;
 mod target;
 mod tls;
