@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use mizan::{CallContext, Connection, Server, server::Http2};
+use mizan::{CallContext, Channel, Connection, Server, server::Http2};
 use mizan_contracts::registry::v1::{
     ListServicesRequest, registry_service_client::RegistryServiceClient,
     registry_service_server::RegistryServiceServer,
@@ -233,7 +233,10 @@ async fn compressed_calls_go_through_the_channel_and_a_bomb_does_not_burst() {
         served.serve(listener, std::future::pending()),
     ));
     for encoding in [Gzip, Zstd] {
-        let mut client = client(vec![address.clone()])
+        // Packing 64 MiB takes a slow machine its time.
+        let channel = Channel::builder("scripted").fixed(vec![address.clone()]);
+        let channel = channel.deadline(PATIENCE).connect().unwrap();
+        let mut client = RegistryServiceClient::new(channel)
             .send_compressed(encoding)
             .accept_compressed(encoding);
         let of = |bytes| ListServicesRequest {
