@@ -199,3 +199,62 @@ async fn write_group(
         .await
         .map_err(|error| (error, Arc::unwrap_or_clone(owners)))
 }
+
+#[cfg(test)]
+mod tests {
+    use store::rusqlite::Connection;
+
+    use super::*;
+    use crate::{
+        catalogue::{Bounds, Catalogue, Instance, Key, UnixMillis},
+        keep::open,
+    };
+
+    const NOW: UnixMillis = UnixMillis(5_000);
+
+    /// What is to be kept of an instance at this port.
+    fn at(port: u16) -> Vec<(Owner, Option<Stored>)> {
+        let mut catalogue = Catalogue::new(1, Bounds::default());
+        let instance = Instance {
+            node: "n".to_owned(),
+            instance_id: "a".to_owned(),
+            service: "s".to_owned(),
+            port,
+            ..Instance::default()
+        };
+        catalogue.register(instance, NOW).unwrap();
+        let owner = Owner::Instance(Key::new("n", "a"));
+        let stored = catalogue.stored(&owner);
+        vec![(owner, stored)]
+    }
+
+    #[tokio::test]
+    async fn what_is_noted_while_a_write_fails_is_newer_and_nothing_of_either_is_lost() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut kept = open(folder.path(), NOW, Metrics::default()).await.unwrap();
+        let other = Connection::open(folder.path().join("registry.db")).unwrap();
+        let rename = |from: &str, to: &str| {
+            let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+            other.execute_batch(&sql).unwrap();
+        };
+        rename("kept", "hidden");
+        let far = kept.first_revision + AHEAD;
+        kept.journal.note(at(1), far);
+        // Until it is on its way; that it failed is heard at the next `await`.
+        while !kept.journal.shared.waiting.lock().owners.is_empty() {
+            tokio::task::yield_now().await;
+        }
+        kept.journal.note(at(2), 1);
+        assert!(!kept.journal.pending().durable().await);
+        rename("hidden", "kept");
+        while !kept.journal.pending().durable().await {}
+        kept.journal.close().await;
+        let again = open(folder.path(), NOW, Metrics::default()).await.unwrap();
+        let stored = at(2).remove(0).1.unwrap();
+        assert_eq!(again.stored, [stored]);
+        assert!(
+            again.first_revision > far + AHEAD,
+            "what was reserved stays so"
+        );
+    }
+}
