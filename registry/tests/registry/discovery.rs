@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use mizan::{Server, args::ServerArgs};
 use mizan_contracts::registry::v1::{
-    DeregisterRequest, Instance, ListServicesRequest, NoCheck, health_check::Kind,
+    DeregisterRequest, Instance, InstanceFilter, ListServicesRequest, NoCheck,
+    WatchInstancesRequest, WatchInstancesResponse, health_check::Kind,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -243,4 +244,41 @@ async fn a_mizan_server_registers_passes_and_leaves_when_it_drains() {
     stop.cancel();
     watch.until(|message| message.instances.is_empty()).await;
     soon(serving).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_watch_with_a_filter_is_told_only_of_what_the_filter_keeps() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let tagged = |id: &str, tag: &str, port: u16| {
+        let standing = Some(Kind::None(NoCheck {}));
+        let mut instance = checked(id, port, standing, Duration::from_secs(3_600));
+        instance.tags = vec![tag.to_owned()];
+        instance
+    };
+    register(&mut client, tagged("kept", "blue", 1)).await;
+    let request = WatchInstancesRequest {
+        services: vec!["invoice".to_owned()],
+        filter: Some(InstanceFilter {
+            tags: vec!["blue".to_owned()],
+            ..InstanceFilter::default()
+        }),
+        ..WatchInstancesRequest::default()
+    };
+    let mut watch = Watch::ask(&mut client, request).await;
+    let ports = |answer: &WatchInstancesResponse| {
+        let ports = answer.instances.iter().map(|one| one.port);
+        ports.collect::<Vec<_>>()
+    };
+    assert_eq!(ports(&watch.next().await.unwrap()), [1]);
+    let mut all = Watch::open(&mut client, &["invoice"], false).await;
+    // Each is a change of the service, which others are told; none is one of what was asked for.
+    for (id, port) in [("other", 7), ("other", 8), ("another", 9)] {
+        register(&mut client, tagged(id, "green", port)).await;
+        all.until(|answer| ports(answer).contains(&u32::from(port)))
+            .await;
+    }
+    register(&mut client, tagged("kept", "blue", 2)).await;
+    assert_eq!(ports(&watch.next().await.unwrap()), [2]);
+    registry.stop().await;
 }
