@@ -81,9 +81,12 @@ fn says(answer: &mut Answering, registered: bool, superseded: bool) {
 }
 
 async fn until_it_is(server: &Running, status: &str) {
-    let status = format!(r#""status":"{status}""#);
+    until_it_says(server, &format!(r#""status":"{status}""#)).await;
+}
+
+async fn until_it_says(server: &Running, words: &str) {
     let is_so = async {
-        while !get(server, "/health").await.contains(&status) {
+        while !get(server, "/health").await.contains(words) {
             tokio::task::yield_now().await;
         }
     };
@@ -217,6 +220,7 @@ async fn a_registry_that_is_lost_or_silent_gives_way_to_the_next_one_after_a_pau
 
     // Refused: the pause is twice as long, and no shorter.
     call.refuse(6, &[]);
+    until_it_says(&server, &two.wire.authority).await;
     advance(PAUSE * 2 - Duration::from_millis(1)).await;
     is_not_asked(&mut one).await;
     advance(PAUSE * 2).await;
