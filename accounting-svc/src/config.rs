@@ -1,8 +1,8 @@
 //! Settings: flags, each with an environment variable.
 
-use std::{fmt, net::SocketAddr, path::PathBuf};
+use std::{fmt, path::PathBuf};
 
-use mizan::args::{ProcessArgs, ServerArgs};
+use mizan::args::{Listen, ProcessArgs, ServerArgs, local};
 use store::Location;
 
 use crate::store::{FILE, SCHEMA};
@@ -48,9 +48,9 @@ impl fmt::Debug for Config {
 /// All flags of the process.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
-    /// The address to listen on.
-    #[arg(long, env = "MIZAN_LISTEN", default_value_t = mizan::args::local(DEFAULT_PORT))]
-    pub listen: SocketAddr,
+    /// Where to listen: IP:PORT, or unix:PATH, a socket for the same user alone.
+    #[arg(long, env = "MIZAN_LISTEN", default_value_t = local(DEFAULT_PORT).into())]
+    pub listen: Listen,
 
     /// What the service needs.
     #[command(flatten)]

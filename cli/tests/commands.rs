@@ -94,3 +94,45 @@ fn up_says_in_one_line_why_it_cannot_start() {
     let line = stderr(&output);
     assert!(line.contains("cannot use the data directory"), "{line}");
 }
+
+#[tokio::test]
+async fn a_service_listens_on_a_unix_socket_that_is_its_users_alone_and_leaves_no_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use mizan_contracts::zakat::v1::{
+        ListPoliciesRequest, zakat_service_client::ZakatServiceClient,
+    };
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("zakat.sock");
+    let place = format!("unix:{}", path.display());
+    let mut serving = Command::new(env!("CARGO_BIN_EXE_mizan"))
+        .args(["zakat", "--listen", &place, "--stop-with-stdin"])
+        .args(["--log-format", "json"])
+        .stdin(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let channel = mizan::Channel::builder("zakat").fixed(vec![place]);
+    // It waits until somebody listens.
+    let channel = channel
+        .deadline(std::time::Duration::from_secs(60))
+        .connect()
+        .unwrap();
+    let mut zakat = ZakatServiceClient::new(channel);
+    let answer = zakat.list_policies(ListPoliciesRequest::default()).await;
+    assert!(!answer.unwrap().into_inner().policies.is_empty());
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    drop(serving.stdin.take());
+    assert!(serving.wait().unwrap().success());
+    assert!(!path.exists(), "the file is left behind");
+
+    let refused = mizan(&["zakat", "--listen", "localhost"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(
+        stderr(&refused).contains("nor unix:PATH"),
+        "{}",
+        stderr(&refused)
+    );
+}

@@ -1,8 +1,11 @@
 //! The settings that every Mizan process takes: flags, each with an environment variable.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
-use crate::connection::{Connector, Tcp};
+use crate::{
+    connection::{Connector, Tcp},
+    discover,
+};
 
 /// An hour: crashed instances on ports that nobody will use again do not pile up, and one that a person
 /// is looking into is still there.
@@ -154,6 +157,55 @@ pub enum LogFormat {
     Json,
     /// Text for people.
     Pretty,
+}
+
+/// Where a process listens: `IP:PORT`, or `unix:PATH` as in gRPC's names.
+///
+/// ```
+/// use mizan::args::{Listen, local};
+///
+/// assert_eq!("127.0.0.1:7001".parse(), Ok(Listen::Tcp(local(7001))));
+/// assert_eq!("unix:/run/a.sock".parse(), Ok(Listen::Unix("/run/a.sock".into())));
+/// assert!("localhost".parse::<Listen>().is_err());
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listen {
+    /// TCP; port 0 is any that is free.
+    Tcp(SocketAddr),
+    /// A Unix socket, for the same user alone (mode 0600).
+    Unix(PathBuf),
+}
+
+/// What was given is no place to listen at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("it is neither an IP address and a port, such as 127.0.0.1:7001, nor unix:PATH")]
+pub struct InvalidListen;
+
+impl FromStr for Listen {
+    type Err = InvalidListen;
+
+    fn from_str(text: &str) -> Result<Self, InvalidListen> {
+        match discover::unix_path(text) {
+            Some("") => Err(InvalidListen),
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => text.parse().map(Self::Tcp).map_err(|_| InvalidListen),
+        }
+    }
+}
+
+impl From<SocketAddr> for Listen {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
 }
 
 /// Where a server listens when nobody says.

@@ -6,7 +6,6 @@ use std::{
     fmt,
     future::Future,
     io::{self, Write as _},
-    net::SocketAddr,
     pin::Pin,
     process::ExitCode,
     task::{Context, Poll},
@@ -17,7 +16,11 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{net::TcpListener, signal::unix, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::{args::ProcessArgs, server::seldom::Seldom, telemetry};
+use crate::{
+    args::{Listen, ProcessArgs},
+    server::{Listener, Unix, seldom::Seldom},
+    telemetry,
+};
 
 /// Any error that ends a process.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -51,13 +54,13 @@ impl Future for Shutdown {
 
 /// Runs a server process to its end: starts logging and the runtime, listens, hands `serve` the
 /// listener and the shutdown, and says in one line on standard error why it failed, if it did.
-pub fn run<S, F, E>(name: &str, listen: SocketAddr, args: &ProcessArgs, serve: S) -> ExitCode
+pub fn run<S, F, E>(name: &str, listen: impl Into<Listen>, args: &ProcessArgs, serve: S) -> ExitCode
 where
-    S: FnOnce(TcpListener, Shutdown) -> F,
+    S: FnOnce(Listener, Shutdown) -> F,
     F: Future<Output = Result<(), E>>,
     E: Into<BoxError>,
 {
-    match start(listen, args, serve) {
+    match start(&listen.into(), args, serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(io::stderr(), "mizan {name}: {}", chain(&*error));
@@ -66,9 +69,9 @@ where
     }
 }
 
-fn start<S, F, E>(listen: SocketAddr, args: &ProcessArgs, serve: S) -> Result<(), BoxError>
+fn start<S, F, E>(listen: &Listen, args: &ProcessArgs, serve: S) -> Result<(), BoxError>
 where
-    S: FnOnce(TcpListener, Shutdown) -> F,
+    S: FnOnce(Listener, Shutdown) -> F,
     F: Future<Output = Result<(), E>>,
     E: Into<BoxError>,
 {
@@ -170,23 +173,31 @@ fn raise_open_files() {
     }
 }
 
-/// Why an address could not be listened on.
+/// Why nobody can listen there.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {cause}")]
+#[error("cannot listen on {listen}: {cause}")]
 pub struct BindError {
-    address: SocketAddr,
+    listen: Listen,
     cause: io::Error,
 }
 
-/// Listens on an address.
+/// Listens on an address, or on a Unix socket that only the same user may connect to.
 ///
 /// # Errors
-/// [`BindError`] names the address and the cause, such as a port in use.
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|cause| BindError { address, cause })
+/// [`BindError`] names the place and the cause, such as a port in use.
+pub async fn bind(listen: &Listen) -> Result<Listener, BindError> {
+    let bound = match listen {
+        Listen::Tcp(address) => TcpListener::bind(address).await.map(Listener::from),
+        Listen::Unix(path) => Unix::bind(path, OWNER_ONLY).map(Listener::from),
+    };
+    bound.map_err(|cause| BindError {
+        listen: listen.clone(),
+        cause,
+    })
 }
+
+/// Who may connect to a Unix socket of a process: its own user.
+const OWNER_ONLY: u32 = 0o600;
 
 /// An error and its causes in one line.
 #[must_use]

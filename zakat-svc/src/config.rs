@@ -1,8 +1,8 @@
 //! The flags of the service, each with an environment variable.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
-use mizan::args::{ProcessArgs, ServerArgs, local};
+use mizan::args::{Listen, ProcessArgs, ServerArgs, local};
 
 use crate::DEFAULT_PORT;
 
@@ -22,9 +22,9 @@ pub struct Config {
 /// What the process needs to know.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
-    /// The address to listen on.
-    #[arg(long, env = "MIZAN_LISTEN", default_value_t = local(DEFAULT_PORT))]
-    pub listen: SocketAddr,
+    /// Where to listen: IP:PORT, or unix:PATH, a socket for the same user alone.
+    #[arg(long, env = "MIZAN_LISTEN", default_value_t = local(DEFAULT_PORT).into())]
+    pub listen: Listen,
 
     /// What the service takes.
     #[command(flatten)]

@@ -31,6 +31,9 @@ use super::{
 /// Who is spoken to. Held by the connection and by each of its calls.
 #[derive(Debug)]
 pub(super) struct Peer {
+    /// What it was reached at.
+    pub(super) address: String,
+    /// What it is called in requests.
     pub(super) authority: Authority,
     pub(super) scheme: Scheme,
     pub(super) wire: Arc<Wire>,

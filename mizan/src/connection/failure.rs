@@ -35,7 +35,7 @@ impl SendError {
 
 pub(super) fn not_sent(peer: &Peer) -> SendError {
     let reason = peer.wire.reason().unwrap_or_default();
-    let message = format!("{}: {reason}", peer.authority);
+    let message = format!("{}: {reason}", peer.address);
     SendError::NotSent(status::refused(Code::Unavailable, "NOT_SENT", message))
 }
 
@@ -45,12 +45,12 @@ pub(super) fn classify(peer: &Peer, stream: u32, error: &h2::Error) -> SendError
         .reason()
         .filter(|_| error.is_reset() && error.is_remote());
     if reset == Some(Reason::REFUSED_STREAM) || peer.wire.excludes(stream) {
-        let message = format!("{}: {}", peer.authority, innermost(error));
+        let message = format!("{}: {}", peer.address, innermost(error));
         return SendError::RefusedUnseen(status::refused(Code::Unavailable, "NOT_SENT", message));
     }
     SendError::Unknown(match reset {
         Some(reason) => {
-            let message = format!("{}: {}", peer.authority, innermost(error));
+            let message = format!("{}: {}", peer.address, innermost(error));
             status::refused(code_of(reason), "STREAM_RESET", message)
         }
         // Our own library reset it, and only it: the connection goes on.
@@ -58,7 +58,7 @@ pub(super) fn classify(peer: &Peer, stream: u32, error: &h2::Error) -> SendError
             let reason = error.reason().unwrap_or(Reason::INTERNAL_ERROR);
             let message = format!(
                 "{}: its answer breaks HTTP/2, or has far too many headers: {}",
-                peer.authority,
+                peer.address,
                 reason.description()
             );
             status::refused(Code::Internal, "ANSWER_MALFORMED", message)
@@ -66,7 +66,7 @@ pub(super) fn classify(peer: &Peer, stream: u32, error: &h2::Error) -> SendError
         None => {
             // A timeout of keepalive, say, explains more than "broken pipe".
             let reason = peer.wire.reason().unwrap_or_else(|| innermost(error));
-            let message = format!("{}: {reason}", peer.authority);
+            let message = format!("{}: {reason}", peer.address);
             status::refused(Code::Unavailable, "CONNECTION_LOST", message)
         }
     })

@@ -47,13 +47,11 @@ pub(super) fn may_go(peer: &Peer, request: &Request<()>) -> Result<(), Status> {
     if size <= usize::try_from(max).unwrap_or(usize::MAX) {
         return Ok(());
     }
-    let authority = &peer.authority;
+    let address = &peer.address;
     Err(status::refused(
         Code::ResourceExhausted,
         "METADATA_TOO_LARGE",
-        format!(
-            "{authority} takes {max} bytes of request metadata, and this has {size}; send less"
-        ),
+        format!("{address} takes {max} bytes of request metadata, and this has {size}; send less"),
     ))
 }
 
@@ -65,19 +63,19 @@ pub(super) fn may_go(peer: &Peer, request: &Request<()>) -> Result<(), Status> {
 pub(super) fn may_come(peer: &Peer, fields: &mut HeaderMap, which: &str) -> Result<(), Status> {
     let (size, max) = (size(fields), peer.headers_max);
     if size > usize::try_from(max).unwrap_or(usize::MAX) {
-        let authority = &peer.authority;
+        let address = &peer.address;
         return Err(status::refused(
             Code::ResourceExhausted,
             "ANSWER_METADATA_TOO_LARGE",
             format!(
-                "{authority} answered with {size} bytes of {which}, at most {max} are allowed; \
+                "{address} answered with {size} bytes of {which}, at most {max} are allowed; \
                  raise headers_max, or send less there"
             ),
         ));
     }
     if has_broken_details(fields) {
         tracing::debug!(
-            instance = %peer.authority,
+            instance = %peer.address,
             "its {} are no base64, and are left out",
             Status::GRPC_STATUS_DETAILS
         );

@@ -54,6 +54,8 @@ use exchange::Peer;
 use keep_alive::CallCount;
 use wire::{Watched, Wire};
 
+use crate::discover::unix_path;
+
 /// An open HTTP/2 connection. Clones share it; it closes when all of them are gone and the calls it
 /// carries are over.
 #[derive(Clone)]
@@ -86,7 +88,7 @@ impl ConnectError {
 }
 
 impl Connection {
-    /// Connects to `authority`, a `host:port`, over TCP.
+    /// Connects to `authority`, a `host:port` over TCP, or a `unix:PATH`.
     ///
     /// # Errors
     /// [`ConnectError`] with the system's reason, or what else happened within `limit`.
@@ -98,7 +100,7 @@ impl Connection {
         Self::open_with(authority, &config, &Tcp).await
     }
 
-    /// Connects to `authority`, a `host:port`, with these settings, over this connector's streams.
+    /// Connects to `authority`, a `host:port` or `unix:PATH`, with these settings, over this connector's streams.
     ///
     /// # Errors
     /// [`ConnectError`] with the system's reason, or what else happened within the limit: a
@@ -138,9 +140,11 @@ impl Connection {
         wire: Wire,
     ) -> Result<Self, String> {
         let limit = config.connect_timeout;
-        let parsed: Authority = authority
-            .parse()
-            .map_err(|_| "not a HOST:PORT".to_owned())?;
+        let called = match unix_path(authority) {
+            Some(_) => OVER_UNIX,
+            None => authority,
+        };
+        let called: Authority = called.parse().map_err(|_| "not a HOST:PORT".to_owned())?;
         // One too far away to be said is an hour, the most that settings may ask for.
         let hour = Duration::from_secs(3600);
         let end = Instant::now() + limit.min(hour);
@@ -156,7 +160,8 @@ impl Connection {
             .map_err(|_| format!("timed out after {limit:?}"))?
             .map_err(|error| innermost(&error))?;
         let peer = Arc::new(Peer {
-            authority: parsed,
+            address: authority.to_owned(),
+            authority: called,
             scheme: connector.scheme(),
             wire: wire.clone(),
             headers_max: config.headers_max,
@@ -174,10 +179,10 @@ impl Connection {
         }
     }
 
-    /// The `host:port` it was opened to.
+    /// The `host:port` or `unix:PATH` it was opened to.
     #[must_use]
     pub fn authority(&self) -> &str {
-        self.shared.peer.authority.as_str()
+        &self.shared.peer.address
     }
 
     /// Whether the connection is gone, or going (the server sent GOAWAY): a call made now would not
@@ -289,6 +294,9 @@ impl Connection {
         Ok(self.exchange(slot, head, payload).await?.map(Body::new))
     }
 }
+
+/// The `:authority` of calls over a Unix socket, as other gRPC clients say it: a path is none.
+const OVER_UNIX: &str = "localhost";
 
 /// The most that the HTTP/2 library reads of headers, at least: what is above our own limit is read,
 /// and refused by us, so that one answer's size ends neither its connection nor says less than it could.

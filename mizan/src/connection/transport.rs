@@ -5,10 +5,11 @@ use std::{fmt, future::Future, io, pin::Pin, sync::Arc};
 use http::uri::Scheme;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
 };
 
 use super::eyeballs;
+use crate::discover::unix_path;
 
 /// A byte stream to an instance.
 pub trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -21,7 +22,7 @@ pub type Connecting<'a> = Pin<Box<dyn Future<Output = io::Result<Box<dyn Transpo
 /// Opens the byte streams on which connections speak HTTP/2: for TLS, for a proxy, for Unix
 /// sockets, for a simulated network in tests.
 pub trait Connector: fmt::Debug + Send + Sync {
-    /// Opens a stream to `authority`, a HOST:PORT. It is bounded by the caller:
+    /// Opens a stream to `authority`, a HOST:PORT or `unix:PATH`. It is bounded by the caller:
     /// [`Config::connect_timeout`](super::Config::connect_timeout) covers it too.
     fn connect<'a>(&'a self, authority: &'a str) -> Connecting<'a>;
 
@@ -41,15 +42,20 @@ impl<C: Connector + ?Sized> Connector for Arc<C> {
     }
 }
 
-/// Plain TCP, the default. Of a name with several addresses, whichever answers first is connected to
-/// (RFC 8305): one that swallows what is sent to it costs a quarter of a second. Small frames leave at once (`TCP_NODELAY`): a call must not wait for the
-/// acknowledgement of the one before.
+/// Plain TCP, the default, or a Unix socket for an authority `unix:PATH`. Of a name with several
+/// addresses, whichever answers first is connected to (RFC 8305): one that swallows what is sent to it
+/// costs a quarter of a second. Small frames leave at once (`TCP_NODELAY`): a call must not wait for
+/// the acknowledgement of the one before.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tcp;
 
 impl Connector for Tcp {
     fn connect<'a>(&'a self, authority: &'a str) -> Connecting<'a> {
         Box::pin(async move {
+            if let Some(path) = unix_path(authority) {
+                let stream: Box<dyn Transport> = Box::new(UnixStream::connect(path).await?);
+                return Ok(stream);
+            }
             let addresses = tokio::net::lookup_host(authority).await?;
             let stream = eyeballs::connect(addresses, TcpStream::connect).await?;
             stream.set_nodelay(true)?;

@@ -30,7 +30,7 @@ pub struct Endpoint {
     pub(crate) metadata: BTreeMap<String, String>,
 }
 
-/// What was given is not a HOST:PORT.
+/// What was given is neither a HOST:PORT nor a Unix socket.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{authority:?} is not a HOST:PORT: {rule}")]
 pub struct InvalidAuthority {
@@ -40,7 +40,8 @@ pub struct InvalidAuthority {
 
 impl Endpoint {
     /// At `authority`, a HOST:PORT: an IPv4 address, an IPv6 address in brackets or a DNS name, and
-    /// a port from 1. The weight is 1, the zone unknown, the metadata empty.
+    /// a port from 1; or at a Unix socket, `unix:PATH`. The weight is 1, the zone unknown, the metadata
+    /// empty.
     ///
     /// # Errors
     /// [`InvalidAuthority`] with the rule that is broken.
@@ -89,7 +90,7 @@ impl Endpoint {
         self
     }
 
-    /// HOST:PORT.
+    /// HOST:PORT, or `unix:PATH`.
     #[must_use]
     pub fn authority(&self) -> &str {
         &self.authority
@@ -136,7 +137,23 @@ pub(super) fn distinct(mut endpoints: Vec<Endpoint>) -> Vec<Endpoint> {
     endpoints
 }
 
+/// The path of a Unix socket, if that is what it names: `unix:PATH`, or `unix://` and a path from the
+/// root, as in gRPC's names.
+pub(crate) fn unix_path(authority: &str) -> Option<&str> {
+    let path = authority.strip_prefix("unix:")?;
+    Some(
+        path.strip_prefix("//")
+            .filter(|path| path.starts_with('/'))
+            .unwrap_or(path),
+    )
+}
+
 fn check(authority: &str) -> Result<(), &'static str> {
+    match unix_path(authority) {
+        Some("") => return Err("there is no path"),
+        Some(_) => return Ok(()),
+        None => {}
+    }
     let (host, port) = authority.rsplit_once(':').ok_or("there is no port")?;
     let digits = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
     match port.parse::<u16>() {
@@ -174,6 +191,16 @@ mod tests {
         for authority in ["10.0.0.1:1", "[::1]:65535", "a-b.c_d.example:80", "x.:443"] {
             assert_eq!(Endpoint::new(authority).unwrap().authority(), authority);
         }
+        for (socket, path) in [
+            ("unix:a.sock", "a.sock"),
+            ("unix:/a b", "/a b"),
+            ("unix:///a", "/a"),
+        ] {
+            assert_eq!(
+                unix_path(Endpoint::new(socket).unwrap().authority()),
+                Some(path)
+            );
+        }
         assert_eq!(authority("::1", 7), "[::1]:7");
         assert_eq!(authority("h", 7), "h:7");
         let at = Endpoint::at("::1".parse().unwrap(), 7);
@@ -190,6 +217,7 @@ mod tests {
             ("host:+80", "the port must be 1 to 65535"),
             ("host:65536", "the port must be 1 to 65535"),
             (":80", "there is no host"),
+            ("unix:", "there is no path"),
             ("::1:80", "an IPv6 address needs brackets"),
             ("[::1:80", "the bracket is not closed"),
             ("[host]:80", "what is in brackets must be an IPv6 address"),
@@ -215,7 +243,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics_and_what_is_taken_can_be_addressed(text in "\\PC{0,20}|[a-z\\[\\]:.0-9@-]{0,20}") {
-            if Endpoint::new(&*text).is_ok() {
+            if unix_path(&text).is_none() && Endpoint::new(&*text).is_ok() {
                 let parsed: http::uri::Authority = text.parse().unwrap();
                 prop_assert!(parsed.port_u16().is_some_and(|port| port > 0));
             }

@@ -34,6 +34,7 @@ pub use cache::Cached;
 #[cfg(feature = "dns")]
 pub use dns::{Dns, InvalidDns};
 use endpoint::distinct;
+pub(crate) use endpoint::unix_path;
 pub use endpoint::{Endpoint, InvalidAuthority, WEIGHT_MAX};
 pub use fixed::Fixed;
 #[cfg(feature = "registry")]

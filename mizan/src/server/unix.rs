@@ -1,20 +1,30 @@
 //! Unix sockets: for callers on the same machine, by the permissions of a file.
 
 use std::{
-    fs, io,
-    os::unix::{
-        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
-        net::UnixStream,
-    },
+    fs::{self, File, TryLockError},
+    io,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
+use rustix::{
+    io::{Errno, ioctl_fionbio},
+    net::{AddressFamily, SocketAddrUnix, SocketType, connect, socket},
+};
 use tokio::net::{UnixListener, UnixSocket};
 
 use super::listen::{Accept, Accepted, Accepting};
 
 /// How many connections may wait to be accepted, as for TCP.
 const BACKLOG: u32 = 1024;
+
+/// How long others who bind in the same folder are waited for: each takes well under a millisecond.
+const ALONE_WITHIN: Duration = Duration::from_secs(1);
+
+/// Before it is looked again.
+const ALONE_AGAIN: Duration = Duration::from_millis(2);
 
 /// A listening Unix socket. Handlers find tonic's `UdsConnectInfo` in the extensions of a request,
 /// with the process at the other end. The file is removed when this is dropped.
@@ -36,9 +46,11 @@ impl Unix {
     ///
     /// # Errors
     /// `AddrInUse` where somebody listens there, `AlreadyExists` where there is a file that is no
-    /// socket, or the system's.
+    /// socket, `ResourceBusy` where another process locks the folder for a second, or the system's.
     pub fn bind(path: impl Into<PathBuf>, mode: u32) -> io::Result<Self> {
         let path = path.into();
+        // Between here and `listen` another process would take the socket for one left behind.
+        let _alone = alone(&path)?;
         make_way(&path)?;
         let socket = UnixSocket::new_stream()?;
         socket.bind(&path)?;
@@ -81,6 +93,36 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((file.dev(), file.ino()))
 }
 
+/// Holds off others who bind in the same folder, until it is dropped. Nothing where a folder cannot
+/// be read or locked: then two that start in the same instant may take the place from each other.
+fn alone(path: &Path) -> io::Result<Option<File>> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let Ok(folder) = File::open(folder.unwrap_or(Path::new("."))) else {
+        return Ok(None);
+    };
+    let end = Instant::now() + ALONE_WITHIN;
+    loop {
+        match folder.try_lock() {
+            Ok(()) => return Ok(Some(folder)),
+            Err(TryLockError::Error(_)) => return Ok(None),
+            Err(TryLockError::WouldBlock) if Instant::now() >= end => {
+                let text = "another process holds the lock of its folder";
+                return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(ALONE_AGAIN),
+        }
+    }
+}
+
+/// Connects, to learn whether somebody listens, without waiting where too many wait already.
+fn knock(path: &Path) -> Result<(), Errno> {
+    let door = socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    ioctl_fionbio(&door, true)?;
+    connect(&door, &SocketAddrUnix::new(path)?)
+}
+
 /// Removes a socket to which nobody listens any more.
 fn make_way(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
@@ -92,10 +134,76 @@ fn make_way(path: &Path) -> io::Result<()> {
         }
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+    match knock(path) {
+        Err(Errno::CONNREFUSED) => fs::remove_file(path),
+        Err(Errno::NOENT) => Ok(()),
         // Full, or not for us: somebody listens.
-        Ok(_) | Err(_) => Err(io::ErrorKind::AddrInUse.into()),
+        Ok(()) | Err(_) => Err(io::ErrorKind::AddrInUse.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener as Plain;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_at_which_too_many_wait_is_in_use_and_nobody_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        let busy = UnixSocket::new_stream().unwrap();
+        busy.bind(&path).unwrap();
+        let busy = busy.listen(1).unwrap();
+        let mut waiting = Vec::new();
+        loop {
+            let door = socket(AddressFamily::UNIX, SocketType::STREAM, None).unwrap();
+            ioctl_fionbio(&door, true).unwrap();
+            let came = connect(&door, &SocketAddrUnix::new(&path).unwrap());
+            waiting.push(door);
+            if came.is_err() {
+                break;
+            }
+        }
+        let refused = Unix::bind(&path, 0o600).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        drop(busy);
+    }
+
+    #[test]
+    fn of_many_that_start_where_one_was_killed_one_listens_and_can_be_reached() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _entered = runtime.enter();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        for _ in 0..50 {
+            drop(Plain::bind(&path).unwrap());
+            let begin = std::sync::Barrier::new(4);
+            let bind = || {
+                let _entered = runtime.enter();
+                begin.wait();
+                Unix::bind(&path, 0o600)
+            };
+            let bound: Vec<_> = thread::scope(|scope| {
+                let threads: Vec<_> = (0..4).map(|_| scope.spawn(bind)).collect();
+                threads.into_iter().map(|t| t.join().unwrap()).collect()
+            });
+            assert_eq!(bound.iter().filter(|bound| bound.is_ok()).count(), 1);
+            std::os::unix::net::UnixStream::connect(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_folder_that_somebody_locks_is_waited_for_and_not_for_ever() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let _entered = runtime.enter();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.sock");
+        let held = File::open(folder.path()).unwrap();
+        held.lock().unwrap();
+        let refused = Unix::bind(&path, 0o600).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ResourceBusy);
+        drop(held);
+        Unix::bind(&path, 0o600).unwrap();
     }
 }

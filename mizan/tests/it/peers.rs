@@ -16,7 +16,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
 use mizan::{
-    CallContext, Server,
+    CallContext, Channel, Server,
     server::{Accepted, Limits, Services, Unix},
 };
 use tokio::{
@@ -150,6 +150,40 @@ async fn a_unix_socket_is_for_whom_its_permissions_say_and_a_stale_one_is_replac
     let refused = Unix::bind(&path, 0o600).unwrap_err();
     assert_eq!(refused.kind(), std::io::ErrorKind::AlreadyExists);
     assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+}
+
+#[tokio::test]
+async fn a_channel_calls_over_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a b.sock");
+    let (tell, mut told) = mpsc::channel(1);
+    let methods = Methods::new(move |request| {
+        let tell = tell.clone();
+        async move {
+            let context = request.extensions().get::<CallContext>().cloned().unwrap();
+            tell.send(context.authority().map(ToString::to_string))
+                .await
+                .unwrap();
+            ok()
+        }
+    });
+    let server = serve(
+        Server::builder("test"),
+        Unix::bind(&path, 0o600).unwrap(),
+        methods,
+    );
+    for target in ["unix:", "unix://"] {
+        let target = format!("{target}{}", path.display());
+        let channel = Channel::builder("test").fixed(vec![target.clone()]);
+        let channel = channel.connect().unwrap();
+        let request = Request::post("/test.Methods/Get").body(Body::empty());
+        let answer = channel.clone().oneshot(request.unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        // A path is no authority: other clients say the same.
+        assert_eq!(told.recv().await.unwrap().as_deref(), Some("localhost"));
+        assert_eq!(channel.stats().instances[0].authority, target);
+    }
+    server.stopped().await;
 }
 
 #[tokio::test]
