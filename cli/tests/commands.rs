@@ -114,8 +114,8 @@ async fn a_service_listens_on_a_unix_socket_that_is_its_users_alone_and_leaves_n
         .spawn()
         .unwrap();
     let channel = mizan::Channel::builder("zakat").fixed(vec![place]);
-    // It waits until somebody listens.
     let channel = channel
+        .wait_for_ready(true)
         .deadline(std::time::Duration::from_secs(60))
         .connect()
         .unwrap();

@@ -95,6 +95,10 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 
 /// Holds off others who bind in the same folder, until it is dropped. Nothing where a folder cannot
 /// be read or locked: then two that start in the same instant may take the place from each other.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the bind of a socket does not wait elsewhere, and so not long"
+)]
 fn alone(path: &Path) -> io::Result<Option<File>> {
     let folder = path
         .parent()
