@@ -41,6 +41,12 @@ fn assert_one_file(location: &Location) {
     }
 }
 
+/// A process that keeps its handles has no more of the file: who restores it may.
+fn assert_nobody_has_it(location: &Location) {
+    let lock = fs::File::open(beside(location, "-anchor")).unwrap();
+    assert!(lock.try_lock().is_ok(), "it is locked after its end");
+}
+
 #[tokio::test]
 async fn one_whole_file_is_left() {
     let place = file();
@@ -55,6 +61,7 @@ async fn one_whole_file_is_left() {
     let clone = store.clone();
     within(store.close()).await;
     assert_one_file(&place.location);
+    assert_nobody_has_it(&place.location);
     assert_eq!(alone(&place.location).await, all);
     put(&clone, "late").await.unwrap_err();
     within(clone.read(kit::Names)).await.unwrap_err();
@@ -210,6 +217,7 @@ async fn a_database_is_closed_too() {
     insert(database.clone()).await.unwrap();
     within(database.close()).await;
     assert_one_file(&place.location);
+    assert_nobody_has_it(&place.location);
     insert(database.clone()).await.unwrap_err();
     let read = database.read(|_| Ok::<_, Unavailable>(()));
     within(read).await.unwrap_err();

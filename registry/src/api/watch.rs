@@ -246,3 +246,36 @@ impl Stream for Merged {
         self.changes.poll_next_unpin(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_burst_the_first_change_is_told_at_once_and_the_rest_together() {
+        let at = |revision| Arc::new(Snapshot::empty("a", revision));
+        let (slot, slots) = watch::channel(at(1));
+        let wanted = Wanted {
+            view: View::All,
+            filter: Filter::default(),
+        };
+        let mut told = changes(slots, wanted, 0);
+        let began = Instant::now();
+        let mut next = async || {
+            let answer = told.next().await.unwrap();
+            (answer.snapshot.revision(View::All), began.elapsed())
+        };
+        assert_eq!(next().await, (1, Duration::ZERO));
+        slot.send_replace(at(2));
+        let more = async {
+            tokio::time::sleep(BURST / 2).await;
+            slot.send_replace(at(3));
+        };
+        let ((), answer) = tokio::join!(more, next());
+        assert_eq!(answer, (3, BURST));
+        // Quiet since then.
+        tokio::time::sleep(BURST).await;
+        slot.send_replace(at(4));
+        assert_eq!(next().await, (4, 2 * BURST));
+    }
+}
