@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr, sync::Arc, time::Du
 
 use crate::{
     connection::{Connector, Tcp},
-    discover,
+    discover::{self, Endpoint, InvalidAuthority},
 };
 
 /// An hour: crashed instances on ports that nobody will use again do not pile up, and one that a person
@@ -19,6 +19,7 @@ pub struct ServerArgs {
         long,
         env = "MIZAN_REGISTRY",
         value_delimiter = ',',
+        value_parser = registry,
         default_value = "127.0.0.1:8500"
     )]
     pub registry: Vec<String>,
@@ -67,6 +68,14 @@ pub struct ServerArgs {
     /// TCP, unless an embedder says otherwise.
     #[arg(skip = tcp())]
     pub connector: Arc<dyn Connector>,
+}
+
+/// A registry's HOST:PORT; empty for none.
+fn registry(text: &str) -> Result<String, InvalidAuthority> {
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    Ok(Endpoint::new(text)?.authority().to_owned())
 }
 
 fn tcp() -> Arc<dyn Connector> {

@@ -9,11 +9,16 @@ use std::{
     pin::Pin,
     process::ExitCode,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::{net::TcpListener, signal::unix, time::Instant};
+use tokio::{
+    net::TcpListener,
+    signal::unix,
+    time::{Instant, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -22,12 +27,16 @@ use crate::{
     telemetry,
 };
 
+/// Signals within this time are one request: far less than a person takes to ask again.
+const TOGETHER: Duration = Duration::from_millis(50);
+
 /// Any error that ends a process.
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Resolves when the process is asked to stop: SIGTERM, SIGINT, or the end of standard input when
 /// the process is to end with its supervisor. Who asks by a signal once more does not want to wait for
-/// the drain: the process ends at once, by 128 and the signal's number.
+/// the drain: the process ends at once, by 128 and the signal's number. Signals that come together are
+/// one request: `timeout`, say, sends one to the process and one to its group.
 pub struct Shutdown(Pin<Box<dyn Future<Output = ()> + Send>>);
 
 impl Shutdown {
@@ -116,6 +125,15 @@ fn asked_to_stop(with_stdin: bool) -> io::Result<Shutdown> {
             () = orphaned.cancelled() => tracing::info!("standard input closed, asked to stop"),
         }
         tokio::spawn(async move {
+            let together = async {
+                loop {
+                    tokio::select! {
+                        _ = terminate.recv() => {}
+                        _ = interrupt.recv() => {}
+                    }
+                }
+            };
+            let _: Result<(), _> = timeout(TOGETHER, together).await;
             let (signal, code) = tokio::select! {
                 _ = terminate.recv() => ("SIGTERM", 128 + 15),
                 _ = interrupt.recv() => ("SIGINT", 128 + 2),
@@ -213,8 +231,6 @@ pub fn chain(error: &(dyn Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -58,6 +58,22 @@ fn carry(mut call: Call, transport: &Queue<Unread>) {
     if thread_rng().gen_bool(0.25) {
         return;
     }
+    // Its body, which may be in another task's hands and outlive it.
+    let body = call.life.seat().map(|seat| {
+        thread::spawn(move || {
+            for _ in 0..2 {
+                seat.lend();
+                if !seat.resume() {
+                    return;
+                }
+            }
+        })
+    });
+    let read = thread_rng().gen_bool(0.5);
+    if let Some(body) = body.filter(|_| read) {
+        body.join().unwrap();
+    }
+    assert!(server.taken() <= PLACES);
     // Of a page: what came of its request.
     let received = Received::begin(&load);
     received.add(30);

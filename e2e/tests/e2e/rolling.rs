@@ -8,7 +8,8 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use ::mizan::Channel;
@@ -171,10 +172,18 @@ fn who_asks_twice_to_stop_does_not_wait_for_the_drain() {
         assert_eq!(&reading, b"HTTP/1.1 100");
         let mut process = registry.process.take().unwrap();
         let pid = Pid::from_child(&process);
+        // Together they are one request, as `timeout` makes it.
+        kill_process(pid, Signal::INT).unwrap();
         kill_process(pid, Signal::TERM).unwrap();
         registry
             .lines
             .wait_for(|line| line.contains("\"draining\""));
+        // The request still holds it up: nobody asked twice.
+        let again = Instant::now() + Duration::from_millis(200);
+        while Instant::now() < again {
+            assert_eq!(process.try_wait().unwrap(), None);
+            thread::park_timeout(Duration::from_millis(10));
+        }
         kill_process(pid, signal).unwrap();
         let code = process.wait().unwrap().code();
         assert_eq!(code, Some(128 + signal.as_raw()));

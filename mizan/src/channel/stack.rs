@@ -436,7 +436,7 @@ impl Call<'_> {
         let mut response = response;
         let early = not_yet(&mut response);
         let status = response.headers().get(Status::GRPC_STATUS);
-        let end = End::of_response(response.headers());
+        let end = self.unless_done(End::of_response(response.headers()));
         let code = status.map(|code| Code::from_bytes(code.as_bytes()));
         if code == Some(Code::Cancelled) && late.has_passed() {
             // The callee's clock was first.

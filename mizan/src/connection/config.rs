@@ -33,9 +33,11 @@ pub struct Config {
     /// How many bytes of one response may be on their way unread. 2 MiB by default, so that a
     /// single stream fills 1 Gbit/s over 16 ms; 65,535 bytes to 2 GiB less one, HTTP/2's bounds.
     pub stream_window: u32,
-    /// The same for all responses of the connection together. 64 MiB by default, so that 32 streams
-    /// that nobody reads leave room for others; at least twice `stream_window`, so that one cannot
-    /// take it whole, and 2 GiB less one at most.
+    /// The same for all responses of the connection together. 2 GiB less one by default, HTTP/2's most,
+    /// which a thousand streams do not fill: a response that its caller does not read holds its own
+    /// window and nothing of the others', as in gRPC's own clients. Less bounds what callers who do not
+    /// read can cost, and then their streams stop the others of the connection; at least twice
+    /// `stream_window`, so that one cannot take it whole.
     pub connection_window: u32,
     /// The most bytes of headers and of trailers that a response may have. 16 KiB by default, what
     /// most servers and proxies allow; at least 1 KiB, or no status would fit. A larger one is refused
@@ -60,7 +62,7 @@ impl Default for Config {
             keep_alive_timeout: Duration::from_secs(10),
             keep_alive_while_idle: true,
             stream_window: 2 << 20,
-            connection_window: 64 << 20,
+            connection_window: WINDOW_MAX,
             headers_max: 16 << 10,
             connections_max: 4,
             waiting_max: 10_000,

@@ -47,10 +47,16 @@ impl End {
     }
 
     /// The same of a call that must not be made twice: nothing is tried again, here or by the callers
-    /// above. What surely was not done stays as it is.
+    /// above. What surely was not done stays as it is, and so does what the callee itself says to try
+    /// again, by `grpc-retry-pushback-ms`. Its bare UNAVAILABLE says nothing of the kind, and may be
+    /// that of a proxy which lost the callee's answer.
     pub(crate) fn once(self) -> Self {
         let pushback = Pushback::Stop;
         match self {
+            Self::Failed {
+                pushback: Pushback::After(_),
+                ..
+            } => self,
             Self::Failed { code, .. } => Self::Failed { code, pushback },
             Self::TimedOut => Self::Failed {
                 code: Code::DeadlineExceeded,

@@ -31,6 +31,7 @@ use super::{
     connections::Connections,
     failures::Failures,
     layers::Wrapped,
+    lending::Lending,
     life::{ConnectionLoad, Life, Load, Received},
     limits::HandlerTimes,
     listen::ConnectInfo,
@@ -292,8 +293,8 @@ impl Calls {
         );
         let span = telemetry::recv(&path, &context.trace(), context.request_id());
         let mut record = Record::begin(&self.metrics, &self.failures, &path, span.clone(), now);
-        let request = record.counted(request);
         let Arrival { mut way, .. } = arrival;
+        let request = record.counted(Lending::of(request, way.life.seat()));
         if let Some(until) = callers {
             way.progress.until(until);
         }

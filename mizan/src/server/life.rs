@@ -8,6 +8,8 @@
 //!                └──────── dropped at any of them: all comes back ────────┘
 //! ```
 //!
+//! A call that waits for its client lends its place ([`Seat`]), and needs one again when more comes.
+//!
 //! Nothing here is given back by a call: [`Life`], [`Unread`] and [`Received`] give back what they hold when
 //! they are dropped, whoever drops them (the handler, the connection that ends, a task that is cut, a
 //! panic that unwinds). `tests/model.rs` proves it over random interleavings of threads.
@@ -259,6 +261,23 @@ impl ConnectionLoad {
         self.unread() >= self.unread_max
     }
 
+    /// Takes a place, if there is one, and if this connection may have it.
+    fn admit(&self) -> bool {
+        let server = &self.server;
+        let share = (server.places / SHARE).max(1);
+        let greedy = self.taken.load(Ordering::Relaxed) >= share;
+        let admitted = !(greedy && server.is_tight()) && server.admit();
+        if admitted {
+            self.taken.fetch_add(1, Ordering::Relaxed);
+        }
+        admitted
+    }
+
+    fn give_back(&self) {
+        self.taken.fetch_sub(1, Ordering::Relaxed);
+        self.server.give_back();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<Waker>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -277,13 +296,73 @@ pub(super) struct Life {
     place: Place,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Place {
     /// It needs none, or has given it back.
     None,
-    Taken,
+    Taken(Arc<Seat>),
     /// There was none.
     Missing,
+}
+
+/// The place of a call, which others may have while it waits for its client.
+#[derive(Debug)]
+pub(super) struct Seat {
+    connection: Arc<ConnectionLoad>,
+    state: AtomicUsize,
+}
+
+/// The call is in its place.
+const TAKEN: usize = 0;
+/// Others may have it.
+const LENT: usize = 1;
+/// It is given back, and needed no more.
+const LEFT: usize = 2;
+
+impl Seat {
+    fn take(connection: &Arc<ConnectionLoad>) -> Option<Arc<Self>> {
+        connection.admit().then(|| {
+            Arc::new(Self {
+                connection: Arc::clone(connection),
+                state: AtomicUsize::new(TAKEN),
+            })
+        })
+    }
+
+    /// Its call waits for its client: others may have the place.
+    pub(super) fn lend(&self) {
+        if self.goes(TAKEN, LENT) {
+            self.connection.give_back();
+        }
+    }
+
+    /// Its client goes on: the call is in a place again, unless there is none.
+    pub(super) fn resume(&self) -> bool {
+        if self.state.load(Ordering::Relaxed) != LENT {
+            return true;
+        }
+        if !self.connection.admit() {
+            return false;
+        }
+        if !self.goes(LENT, TAKEN) {
+            // Its answer began meanwhile, or somebody else resumed it.
+            self.connection.give_back();
+        }
+        true
+    }
+
+    fn leave(&self) {
+        if self.state.swap(LEFT, Ordering::Relaxed) == TAKEN {
+            self.connection.give_back();
+        }
+    }
+
+    fn goes(&self, from: usize, to: usize) -> bool {
+        let gone = self
+            .state
+            .compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+        gone.is_ok()
+    }
 }
 
 impl Life {
@@ -294,15 +373,7 @@ impl Life {
 
     /// A call arrives and takes a place, if there is one, and if its connection may have it.
     pub(super) fn counted(connection: &Arc<ConnectionLoad>) -> Self {
-        let server = &connection.server;
-        let share = (server.places / SHARE).max(1);
-        let greedy = connection.taken.load(Ordering::Relaxed) >= share;
-        let place = if !(greedy && server.is_tight()) && server.admit() {
-            connection.taken.fetch_add(1, Ordering::Relaxed);
-            Place::Taken
-        } else {
-            Place::Missing
-        };
+        let place = Seat::take(connection).map_or(Place::Missing, Place::Taken);
         Self::begin(connection, place)
     }
 
@@ -325,14 +396,21 @@ impl Life {
 
     /// Whether there was no place for it.
     pub(super) fn is_shed(&self) -> bool {
-        self.place == Place::Missing
+        matches!(self.place, Place::Missing)
+    }
+
+    /// Its place, if it has one.
+    pub(super) fn seat(&self) -> Option<Arc<Seat>> {
+        match &self.place {
+            Place::Taken(seat) => Some(Arc::clone(seat)),
+            Place::None | Place::Missing => None,
+        }
     }
 
     /// Its answer begins: another call may have its place.
     pub(super) fn answers(&mut self) {
-        if std::mem::replace(&mut self.place, Place::None) == Place::Taken {
-            self.connection.taken.fetch_sub(1, Ordering::Relaxed);
-            self.connection.server.give_back();
+        if let Place::Taken(seat) = std::mem::replace(&mut self.place, Place::None) {
+            seat.leave();
         }
     }
 

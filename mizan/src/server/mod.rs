@@ -25,6 +25,7 @@ mod frames;
 mod fullness;
 mod health;
 mod layers;
+mod lending;
 mod life;
 mod limits;
 mod list;

@@ -306,15 +306,24 @@ fn contract(level: Option<IdempotencyLevel>) -> Vec<u8> {
     FileDescriptorSet { file: vec![file] }.encode_to_vec()
 }
 
-/// Whether a call reaches more than once a server that always dies with it, or answers with this page.
-async fn made_twice(
-    page: Option<u16>,
-    with: impl FnOnce(ChannelBuilder) -> ChannelBuilder,
-) -> bool {
+/// What a call meets that may have been done.
+#[derive(Debug, Clone, Copy)]
+enum Met {
+    /// The server dies with it.
+    Death,
+    /// A proxy says so by a page of this status.
+    Page(u16),
+    /// A proxy says so in gRPC's own words, as Envoy does.
+    Unavailable,
+}
+
+/// Whether a call reaches more than once a server where it always meets this.
+async fn made_twice(met: Met, with: impl FnOnce(ChannelBuilder) -> ChannelBuilder) -> bool {
     let server = Wire::start(move |call| async move {
-        match page {
-            Some(status) => call.page(status),
-            None => {
+        match met {
+            Met::Page(status) => call.page(status),
+            Met::Unavailable => call.refuse(14, &[]),
+            Met::Death => {
                 call.cut();
                 // Dropped, it would be reset before.
                 std::future::pending().await
@@ -332,27 +341,45 @@ async fn made_twice(
 #[tokio::test]
 async fn a_call_that_may_have_been_done_is_made_twice_only_where_it_may_be() {
     use IdempotencyLevel::*;
-    for page in [None, Some(502), Some(503)] {
+    for met in [Met::Death, Met::Page(502), Met::Page(503), Met::Unavailable] {
         for once in [None, Some(IdempotencyUnknown)] {
             let contracts = contract(once);
-            let made = made_twice(page, |c| c.contracts(&contracts)).await;
-            assert!(!made, "{once:?}");
+            let made = made_twice(met, |c| c.contracts(&contracts)).await;
+            assert!(!made, "{met:?} {once:?}");
         }
         for often in [NoSideEffects, Idempotent] {
             let contracts = contract(Some(often));
-            let made = made_twice(page, |c| c.contracts(&contracts)).await;
-            assert!(made, "{often:?}");
+            let made = made_twice(met, |c| c.contracts(&contracts)).await;
+            assert!(made, "{met:?} {often:?}");
         }
-        assert!(made_twice(page, |c| c).await, "as documented");
-        assert!(!made_twice(page, |c| c.retry(Policy::never())).await);
+        assert!(made_twice(met, |c| c).await, "as documented");
+        assert!(!made_twice(met, |c| c.retry(Policy::never())).await);
         // What somebody chose goes before the contract.
         let silent = |c: ChannelBuilder| c.contracts(&contract(None));
-        assert!(made_twice(page, |c| silent(c).retry(Policy::default())).await);
+        assert!(made_twice(met, |c| silent(c).retry(Policy::default())).await);
         let config = r#"{"methodConfig": [{"name": [{}], "retryPolicy": {
             "maxAttempts": 5, "initialBackoff": "0.1s", "maxBackoff": "1s",
             "backoffMultiplier": 2, "retryableStatusCodes": ["UNAVAILABLE"]}}]}"#;
-        assert!(made_twice(page, |c| silent(c).service_config(config).unwrap()).await);
+        assert!(made_twice(met, |c| silent(c).service_config(config).unwrap()).await);
     }
+}
+
+#[tokio::test]
+async fn what_the_callee_says_to_try_again_is_made_again_whatever_the_contract_says() {
+    let server = Wire::start(|call| async move {
+        match call.number {
+            0 => call.refuse(14, &[("grpc-retry-pushback-ms", "1")]),
+            _ => call.ok(),
+        }
+    })
+    .await;
+    let channel = Channel::builder("scripted")
+        .fixed(vec![server.authority.clone()])
+        .contracts(&contract(None));
+    call(&Client::new(channel.connect().unwrap()))
+        .await
+        .unwrap();
+    assert_eq!(server.calls(), 2);
 }
 
 #[tokio::test]

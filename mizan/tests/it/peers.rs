@@ -152,6 +152,57 @@ async fn a_unix_socket_is_for_whom_its_permissions_say_and_a_stale_one_is_replac
     assert_eq!(std::fs::read(&path).unwrap(), b"mine");
 }
 
+/// Answers that nobody reads hold their own windows, however many there are, and nothing of others'.
+#[tokio::test]
+async fn responses_that_their_caller_does_not_read_hold_up_no_other_call() {
+    const UNREAD: usize = 40;
+    const WINDOW: usize = 2 << 20;
+    let sent: Arc<[AtomicUsize; UNREAD]> = Arc::new(std::array::from_fn(|_| AtomicUsize::new(0)));
+    let (counted, streams) = (sent.clone(), AtomicUsize::new(0));
+    let methods = Methods::new(move |request| {
+        if request.uri().path() == "/test.Methods/Get" {
+            return Box::pin(std::future::ready(ok())) as kit::Answer;
+        }
+        let (sent, stream) = (counted.clone(), streams.fetch_add(1, Ordering::SeqCst));
+        let parts = futures_util::stream::repeat_with(move || {
+            let part = Bytes::from_static(&[0; 64 << 10]);
+            sent[stream].fetch_add(part.len(), Ordering::SeqCst);
+            Ok::<_, Status>(http_body::Frame::data(part))
+        });
+        let body = Body::new(http_body_util::StreamBody::new(parts));
+        let response = Response::builder().header("content-type", "application/grpc");
+        Box::pin(std::future::ready(response.body(body).unwrap()))
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = serve(Server::builder("test"), listener, methods);
+    let channel = Channel::builder("test").fixed(vec![address]);
+    let channel = channel.connect().unwrap();
+    let call = async |method: &str| {
+        let request = Request::post(format!("/test.Methods/{method}"));
+        let request = request.header("content-type", "application/grpc");
+        let request = request.body(Body::empty()).unwrap();
+        channel.clone().oneshot(request).await.unwrap()
+    };
+    let mut unread = Vec::new();
+    for _ in 0..UNREAD {
+        unread.push(call("Endless").await);
+    }
+    // Each has all that its own window takes, which is more than 64 MiB together.
+    let full = async {
+        while sent.iter().any(|sent| sent.load(Ordering::SeqCst) < WINDOW) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), full)
+        .await
+        .expect("those before hold the windows of those after");
+    let answer = call("Get").await;
+    assert_eq!(answer.headers()["grpc-status"], "0");
+    drop((answer, unread, channel));
+    server.stopped().await;
+}
+
 #[tokio::test]
 async fn a_channel_calls_over_a_unix_socket() {
     let folder = tempfile::tempdir().unwrap();

@@ -113,8 +113,11 @@ impl Networks {
 
     /// What forbids a check to go there. An IPv4 address in IPv6 clothes is taken for what it is.
     fn judge(&self, ip: IpAddr) -> Result<(), Forbidden> {
-        let ip = ip.to_canonical();
-        let within = |networks: &[IpNet]| networks.iter().any(|network| network.contains(&ip));
+        let (said, ip) = (ip.to_canonical(), unclothed(ip));
+        let within = |networks: &[IpNet]| {
+            let holds = |network: &IpNet| network.contains(&said) || network.contains(&ip);
+            networks.iter().any(holds)
+        };
         if within(&self.further) || within(&self.allowed) {
             Ok(())
         } else if !self.allowed.is_empty() {
@@ -200,6 +203,22 @@ impl Networks {
     }
 }
 
+/// The IPv4 address that an IPv6 address leads to: mapped or compatible (RFC 4291, 2.5.5), by NAT64
+/// (RFC 6052 and 8215), by 6to4 (RFC 3056). Any other is itself.
+fn unclothed(ip: IpAddr) -> IpAddr {
+    let IpAddr::V6(v6) = ip.to_canonical() else {
+        return ip.to_canonical();
+    };
+    let [a, b, c, d, e, f, high, low] = v6.segments();
+    let (high, low) = match [a, b, c, d, e, f] {
+        [0, 0, 0, 0, 0, 0] if high > 0 => (high, low),
+        [0x64, 0xff9b, 0, 0, 0, 0] | [0x64, 0xff9b, 1, ..] => (high, low),
+        [0x2002, high, low, ..] => (high, low),
+        _ => return v6.into(),
+    };
+    Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)).into()
+}
+
 /// Whether an address is the machine's own: link-local, or what a cloud tells it about itself.
 fn is_local(ip: IpAddr) -> bool {
     let known = METADATA.iter().any(|known| known.parse() == Ok(ip));
@@ -264,6 +283,10 @@ mod tests {
             "169.254.169.254",
             "169.254.0.1",
             "::ffff:169.254.169.254",
+            "::169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "64:ff9b:1::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
             "fe80::1",
             "febf::1",
             "fd00:ec2::254",

@@ -52,6 +52,10 @@ struct Waiting {
     owners: HashMap<Owner, Option<Stored>>,
     reserve: Option<u64>,
     callers: Vec<oneshot::Sender<bool>>,
+    /// The group that gathers now.
+    group: u64,
+    /// Of what was registered and is not known to be durable: the last group that it may be in.
+    unsure: HashMap<Owner, u64>,
 }
 
 /// A change on its way to the disk: resolves to whether it is durable.
@@ -120,6 +124,19 @@ impl Journal {
         self.shared.wake.notify_one();
     }
 
+    /// What this owner registered was changed, and noted: it is not known to be durable until the
+    /// group that gathers now is.
+    pub(crate) fn registered(&self, owner: Owner) {
+        let mut waiting = self.shared.waiting.lock();
+        let group = waiting.group;
+        waiting.unsure.insert(owner, group);
+    }
+
+    /// Whether what this owner registered is durable, whatever else waits to be written.
+    pub(crate) fn is_durable(&self, owner: &Owner) -> bool {
+        !self.shared.waiting.lock().unsure.contains_key(owner)
+    }
+
     /// Resolves when everything that was noted so far is durable.
     pub(crate) fn pending(&self) -> Pending {
         let (caller, written) = oneshot::channel();
@@ -133,14 +150,24 @@ async fn write_all(shared: Arc<Shared>, database: Database, metrics: Metrics) {
     let mut said: Option<Instant> = None;
     loop {
         shared.wake.notified().await;
-        let Waiting {
-            owners,
-            reserve,
-            callers,
-        } = std::mem::take(&mut *shared.waiting.lock());
+        let (owners, reserve, callers, group) = {
+            let mut waiting = shared.waiting.lock();
+            let group = waiting.group;
+            waiting.group += 1;
+            (
+                std::mem::take(&mut waiting.owners),
+                waiting.reserve.take(),
+                std::mem::take(&mut waiting.callers),
+                group,
+            )
+        };
         let (began, idle) = (Instant::now(), owners.is_empty() && reserve.is_none());
         let written = write_group(&database, owners, reserve).await;
         let done = written.is_ok();
+        if done {
+            let mut waiting = shared.waiting.lock();
+            waiting.unsure.retain(|_, last| *last > group);
+        }
         if done && !idle {
             metrics.stored(began.elapsed());
             if shared.trouble.send_replace(None).is_some() {

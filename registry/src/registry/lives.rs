@@ -6,8 +6,9 @@ use tokio::sync::Notify;
 
 use super::{Refused, Registry, durable};
 use crate::{
-    catalogue::{Beat, Before, Entry, Instance, Key, NotRegistered, Removal, StreamId},
+    catalogue::{Beat, Before, Entry, Instance, Key, NotRegistered, Owner, Removal, StreamId},
     clock,
+    keep::Pending,
 };
 
 /// A heartbeat stream. Forgotten when dropped.
@@ -72,10 +73,10 @@ impl Registry {
             let mut state = self.0.state.lock();
             let before = state.catalogue.held(&key);
             // The same once more is nothing to write.
-            if !before
+            let same = before
                 .as_ref()
-                .is_some_and(|before| before.is(&instance, life))
-            {
+                .is_some_and(|before| before.is(&instance, life));
+            if !same {
                 state.writable()?;
             }
             let registered = state.catalogue.register_as(instance, life, clock::now());
@@ -84,7 +85,18 @@ impl Registry {
                 NotRegistered::Held(held) => Refused::Held(held),
             })?;
             self.carry_out(&mut state, effects);
-            (entry, before, state.pending())
+            let owner = Owner::Instance(key.clone());
+            let pending = match &state.journal {
+                None => Pending::nothing(),
+                Some(journal) if same && journal.is_durable(&owner) => Pending::nothing(),
+                Some(journal) => {
+                    if !same {
+                        journal.registered(owner);
+                    }
+                    journal.pending()
+                }
+            };
+            (entry, before, pending)
         };
         let answer = durable(pending, Arc::clone(&entry)).await;
         if answer.is_err() {

@@ -1,5 +1,7 @@
 //! Connections of a server, by a client that speaks HTTP/2 frame by frame or goes silent.
 
+mod full;
+
 use std::{
     io,
     pin::Pin,
@@ -127,6 +129,10 @@ mod frame {
     }
 
     pub(super) fn call_of(path: &str, stream: u32, ends: bool) -> Vec<u8> {
+        call_with(path, stream, ends, &[])
+    }
+
+    pub(super) fn call_with(path: &str, stream: u32, ends: bool, more: &[(&str, &str)]) -> Vec<u8> {
         // POST and http by their numbers in HPACK's table, the rest spelt out.
         let mut block = vec![0x83, 0x86];
         for (name, value) in [
@@ -141,6 +147,13 @@ mod frame {
             }
             block.push(u8::try_from(value.len()).unwrap());
             block.extend(value.as_bytes());
+        }
+        for (name, value) in more {
+            block.push(0);
+            for text in [name, value] {
+                block.push(u8::try_from(text.len()).unwrap());
+                block.extend(text.as_bytes());
+            }
         }
         const END_STREAM: u8 = 1;
         const END_HEADERS: u8 = 4;
@@ -485,90 +498,4 @@ async fn headers_byte_by_byte_are_as_late() {
     let took = took(carried).await;
     assert!(took <= Duration::from_secs(12), "{took:?}");
     trickle.abort();
-}
-
-/// A listener to which clients come as a test says.
-#[derive(Debug)]
-struct Doors(tokio::sync::Mutex<tokio::sync::mpsc::UnboundedReceiver<DuplexStream>>);
-
-impl crate::server::Accept for Doors {
-    fn accept(&self) -> crate::server::Accepting<'_> {
-        Box::pin(async move {
-            match self.0.lock().await.recv().await {
-                Some(stream) => Ok(Accepted::new(stream)),
-                None => std::future::pending().await,
-            }
-        })
-    }
-}
-
-/// A server that takes so many connections, answers "/t" at once and "/hold" never; and how clients come
-/// to it.
-fn full_at(max: usize) -> (impl Fn(Vec<u8>) -> DuplexStream, Arc<Calls>, impl Drop) {
-    let limits = Limits {
-        connections_max: max,
-        ..Limits::default()
-    };
-    let services = axum::Router::new()
-        .route("/hold", axum::routing::post(std::future::pending::<()>))
-        .fallback(|| std::future::ready(()));
-    let closing = CancellationToken::new();
-    let calls = Arc::new(calls(services, &limits, &closing));
-    let (door, doors) = tokio::sync::mpsc::unbounded_channel();
-    let listener = Listener::new(Doors(tokio::sync::Mutex::new(doors)));
-    let accepting = accept(listener, calls.clone(), Settings::of(limits), closing);
-    let accepting = tokio_util::task::AbortOnDropHandle::new(tokio::spawn(accepting));
-    let come = move |bytes: Vec<u8>| {
-        let (client, server) = duplex(1 << 20);
-        door.send(server).unwrap();
-        let (reading, mut writing) = tokio::io::split(client);
-        // There is room for all of it.
-        let said = futures_util::FutureExt::now_or_never(writing.write_all(&bytes));
-        said.unwrap().unwrap();
-        reading.unsplit(writing)
-    };
-    (come, calls, accepting)
-}
-
-fn asks(path: &str) -> Vec<u8> {
-    [
-        frame::preface(),
-        frame::acknowledged(),
-        frame::call_of(path, 1, true),
-    ]
-    .concat()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_burst_of_newcomers_is_served_by_a_full_server_whose_clients_are_idle_and_silent() {
-    const MAX: usize = 100;
-    let (come, calls, _accepting) = full_at(MAX);
-    let _idle: Vec<_> = (0..MAX).map(|_| come(frame::preface())).collect();
-    sleep(Duration::from_millis(100)).await;
-    assert_eq!(calls.load().connections(), MAX);
-    // At once, and more than may be above the bound while others leave.
-    for burst in [40, LEAVING_MAX + 20] {
-        let mut newcomers: Vec<_> = (0..burst).map(|_| come(asks("/t"))).collect();
-        for newcomer in &mut newcomers {
-            assert_eq!(answer(newcomer).await.0, frame::HEADERS);
-        }
-        sleep(Duration::from_secs(2)).await;
-        assert!(calls.load().connections() <= MAX);
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn where_each_connection_carries_a_call_a_newcomer_is_told_at_once() {
-    let (come, calls, _accepting) = full_at(20);
-    let mut busy: Vec<_> = (0..20).map(|_| come(asks("/hold"))).collect();
-    sleep(Duration::from_millis(100)).await;
-    assert_eq!(calls.load().calls(), 20);
-    let (start, mut newcomer) = (Instant::now(), come(asks("/t")));
-    let mut heard = Vec::new();
-    let _ = newcomer.read_to_end(&mut heard).await;
-    assert!(heard.is_empty() && start.elapsed() < Duration::from_millis(100));
-    // One goes, and there is room again.
-    drop(busy.pop());
-    sleep(Duration::from_millis(100)).await;
-    assert_eq!(answer(&mut come(asks("/t"))).await.0, frame::HEADERS);
 }

@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{body::Body, server::NamedService};
 use tower::Service;
 
-type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+pub(super) type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
 /// A service without a contract.
 #[derive(Clone)]

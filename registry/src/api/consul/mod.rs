@@ -44,7 +44,7 @@ use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{ACCEPT, AGE, ALLOW},
 };
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use tokio::sync::Semaphore;
 
 use self::{query::Query, refusal::Refusal, route::Route, turns::Turns};
@@ -114,11 +114,7 @@ impl Consul {
             Limited::new(body, BODY_BYTES_MAX)
                 .collect()
                 .await
-                .map_err(|_| {
-                    let text =
-                        format!("the body cannot be read, or is over {BODY_BYTES_MAX} bytes");
-                    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text)
-                })?
+                .map_err(|error| unread(&*error))?
                 .to_bytes()
         } else {
             Default::default()
@@ -184,6 +180,16 @@ fn cached(mut response: Response<Body>, query: &Query) -> Response<Body> {
         headers.insert(AGE, HeaderValue::from_static("0"));
     }
     response
+}
+
+/// Why a body is not there: it is too large, or it broke off, or it is no body of HTTP.
+fn unread(error: &(dyn std::error::Error + 'static)) -> Refusal {
+    if error.is::<LengthLimitError>() {
+        let text = format!("the body is over {BODY_BYTES_MAX} bytes");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, text)
+    } else {
+        Refusal::new(StatusCode::BAD_REQUEST, "the body cannot be read")
+    }
 }
 
 fn allow(mut response: Response<Body>, method: &Method) -> Response<Body> {
