@@ -50,8 +50,19 @@ fn connection(server: &Arc<Load>) -> Arc<ConnectionLoad> {
     Arc::new(ConnectionLoad::new(Arc::clone(server), UNREAD_MAX))
 }
 
+/// A body that is read; waited for when it is dropped.
+struct Reading(Option<thread::JoinHandle<()>>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(reading) = self.0.take() {
+            reading.join().unwrap();
+        }
+    }
+}
+
 /// What a task does with a call; at any step it may be cut, by a client's reset say.
-fn carry(mut call: Call, transport: &Queue<Unread>) {
+fn carry(call: Call, transport: &Queue<Unread>) {
     let load = Arc::clone(call.life.connection());
     let server = Arc::clone(load.server());
     assert!(server.taken() <= PLACES);
@@ -59,7 +70,8 @@ fn carry(mut call: Call, transport: &Queue<Unread>) {
         return;
     }
     // Its body, which may be in another task's hands and outlive it.
-    let body = call.life.seat().map(|seat| {
+    let seat = call.life.seat();
+    let body = Reading(seat.map(|seat| {
         thread::spawn(move || {
             for _ in 0..2 {
                 seat.lend();
@@ -68,10 +80,11 @@ fn carry(mut call: Call, transport: &Queue<Unread>) {
                 }
             }
         })
-    });
-    let read = thread_rng().gen_bool(0.5);
-    if let Some(body) = body.filter(|_| read) {
-        body.join().unwrap();
+    }));
+    // Dropped first, so that the call ends while its body is still read.
+    let mut call = call;
+    if thread_rng().gen_bool(0.5) {
+        drop(body);
     }
     assert!(server.taken() <= PLACES);
     // Of a page: what came of its request.

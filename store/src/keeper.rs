@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -41,6 +42,8 @@ const RARELY: Duration = Duration::from_secs(5);
 pub(crate) struct Keeper {
     connection: Connection,
     path: PathBuf,
+    /// Device and number of the file, by which it is known to be still the one at the path.
+    file: (u64, u64),
     anchor: Arc<Anchor>,
     /// What is known of the file; nothing for a file of an earlier version that may only be read.
     known: Option<Known>,
@@ -62,6 +65,7 @@ impl Keeper {
         }
         let anchor = Anchor::hold(path, |anchor| check::run(path, anchor))?;
         make(path).map_err(|e| OpenError::folder(path, e))?;
+        let file = identity(path).map_err(|e| OpenError::folder(path, e))?;
         let failed = |error: rusqlite::Error| OpenError::file(path, &error);
         let mut connection = open::writable(path).map_err(failed)?;
         let begun = stamp::begin(&connection, &stamp::kind(path)).map_err(failed)?;
@@ -82,6 +86,7 @@ impl Keeper {
         let mut keeper = Self {
             connection,
             path: path.to_owned(),
+            file,
             anchor: Arc::clone(&anchor),
             known,
             log,
@@ -116,6 +121,7 @@ impl Keeper {
         } else {
             None
         };
+        self.is_there()?;
         execute(&self.connection, "COMMIT")?;
         self.behind |= changed;
         if let (Some(commit), Some(known)) = (commit, &mut self.known) {
@@ -188,6 +194,19 @@ impl Keeper {
 
     /// Copies what is in the log into the file, without making anybody wait. Says whether that is
     /// all of it; then the file is whole without its log, and the anchor says so.
+    /// Whether the open file is still the one at its path: what is written to one that was removed or
+    /// replaced is gone with the process.
+    fn is_there(&self) -> Result<(), Unavailable> {
+        if identity(&self.path).is_ok_and(|file| file == self.file) {
+            return Ok(());
+        }
+        let path = self.path.display();
+        Err(Unavailable::damaged(format!(
+            "{path} was removed or replaced while it is in use: stop this process, and restore a backup \
+             (`mizan restore`)"
+        )))
+    }
+
     fn copy_log(&mut self) -> bool {
         match self.try_to_copy_log() {
             Ok(complete) => {
@@ -252,6 +271,11 @@ fn know(path: &Path, anchor: &Anchor, stamp: stamp::Stamp) -> Result<Known, Open
             Ok(held)
         }
     }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let file = std::fs::metadata(path)?;
+    Ok((file.dev(), file.ino()))
 }
 
 /// Makes a new file for its owner alone; SQLite gives its companions the same mode.

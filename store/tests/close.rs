@@ -281,3 +281,24 @@ async fn a_commit_that_is_refused_is_not_acknowledged() {
     assert_eq!(within(after).await.unwrap(), 1);
     within(database.close()).await;
 }
+
+/// A process goes on with a file that is no longer there, and nobody would find what it writes.
+#[tokio::test]
+async fn nothing_is_acknowledged_into_a_file_that_was_removed_or_replaced() {
+    let place = file();
+    let store: Store<Items> = open(&place.location).await;
+    put(&store, "before").await.unwrap();
+    let (here, aside) = (path(&place.location), beside(&place.location, "-aside"));
+    fs::rename(here, &aside).unwrap();
+    let refused = put(&store, "gone").await.unwrap_err();
+    let why = std::error::Error::source(&refused).unwrap().to_string();
+    assert!(why.contains("removed or replaced"), "{why}");
+    fs::copy(&aside, here).unwrap();
+    put(&store, "replaced").await.unwrap_err();
+    fs::rename(&aside, here).unwrap();
+    put(&store, "after").await.unwrap();
+    assert_eq!(
+        names(&store).await,
+        ["after", "before"].map(str::to_owned).into()
+    );
+}

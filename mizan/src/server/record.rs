@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::Duration,
@@ -37,8 +37,16 @@ pub(super) struct Record {
     /// How often the handler kept its thread for too long.
     blocked: u64,
     sent: MessageBytes,
-    rcvd: Arc<AtomicU64>,
+    rcvd: Arc<Came>,
     span: Span,
+}
+
+/// What came of a request's body.
+#[derive(Debug, Default)]
+struct Came {
+    bytes: AtomicU64,
+    /// Whether it broke off: its client left, or sent what is no body.
+    broke: AtomicBool,
 }
 
 impl Record {
@@ -77,7 +85,7 @@ impl Record {
             axum::body::Body::new(Counted {
                 inner,
                 bytes: MessageBytes::default(),
-                total: self.rcvd.clone(),
+                came: self.rcvd.clone(),
             })
         })
     }
@@ -134,12 +142,21 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         let took = self.begun.elapsed();
+        // What a handler says of a request that broke off is about its client, who hears none of it.
+        if self.rcvd.broke.load(Relaxed) && is_failure(self.code) {
+            self.code = Code::Cancelled;
+        }
         let method = self.method.take().unwrap_or_else(|| {
             let other = self.metrics.other();
             other.started();
             other
         });
-        method.ended(self.code, took, self.sent.total(), self.rcvd.load(Relaxed));
+        method.ended(
+            self.code,
+            took,
+            self.sent.total(),
+            self.rcvd.bytes.load(Relaxed),
+        );
         method.blocked(self.blocked);
         telemetry::ended(&self.span, self.code);
         let told = if is_failure(self.code) {
@@ -182,7 +199,7 @@ pub(super) fn code_of(headers: &HeaderMap) -> Option<Code> {
 struct Counted<B> {
     inner: B,
     bytes: MessageBytes,
-    total: Arc<AtomicU64>,
+    came: Arc<Came>,
 }
 
 impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Counted<B> {
@@ -195,11 +212,15 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Counted<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = &mut *self;
         let polled = Pin::new(&mut this.inner).poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &polled
-            && let Some(data) = frame.data_ref()
-        {
-            this.bytes.feed(data);
-            this.total.store(this.bytes.total(), Relaxed);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(data) = frame.data_ref() {
+                    this.bytes.feed(data);
+                    this.came.bytes.store(this.bytes.total(), Relaxed);
+                }
+            }
+            Poll::Ready(Some(Err(_))) => this.came.broke.store(true, Relaxed),
+            Poll::Ready(None) | Poll::Pending => {}
         }
         polled
     }
@@ -210,5 +231,36 @@ impl<B: http_body::Body<Data = Bytes> + Unpin> http_body::Body for Counted<B> {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::{BodyExt as _, StreamBody};
+
+    use super::*;
+    use crate::telemetry::metrics::{Format, Registry};
+
+    #[tokio::test]
+    async fn a_request_that_breaks_off_is_a_client_that_left_whatever_its_handler_says() {
+        let registry = Registry::new();
+        let metrics = registry.server();
+        for (breaks, code) in [(true, "CANCELLED"), (false, "UNKNOWN")] {
+            let failures = Arc::new(Failures::default());
+            let now = Instant::now();
+            let mut record = Record::begin(&metrics, &failures, "/a.A/Put", Span::none(), now);
+            let part = Ok(Frame::data(Bytes::from_static(b"part")));
+            let broken = Err(std::io::Error::other("reset by peer"));
+            let parts = [part].into_iter().chain(breaks.then_some(broken));
+            let body = StreamBody::new(tokio_stream::iter(parts));
+            let mut body = record.counted(Request::new(body)).into_body();
+            while let Some(Ok(_)) = body.frame().await {}
+            let mut answer = HeaderMap::new();
+            answer.insert(Status::GRPC_STATUS, http::HeaderValue::from_static("2"));
+            record.answered("/a.A/Put", &answer);
+            drop(record);
+            let page = registry.render(Format::Prometheus);
+            assert!(page.contains(&format!("\"{code}\"")), "{code}: {page}");
+        }
     }
 }

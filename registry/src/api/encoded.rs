@@ -83,7 +83,7 @@ impl Service<http::Request<Body>> for Server {
             WATCH => async move {
                 let mut watched = None;
                 let watch = service_fn(|request: Request<WatchInstancesRequest>| {
-                    let watch = api.watch(request.into_inner());
+                    let watch = api.watch(request);
                     ready(watch.map(|answers| {
                         watched = Some(answers);
                         Response::new(stream::empty())

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     future::ready,
-    sync::Arc,
     time::Duration,
 };
 
@@ -21,13 +20,13 @@ use mizan_contracts::registry::v1::{
     registry_service_server::RegistryService,
 };
 use prost::Message;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 use crate::{
     api::{
         convert, heartbeat, page, request,
         request::Filter,
+        streams::Streams,
         watch,
         watch::{Answer, Wanted},
     },
@@ -58,9 +57,6 @@ pub(crate) const WATCHES_MAX: usize = 20_000;
 /// many again while all of them reconnect.
 pub(crate) const HEARTBEATS_MAX: usize = 40_000;
 
-/// When to try again to open a stream that was one too many.
-const STREAM_RETRY: Duration = Duration::from_secs(1);
-
 /// When to try again what could not be made durable.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
@@ -71,8 +67,8 @@ pub(super) type Watched = BoxStream<'static, Result<Bytes, Status>>;
 #[derive(Debug)]
 pub(crate) struct Api {
     registry: Registry,
-    watches: Arc<Semaphore>,
-    heartbeats: Arc<Semaphore>,
+    watches: Streams,
+    heartbeats: Streams,
 }
 
 impl Api {
@@ -80,8 +76,8 @@ impl Api {
     pub(crate) fn new(registry: Registry) -> Self {
         Self {
             registry,
-            watches: Arc::new(Semaphore::new(WATCHES_MAX)),
-            heartbeats: Arc::new(Semaphore::new(HEARTBEATS_MAX)),
+            watches: Streams::new(WATCHES_MAX, "watches"),
+            heartbeats: Streams::new(HEARTBEATS_MAX, "heartbeat streams"),
         }
     }
 }
@@ -144,7 +140,7 @@ impl RegistryService for Api {
         &self,
         request: Request<Streaming<HeartbeatRequest>>,
     ) -> Result<Response<Self::HeartbeatStream>, Status> {
-        let admission = admit(&self.heartbeats, "heartbeat streams")?;
+        let admission = self.heartbeats.admit(request.remote_addr())?;
         // A stream that broke and one that ended mean the same: the instance is gone.
         let beats = request.into_inner();
         let beats = beats.scan((), |(), message| ready(message.ok()));
@@ -193,7 +189,7 @@ impl RegistryService for Api {
         &self,
         request: Request<WatchInstancesRequest>,
     ) -> Result<Response<Self::WatchInstancesStream>, Status> {
-        let answers = self.watch(request.into_inner())?;
+        let answers = self.watch(request)?;
         let answers = answers.map(|bytes| decoded(&bytes?));
         Ok(Response::new(answers.boxed()))
     }
@@ -289,7 +285,9 @@ impl Api {
     }
 
     /// The answers of WatchInstances, encoded.
-    pub(super) fn watch(&self, request: WatchInstancesRequest) -> Result<Watched, Status> {
+    pub(super) fn watch(&self, request: Request<WatchInstancesRequest>) -> Result<Watched, Status> {
+        let peer = request.remote_addr();
+        let request = request.into_inner();
         let mut violations = Violations::new();
         let unhealthy = request.include_unhealthy;
         let (filter, view) = Filter::read(request.filter, unhealthy, &mut violations);
@@ -307,10 +305,10 @@ impl Api {
             if !request.services.is_empty() {
                 return Err(invalid("services", "must be empty with all_services"));
             }
-            watch::all(registry, wanted, held, admit(&self.watches, "watches")?)
+            watch::all(registry, wanted, held, self.watches.admit(peer)?)
         } else {
             let services = watched(request.services)?;
-            let admission = admit(&self.watches, "watches")?;
+            let admission = self.watches.admit(peer)?;
             watch::some(registry, services, &wanted, &held, admission)
         };
         let watching = registry.metrics().watching(Counted::Grpc);
@@ -403,15 +401,4 @@ fn refuse(why: Refused) -> Status {
             &text,
         ),
     }
-}
-
-fn admit(streams: &Arc<Semaphore>, what: &str) -> Result<OwnedSemaphorePermit, Status> {
-    Arc::clone(streams).try_acquire_owned().map_err(|_| {
-        retry_later(
-            Code::ResourceExhausted,
-            "TOO_MANY_STREAMS",
-            format!("the registry has as many {what} open as it takes"),
-            STREAM_RETRY,
-        )
-    })
 }

@@ -2,10 +2,9 @@
 
 use futures_util::{Stream, StreamExt as _, stream};
 use mizan_contracts::registry::v1::{HeartbeatRequest, HeartbeatResponse};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{
-    api::request,
+    api::{request, streams::Admission},
     catalogue::{Key, Violation, check_instance_id},
     registry::{self, Known, Registry},
 };
@@ -18,7 +17,7 @@ use crate::{
 pub(crate) fn beats(
     registry: Registry,
     beats: impl Stream<Item = HeartbeatRequest> + Send + Unpin + 'static,
-    admission: OwnedSemaphorePermit,
+    admission: Admission,
 ) -> impl Stream<Item = Result<HeartbeatResponse, Violation>> + Send {
     let stop = registry.stopping().cancelled_owned();
     let bond = Bond {
@@ -70,7 +69,7 @@ struct Bond {
     key: Option<Key>,
     /// What the last beat was answered with.
     answered: Option<Known>,
-    _admission: OwnedSemaphorePermit,
+    _admission: Admission,
 }
 
 impl Bond {

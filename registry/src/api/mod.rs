@@ -7,6 +7,7 @@ pub(crate) mod grpc;
 mod heartbeat;
 mod page;
 mod request;
+mod streams;
 mod watch;
 
 pub(crate) use grpc::{HEARTBEATS_MAX, WATCHES_MAX};

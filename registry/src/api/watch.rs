@@ -13,12 +13,12 @@ use futures_util::{
     stream::{self, BoxStream, SelectAll, select_all},
 };
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     time::{Instant, sleep_until},
 };
 
 use crate::{
-    api::request::Filter,
+    api::{request::Filter, streams::Admission},
     board::Subscription,
     catalogue::{Entry, Snapshot, View},
     registry::Registry,
@@ -95,7 +95,7 @@ pub(crate) fn some(
     services: BTreeSet<String>,
     wanted: &Wanted,
     held: &BTreeMap<String, u64>,
-    admission: OwnedSemaphorePermit,
+    admission: Admission,
 ) -> BoxStream<'static, Answer> {
     // No answer has revision 0, so what is not held is sent.
     let held: Vec<_> = services
@@ -158,7 +158,7 @@ pub(crate) fn all(
     registry: &Registry,
     wanted: Wanted,
     held: BTreeMap<String, u64>,
-    admission: OwnedSemaphorePermit,
+    admission: Admission,
 ) -> BoxStream<'static, Answer> {
     let sent = held.into_iter().map(|(service, revision)| {
         let entries = None;
@@ -193,7 +193,7 @@ struct Everything {
     seen: u64,
     floor: u64,
     moved: watch::Receiver<u64>,
-    _admission: OwnedSemaphorePermit,
+    _admission: Admission,
 }
 
 impl Everything {
@@ -236,7 +236,7 @@ struct Merged {
     /// Declared, and so dropped, before the subscription that gives the slots back.
     changes: SelectAll<BoxStream<'static, Answer>>,
     _subscription: Subscription<Registry>,
-    _admission: OwnedSemaphorePermit,
+    _admission: Admission,
 }
 
 impl Stream for Merged {

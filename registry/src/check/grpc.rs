@@ -19,6 +19,7 @@ use crate::{
     catalogue::Tls,
     check::{
         Networks,
+        bounded::Allowance,
         outcome::Fault,
         reason::readable,
         stage::{Stage, Wait},
@@ -31,6 +32,8 @@ use crate::{
 pub(crate) struct GrpcProbe {
     /// Kept between checks: opening one is most of a check's cost, on both sides.
     connection: Option<(Connection, OwnedSemaphorePermit)>,
+    /// What it may read of each check's answer.
+    allowance: Allowance,
     /// How many may be kept of all: each is a file.
     keeping: Arc<Semaphore>,
 }
@@ -40,6 +43,7 @@ impl GrpcProbe {
     pub(crate) fn new(keeping: Arc<Semaphore>) -> Self {
         Self {
             connection: None,
+            allowance: Allowance::new(),
             keeping,
         }
     }
@@ -54,6 +58,7 @@ impl GrpcProbe {
         limit: Duration,
     ) -> Result<(), Fault> {
         let kept = self.connection.take();
+        self.allowance.renew();
         if let Some((connection, room)) = kept.filter(|(kept, _)| !kept.is_closed()) {
             way.stage.wait(Wait::Answer);
             match ask(&connection, service).await {
@@ -70,7 +75,11 @@ impl GrpcProbe {
             connect_timeout: limit.saturating_mul(2),
             ..Config::default()
         };
-        let connection = Connection::open_with(authority, &config, way)
+        let bounded = Bounded {
+            way,
+            allowance: &self.allowance,
+        };
+        let connection = Connection::open_with(authority, &config, &bounded)
             .await
             .map_err(|error| {
                 let fault = way.fault.lock().take();
@@ -130,6 +139,26 @@ impl Connector for Way<'_> {
             None => Scheme::HTTP,
             Some(_) => Scheme::HTTPS,
         }
+    }
+}
+
+/// The same way, on which no more is read than a check may.
+#[derive(Debug)]
+struct Bounded<'a> {
+    way: &'a Way<'a>,
+    allowance: &'a Allowance,
+}
+
+impl Connector for Bounded<'_> {
+    fn connect<'a>(&'a self, authority: &'a str) -> Connecting<'a> {
+        Box::pin(async move {
+            let stream = self.way.connect(authority).await?;
+            Ok(self.allowance.of(stream))
+        })
+    }
+
+    fn scheme(&self) -> Scheme {
+        self.way.scheme()
     }
 }
 

@@ -1,6 +1,6 @@
 //! An HTTP request: 2xx passes, 429 warns, everything else is critical (Consul's rules).
 
-use std::net::IpAddr;
+use std::{error::Error as _, net::IpAddr};
 
 use http::{
     HeaderName, HeaderValue, Method, Response, StatusCode, Uri,
@@ -20,6 +20,7 @@ use crate::{
     catalogue::{Status, Tls},
     check::{
         Networks, Outcome, basic,
+        bounded::Allowance,
         outcome::Fault,
         reference::{resolve, same_origin},
         stage::{Stage, Wait},
@@ -29,6 +30,9 @@ use crate::{
 
 /// How many redirects are followed: enough for a moved path, too few for a circle.
 const REDIRECTS_MAX: usize = 5;
+
+/// The most bytes of an answer's headers.
+const HEAD_BYTES_MAX: usize = 64 << 10;
 
 /// Bytes of the answer's body that are kept for people.
 const BODY_BYTES_MAX: usize = 512;
@@ -192,6 +196,7 @@ async fn ask(networks: &Networks, sent: &Sent, stage: &Stage) -> Result<Answer, 
     let host = uri.host().ok_or_else(|| format!("{uri} names no host"))?;
     let target = format!("{host}:{}", uri.port_u16().unwrap_or(port));
     let (stream, from) = networks.connect(&target, stage).await?;
+    let stream = Allowance::new().of(stream);
     let stream: Box<dyn Transport> = if secure {
         stage.wait(Wait::Tls);
         Box::new(tls::connect(stream, host, &sent.tls, Inside::Any).await?)
@@ -199,10 +204,16 @@ async fn ask(networks: &Networks, sent: &Sent, stage: &Stage) -> Result<Answer, 
         stream
     };
     stage.wait(Wait::Answer);
-    let broke = |error: hyper::Error| format!("connection broke: {error}");
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(broke)?;
+    let broke = |error: hyper::Error| {
+        let cause = error
+            .source()
+            .map_or_else(|| error.to_string(), ToString::to_string);
+        format!("connection broke: {cause}")
+    };
+    let mut builder = hyper::client::conn::http1::Builder::new();
+    builder.max_buf_size(HEAD_BYTES_MAX);
+    let shaken = builder.handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = shaken.map_err(broke)?;
     let driver = AbortOnDropHandle::new(tokio::spawn(connection));
     let response = sender.send_request(message(sent)?).await;
     Ok(Answer {

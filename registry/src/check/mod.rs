@@ -9,6 +9,7 @@
 //! evidence: such a run has no result, and changes nothing.
 
 mod basic;
+mod bounded;
 mod grpc;
 mod http;
 mod names;

@@ -364,3 +364,41 @@ async fn an_answer_from_elsewhere_than_the_instance_is_not_shown() {
         assert_eq!(output.contains("hello"), shown, "{output}");
     }
 }
+
+/// HTTP allows interim answers, and a target may send them without end.
+#[tokio::test]
+async fn an_answer_that_never_begins_is_read_no_further_than_a_check_may() {
+    let registry = Registry::start().await;
+    let mut client = registry.client().await;
+    let listener = listen().await;
+    let port = listener.local_addr().unwrap().port();
+    let (tell, mut sent) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let interim = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(1000);
+            let mut bytes = 0;
+            while stream.write_all(&interim).await.is_ok() {
+                bytes += interim.len();
+            }
+            let _ = tell.send(bytes);
+        }
+    });
+    let kind = Kind::Http(http(format!("http://127.0.0.1:{port}/")));
+    register(&mut client, checked("a", port, Some(kind), OFTEN)).await;
+    let mut watch = Watch::open(&mut client, &["invoice"], true).await;
+    let told = watch
+        .until(|answer| {
+            answer
+                .instances
+                .iter()
+                .any(|one| !one.status_reason.is_empty())
+        })
+        .await;
+    assert!(
+        told.instances[0].status_reason.contains("128 KiB"),
+        "{told:?}"
+    );
+    // What was sent beyond lay in the sockets' buffers.
+    assert!(soon(sent.recv()).await.unwrap() < 16 << 20);
+    registry.stop().await;
+}

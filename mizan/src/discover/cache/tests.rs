@@ -161,6 +161,18 @@ async fn a_file_that_is_too_old_or_of_another_service_is_ignored() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_that_was_recalled_is_as_old_as_its_file() {
+    let (_folder, path) = folder();
+    let hour = Duration::from_secs(3600);
+    let written = since_1970().saturating_sub(hour);
+    fs::write(&path, file::encode("s", &list(&[1]), written)).unwrap();
+    let (_tell, discovery) = start(&path);
+    assert_eq!(first(&discovery).await, Known::Instances(list(&[1])));
+    let age = discovery.status().age.unwrap();
+    assert!(age >= hour && age < 2 * hour, "{age:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_folder_that_is_not_there_costs_only_the_cache() {
     let (folder, _) = folder();
     let path = folder.path().join("no/such/s.json");

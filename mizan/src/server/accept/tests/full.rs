@@ -140,7 +140,7 @@ async fn calls_whose_message_never_comes_hold_no_place_whatever_time_they_say() 
         let call = frame::call_with("/read", 1, false, &patient);
         // A byte of the message, or none.
         let byte = frame::data(1, &[0]);
-        let byte = if connection % 2 == 0 {
+        let byte = if connection.is_multiple_of(2) {
             byte
         } else {
             Vec::new()
