@@ -1,11 +1,16 @@
 //! Looking at the registry and steering it: what is asked for, what is printed where, and the code.
 
-use std::time::Duration;
+use std::{process::Stdio, time::Duration};
 
 use mizan::Connection;
 use mizan_contracts::registry::v1::{
     HealthCheck, Instance, NoCheck, RegisterRequest, health_check::Kind,
     registry_service_client::RegistryServiceClient,
+};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+    time::timeout,
 };
 
 use crate::world::World;
@@ -91,6 +96,31 @@ async fn each_filter_of_instances_leaves_out_who_does_not_fit() {
     );
     assert_eq!(ids(&world, &["--passing"]).await, ["rich"]);
     assert_eq!(ids(&world, &[]).await, ["plain", "rich"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watch_tells_of_those_alone_who_fit_its_filter() {
+    let world = World::new().await;
+    register(&world, "plain", of("a")).await;
+    let tagged = Instance {
+        tags: vec!["x".to_owned()],
+        ..of("a")
+    };
+    register(&world, "rich", tagged).await;
+    let mut watch = Command::new(env!("CARGO_BIN_EXE_mizan"))
+        .args(["watch", "a", "--tag", "x", "--json"])
+        .args(["--registry", &world.registry])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let first = timeout(Duration::from_secs(120), lines.next_line()).await;
+    let first = first.expect("it tells nothing").unwrap().unwrap();
+    let listing: serde_json::Value = serde_json::from_str(&first).unwrap();
+    let told = listing["instances"].as_array().unwrap().iter();
+    let told: Vec<_> = told.map(|one| &one["instance_id"]).collect();
+    assert_eq!(told, ["rich"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -181,7 +211,7 @@ async fn all_services_are_listed_however_many_there_are() {
     let listed: Vec<_> = all.iter().map(|s| s["service"].as_str().unwrap()).collect();
     assert_eq!(listed, names);
     // As text, and of several registries the first that answers.
-    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_mizan"))
+    let output = Command::new(env!("CARGO_BIN_EXE_mizan"))
         .arg("services")
         .env("MIZAN_REGISTRY", format!("127.0.0.1:1,{}", world.registry))
         .output()
