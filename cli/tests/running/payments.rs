@@ -2,7 +2,9 @@
 
 use std::net::TcpListener;
 
-use mizan_contracts::payment::v1::PaymentState;
+use mizan_contracts::payment::v1::{
+    ListPaymentsRequest, PaymentState, payment_service_client::PaymentServiceClient,
+};
 
 use crate::world::World;
 
@@ -10,6 +12,10 @@ use crate::world::World;
 async fn with_parked(ids: &[&str]) -> (World, crate::world::Server) {
     let world = World::new().await;
     let payment = world.payment(2).await;
+    // Commands do not wait until somebody is there, as this does.
+    let mut client = PaymentServiceClient::new(world.channel("payment"));
+    let all = ListPaymentsRequest::default();
+    client.list_payments(all).await.unwrap();
     for id in ids {
         let mut pay = world.pay(id, "12.34", "ref");
         pay.request.asynchronous = true;
