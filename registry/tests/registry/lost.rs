@@ -2,7 +2,9 @@
 
 use std::{fs, path::Path};
 
-use mizan_contracts::registry::v1::{NoCheck, RegisterRequest, health_check::Kind};
+use mizan_contracts::registry::v1::{
+    NoCheck, RegisterRequest, SetMaintenanceRequest, health_check::Kind,
+};
 use store::rusqlite::{Connection, OpenFlags};
 
 use crate::{
@@ -143,5 +145,34 @@ async fn what_a_full_disk_refuses_does_not_appear_later_and_health_tells() {
     let mut client = registry.client().await;
     let both = [("after".to_owned(), 1), ("kept".to_owned(), 1)];
     assert_eq!(held(&mut client).await, both);
+    registry.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_taken_out_while_the_disk_is_full_is_not_said_to_be_out_for_good() {
+    let data = tempfile::tempdir().unwrap();
+    let registry = Registry::keeping(data.path()).await;
+    let mut client = registry.client().await;
+    let standing = Some(Kind::None(NoCheck {}));
+    let hourly = std::time::Duration::from_secs(3_600);
+    register(&mut client, checked("kept", 1, standing, hourly)).await;
+    let other = Connection::open(data.path().join(FILE)).unwrap();
+    let rename = |from: &str, to: &str| {
+        let sql = format!("ALTER TABLE {from} RENAME TO {to}");
+        other.execute_batch(&sql).unwrap();
+    };
+    rename("kept", "hidden");
+    let out = SetMaintenanceRequest {
+        instance_id: "kept".to_owned(),
+        enabled: true,
+        reason: "new disk".to_owned(),
+        ..SetMaintenanceRequest::default()
+    };
+    let refused = soon(client.set_maintenance(out.clone())).await.unwrap_err();
+    let reason = mizan::status::reason(&refused);
+    assert_eq!(reason.as_deref(), Some("STORE_UNAVAILABLE"), "{refused}");
+    rename("hidden", "kept");
+    soon(async { while client::read(&registry, "/health").await["status"] != "healthy" {} }).await;
+    soon(client.set_maintenance(out)).await.unwrap();
     registry.stop().await;
 }
