@@ -166,6 +166,30 @@ async fn whoever_reads_a_node_is_woken_when_it_comes_changes_or_goes() {
     registry.stop().await;
 }
 
+/// A node that moves asks nothing else of its checks, and a check that falls moves no node.
+#[tokio::test]
+async fn whoever_lists_nodes_is_woken_by_an_address_alone_and_by_no_check() {
+    let registry = Registry::start().await;
+    let write = async |address: &str| {
+        let body = json!({"Node": "bare", "Address": address}).to_string();
+        let answer = send(&registry, "PUT", "/v1/catalog/register", &body).await;
+        assert_eq!((answer.status, &*answer.body), (200, "true"));
+    };
+    let nodes = "/v1/catalog/nodes";
+    write("10.0.0.7").await;
+    wakes(&registry, nodes, write("10.0.0.8")).await;
+
+    let body = json!({"Name": "web", "Check": {"TTL": "1h", "Status": "passing"}});
+    put(&registry, "/v1/agent/service/register", &body.to_string()).await;
+    let index = async |path: &str| get(&registry, path).await.index();
+    let checks = "/v1/health/state/any";
+    let (of_nodes, of_checks) = (index(nodes).await, index(checks).await);
+    put(&registry, "/v1/agent/check/fail/service:web", "").await;
+    assert!(index(checks).await > of_checks);
+    assert_eq!(index(nodes).await, of_nodes);
+    registry.stop().await;
+}
+
 #[tokio::test]
 async fn whoever_reads_checks_is_woken_when_their_tags_or_words_change() {
     let registry = Registry::start().await;
