@@ -476,7 +476,10 @@ fn tell(entry: &Entry) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::catalogue::{Candidate, CandidateCheck, CheckKind, Key};
+    use crate::{
+        catalogue::{Candidate, CandidateCheck, CheckKind, Key},
+        keep,
+    };
 
     #[tokio::test]
     async fn nothing_is_kept_of_a_check_that_is_over() {
@@ -516,6 +519,55 @@ mod tests {
         let left = registry.deregister(&Key::new("here", "a"), None).await;
         assert!(left.unwrap().removed);
         assert_eq!(polled(), 0);
+        registry.close().await;
+    }
+
+    #[tokio::test]
+    async fn what_was_reported_last_is_kept_over_an_orderly_stop() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = async || {
+            let (now, metrics) = (clock::now(), Metrics::default());
+            let kept = keep::open(folder.path(), now, metrics.clone());
+            let (networks, kept) = (Networks::default(), kept.await.unwrap());
+            Registry::new(
+                "here",
+                networks,
+                Some(kept),
+                metrics,
+                CancellationToken::new(),
+            )
+        };
+        let registry = open().await;
+        let check = CandidateCheck {
+            kind: Some(CheckKind::Ttl {
+                ttl: std::time::Duration::from_secs(3_600),
+            }),
+            ..CandidateCheck::default()
+        };
+        let candidate = Candidate {
+            node: "here".to_owned(),
+            instance_id: "a".to_owned(),
+            service: "s".to_owned(),
+            address: "127.0.0.1".to_owned(),
+            port: 1,
+            checks: vec![("check".to_owned(), check)],
+            ..Candidate::default()
+        };
+        let instance = candidate.validate().unwrap();
+        let check = CheckRef {
+            owner: Owner::Instance(instance.key()),
+            check_id: instance.checks[0].check_id.clone(),
+        };
+        registry.register(instance, None).await.unwrap();
+        let status = |registry: &Registry| registry.entry(&Key::new("here", "a")).unwrap().status;
+        let before = status(&registry);
+        // Nobody has written it yet: reports do not wait for the store, and the stop comes at once.
+        let reported = [Status::Passing, Status::Warning];
+        let reported = reported.into_iter().find(|one| *one != before).unwrap();
+        registry.report(&check, reported, "").unwrap();
+        registry.close().await;
+        let registry = open().await;
+        assert_eq!(status(&registry), reported);
         registry.close().await;
     }
 }
