@@ -168,6 +168,14 @@ impl Up {
         &self.running
     }
 
+    /// Sends `mizan up` itself the signal to stop, and does not wait for it.
+    ///
+    /// # Panics
+    /// When it is not there any more.
+    pub fn ask_to_stop(&self) {
+        kill_process(Pid::from_child(&self.process), Signal::TERM).unwrap();
+    }
+
     /// Kills `mizan up` itself, and nothing else.
     ///
     /// # Panics
@@ -183,8 +191,7 @@ impl Up {
     /// When it is not there any more.
     #[must_use]
     pub fn stop(mut self) -> (Option<i32>, Vec<[String; 3]>) {
-        let this = Pid::from_child(&self.process);
-        kill_process(this, Signal::TERM).unwrap();
+        self.ask_to_stop();
         let status = self.process.wait().unwrap();
         (status.code(), std::mem::take(&mut self.table))
     }

@@ -9,5 +9,6 @@ mod look;
 mod registry;
 mod rolling;
 mod starting;
+mod stopping;
 mod story;
 mod zakat;
