@@ -436,7 +436,13 @@ impl Call<'_> {
         let mut response = response;
         let early = not_yet(&mut response);
         let status = response.headers().get(Status::GRPC_STATUS);
-        let end = self.unless_done(End::of_response(response.headers()));
+        let end = match End::of_response(response.headers()) {
+            // Nobody would make any other again.
+            end @ End::Failed { code, .. } if self.route.settings.retry.codes().contains(code) => {
+                self.unless_done(end)
+            }
+            end => end,
+        };
         let code = status.map(|code| Code::from_bytes(code.as_bytes()));
         if code == Some(Code::Cancelled) && late.has_passed() {
             // The callee's clock was first.

@@ -138,14 +138,14 @@ pub(super) fn distinct(mut endpoints: Vec<Endpoint>) -> Vec<Endpoint> {
 }
 
 /// The path of a Unix socket, if that is what it names: `unix:PATH`, or `unix://` and a path from the
-/// root, as in gRPC's names.
+/// root, as in gRPC's names. Digits alone are the port of a host called so.
 pub(crate) fn unix_path(authority: &str) -> Option<&str> {
     let path = authority.strip_prefix("unix:")?;
-    Some(
-        path.strip_prefix("//")
-            .filter(|path| path.starts_with('/'))
-            .unwrap_or(path),
-    )
+    if !path.is_empty() && path.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let rooted = path.strip_prefix("//");
+    Some(rooted.filter(|path| path.starts_with('/')).unwrap_or(path))
 }
 
 fn check(authority: &str) -> Result<(), &'static str> {
@@ -201,6 +201,10 @@ mod tests {
                 Some(path)
             );
         }
+        // What somebody registers leads to no socket of ours.
+        let named = Endpoint::new(authority("unix", 80)).unwrap();
+        assert_eq!(unix_path(named.authority()), None);
+        assert_eq!(unix_path(&authority("unix:/a", 80)), None);
         assert_eq!(authority("::1", 7), "[::1]:7");
         assert_eq!(authority("h", 7), "h:7");
         let at = Endpoint::at("::1".parse().unwrap(), 7);

@@ -365,6 +365,30 @@ async fn a_call_that_may_have_been_done_is_made_twice_only_where_it_may_be() {
 }
 
 #[tokio::test]
+async fn an_answer_that_nobody_would_ask_for_again_is_as_it_was_given() {
+    let server = Wire::start(|call| async move {
+        match call.number {
+            0..200 => call.refuse(5, &[]),
+            200 => call.refuse(14, &[("grpc-retry-pushback-ms", "1")]),
+            _ => call.ok(),
+        }
+    })
+    .await;
+    let channel = Channel::builder("scripted")
+        .fixed(vec![server.authority.clone()])
+        .contracts(&contract(None));
+    let client = Client::new(channel.connect().unwrap());
+    for _ in 0..200 {
+        let missing = call(&client).await.unwrap_err();
+        assert_eq!(missing.code(), Code::NotFound);
+        assert!(missing.metadata().get("grpc-retry-pushback-ms").is_none());
+    }
+    // Nor was it charged to the throttle, which would now let nothing be tried again.
+    call(&client).await.unwrap();
+    assert_eq!(server.calls(), 202);
+}
+
+#[tokio::test]
 async fn what_the_callee_says_to_try_again_is_made_again_whatever_the_contract_says() {
     let server = Wire::start(|call| async move {
         match call.number {
