@@ -16,7 +16,7 @@ use tonic_health::pb::{
 };
 
 use crate::{
-    ends::until,
+    ends::{until, within},
     support::{Client, Running, Scripted, call, nowhere},
     wire::Wire,
 };
@@ -158,7 +158,8 @@ async fn f_an_open_watch_does_not_hold_up_a_drain() {
         .watch(HealthCheckRequest::default())
         .await;
     let mut watch = watch.unwrap().into_inner();
-    watch.message().await.unwrap().unwrap();
+    let told = within("health is told", watch.message()).await;
+    told.unwrap().unwrap();
     let begun = Instant::now();
     server.stopped().await;
     assert!(begun.elapsed() < 5 * SECOND, "{:?}", begun.elapsed());

@@ -72,16 +72,13 @@ async fn health_watches_see_the_drain_and_do_not_hold_it_up() {
         .watch(HealthCheckRequest::default())
         .await;
     let mut watch = watch.unwrap().into_inner();
-    assert_eq!(
-        watch.message().await.unwrap().unwrap().status(),
-        ServingStatus::Serving
-    );
+    let mut next = async || within("health is told", watch.message()).await;
+    let told = next().await.unwrap().unwrap();
+    assert_eq!(told.status(), ServingStatus::Serving);
     server.begin_stop();
-    assert_eq!(
-        watch.message().await.unwrap().unwrap().status(),
-        ServingStatus::NotServing
-    );
-    assert_eq!(watch.message().await.unwrap_err().code(), Code::Unavailable);
+    let told = next().await.unwrap().unwrap();
+    assert_eq!(told.status(), ServingStatus::NotServing);
+    assert_eq!(next().await.unwrap_err().code(), Code::Unavailable);
     server.stopped().await;
 }
 

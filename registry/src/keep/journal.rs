@@ -290,4 +290,32 @@ mod tests {
             "what was reserved stays so"
         );
     }
+
+    #[tokio::test]
+    async fn what_is_durable_is_so_whatever_else_cannot_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut kept = open(folder.path(), NOW, Metrics::default()).await.unwrap();
+        let journal = &mut kept.journal;
+        let (owner, first) = at(1).remove(0);
+        let other = Owner::Instance(Key::new("n", "b"));
+        journal.note(vec![(owner.clone(), first)], 1);
+        journal.registered(owner.clone());
+        assert!(!journal.is_durable(&owner), "it is on its way");
+        assert!(journal.pending().durable().await);
+        assert!(journal.is_durable(&owner));
+
+        let away = Connection::open(folder.path().join("registry.db")).unwrap();
+        away.execute_batch("ALTER TABLE kept RENAME TO hidden")
+            .unwrap();
+        let (_, second) = at(2).remove(0);
+        journal.note(vec![(other.clone(), second)], 1);
+        journal.registered(other.clone());
+        assert!(!journal.pending().durable().await);
+        assert!(journal.is_durable(&owner) && !journal.is_durable(&other));
+        away.execute_batch("ALTER TABLE hidden RENAME TO kept")
+            .unwrap();
+        while !journal.pending().durable().await {}
+        assert!(journal.is_durable(&other));
+        kept.journal.close().await;
+    }
 }
